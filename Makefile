@@ -1,0 +1,35 @@
+# make run        sets everything up, fetches MovieLens 100K, runs the pipeline, prints the verdict
+# make test       sets everything up, runs every test
+# make check      lint, types and the fast tests
+# make setup      the environment alone (LANE=current or LANE=legacy forces a dependency lane)
+# make lock       compiles both lanes' lock files anew (UPGRADE=1 takes newer releases)
+SHELL := /bin/bash
+LANE ?=
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: run test check setup lock clean
+
+setup:
+	@LANE=$(LANE) requirements/setup.sh
+
+run: setup
+	@$(BIN)/movie-ranking run $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+COMPILE = $(BIN)/uv pip compile -q --native-tls --generate-hashes --no-annotate --extra dev setup.py $(if $(UPGRADE),--upgrade)
+
+lock: setup
+	$(COMPILE) --universal --python-version 3.11 -o requirements/current.txt
+	$(COMPILE) --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/legacy.txt
+
+clean:
+	rm -rf .venv output .pytest_cache .mypy_cache .ruff_cache *.egg-info

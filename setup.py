@@ -1,0 +1,48 @@
+"""Packaging of `movie-ranking`: one code base, two dependency lanes picked by environment markers.
+
+current: Python 3.11 to 3.13, TFX 1.21, TensorFlow 2.21 (needs glibc 2.39 or newer).
+legacy:  Python 3.10, TFX 1.16, TensorFlow 2.16 (everywhere else).
+"""
+
+import pathlib
+
+from setuptools import setup
+
+CURRENT = 'python_version >= "3.11"'
+LEGACY = 'python_version < "3.11"'
+
+setup(
+    name="movie-ranking",
+    version="0.1.0",
+    description="Ranks movies for users: a TFX pipeline around a TensorFlow Recommenders model",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=["pipeline", "components", "modules", "data"],
+    package_data={"data": ["schema.pbtxt"]},
+    entry_points={"console_scripts": ["movie-ranking=pipeline.cli:main"]},
+    install_requires=[
+        f"tfx==1.21.*; {CURRENT}",
+        f"tfx==1.16.*; {LEGACY}",
+        # The last release that still brings dill, which tfx-bsl 1.16 imports.
+        f"apache-beam==2.68.0; {LEGACY}",
+        "tensorflow-recommenders>=0.7.3",
+        "tf-keras",
+        "click>=8.1",
+        "numpy",
+        "pandas",
+        "pooch>=1.8",
+        "protobuf",
+        "pyarrow",
+        "pydantic>=2.7",
+        "PyYAML",
+        "rich>=13",
+    ],
+    extras_require={
+        "dev": ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6",
+                "setuptools", "types-PyYAML", "wheel"],
+        "kfp": ["kfp>=2.5,<2.17", "kfp-pipeline-spec>=0.2.2,<2.17"],
+        "vertex": ["google-cloud-aiplatform>=1.50"],
+    },
+)
