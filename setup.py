@@ -40,8 +40,16 @@ setup(
         "rich>=13",
     ],
     extras_require={
-        "dev": ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6",
-                "setuptools", "types-PyYAML", "wheel"],
+        "dev": [
+            "hypothesis>=6.100",
+            "mypy>=1.10",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "ruff>=0.6",
+            "setuptools",
+            "types-PyYAML",
+            "wheel",
+        ],
         "kfp": ["kfp>=2.5,<2.17", "kfp-pipeline-spec>=0.2.2,<2.17"],
         "vertex": ["google-cloud-aiplatform>=1.50"],
     },

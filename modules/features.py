@@ -1,0 +1,105 @@
+"""The columns of a ratings file and the features made of them: every name is spelled here and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of `ratings.csv`, and the tf.Example feature of the same name.
+
+    Attributes:
+      name: column and feature name.
+      dtype: "string" (bytes_list, UTF-8), "int" (int64_list) or "float" (float_list).
+      describes: what the value is a property of: the rating, its user or its title.
+      required: a file without the column, or a row without the value, is refused.
+      multivalent: the CSV cell holds values joined by `|`; the tf.Example holds them as a list.
+      oov_buckets: ids kept behind the vocabulary for values that training never saw.
+      meaning: one line for documentation and error messages.
+    """
+
+    name: str
+    dtype: Literal["string", "int", "float"]
+    describes: Literal["rating", "user", "title"]
+    meaning: str
+    required: bool = False
+    multivalent: bool = False
+    oov_buckets: int = 0
+
+
+USER_ID = Column(
+    name="user_id",
+    dtype="string",
+    describes="user",
+    required=True,
+    oov_buckets=1,
+    meaning="who rated; a string even where it looks like a number",
+)
+MOVIE_TITLE = Column(
+    name="movie_title",
+    dtype="string",
+    describes="title",
+    required=True,
+    oov_buckets=1,
+    meaning="what was rated, stripped of blanks at both ends",
+)
+USER_RATING = Column(
+    name="user_rating",
+    dtype="float",
+    describes="rating",
+    required=True,
+    meaning="stars; the mean where a user rated the same title more than once",
+)
+TIMESTAMP = Column(
+    name="timestamp",
+    dtype="int",
+    describes="rating",
+    meaning="when it was rated, seconds since 1970-01-01 UTC; no model uses it",
+)
+GENRES = Column(name="genres", dtype="string", describes="title", multivalent=True, meaning="genres, joined by |")
+RELEASE_YEAR = Column(name="release_year", dtype="int", describes="title", meaning="year of release")
+USER_AGE = Column(name="user_age", dtype="int", describes="user", meaning="age in years")
+USER_GENDER = Column(name="user_gender", dtype="string", describes="user", meaning="gender, as the source spells it")
+USER_OCCUPATION = Column(name="user_occupation", dtype="string", describes="user", meaning="occupation")
+USER_ZIP_CODE = Column(name="user_zip_code", dtype="string", describes="user", meaning="postal code")
+
+# In the order in which they stand in ratings.csv.
+COLUMNS = (
+    USER_ID,
+    MOVIE_TITLE,
+    USER_RATING,
+    TIMESTAMP,
+    GENRES,
+    RELEASE_YEAR,
+    USER_AGE,
+    USER_GENDER,
+    USER_OCCUPATION,
+    USER_ZIP_CODE,
+)
+REQUIRED_COLUMNS = tuple(column for column in COLUMNS if column.required)
+OPTIONAL_COLUMNS = tuple(column for column in COLUMNS if not column.required)
+
+# Model inputs that Transform makes of the optional columns: one float vector each for the user and the title,
+# all zeros where nothing is known.
+USER_FEATURES = "user_features"
+TITLE_FEATURES = "title_features"
+
+# Upper edges are exclusive: an age of 18 falls into the second bin.
+AGE_BOUNDARIES = (18.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 56.0)
+# Few old films are rated, so five years share a bin until 1990.
+YEAR_BOUNDARIES = tuple(float(year) for year in (*range(1925, 1990, 5), *range(1990, 2031)))
+
+# Most values of each categorical column that get a position in the vector; rarer ones count as unknown.
+VOCABULARY_LIMITS = {
+    USER_GENDER.name: 4,
+    USER_OCCUPATION.name: 32,
+    USER_ZIP_CODE.name: 16,
+    GENRES.name: 32,
+}
+
+USER_FEATURES_SIZE = (
+    len(AGE_BOUNDARIES) + 1 + sum(VOCABULARY_LIMITS[c.name] for c in (USER_GENDER, USER_OCCUPATION, USER_ZIP_CODE))
+)
+TITLE_FEATURES_SIZE = len(YEAR_BOUNDARIES) + 1 + VOCABULARY_LIMITS[GENRES.name]

@@ -1,0 +1,43 @@
+"""Ratings as columns in memory: what every model is fitted on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ratings:
+    """Ratings by dense ids, sorted by user, then title, so that no storage order reaches a model.
+
+    Memory: 12 bytes a rating, and one float vector a user and a title.
+
+    Attributes:
+      user: int32 [ratings], 0 <= id < num_users.
+      title: int32 [ratings], 0 <= id < num_titles.
+      rating: float32 [ratings], stars.
+      num_users: users in the vocabulary; ids from here on are out-of-vocabulary buckets.
+      num_titles: titles in the vocabulary; ids from here on are out-of-vocabulary buckets.
+      low: lowest rating of the scale.
+      high: highest rating of the scale.
+      user_features: float32 [num_users, features.USER_FEATURES_SIZE], zeros where nothing is known.
+      title_features: float32 [num_titles, features.TITLE_FEATURES_SIZE], zeros where nothing is known.
+    """
+
+    user: np.ndarray
+    title: np.ndarray
+    rating: np.ndarray
+    num_users: int
+    num_titles: int
+    low: float
+    high: float
+    user_features: np.ndarray
+    title_features: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rating)
+
+    def select(self, rows: np.ndarray) -> Ratings:
+        """The same users and titles with some of the ratings; `rows` is a bool mask or int positions."""
+        return dataclasses.replace(self, user=self.user[rows], title=self.title[rows], rating=self.rating[rows])
