@@ -1,0 +1,137 @@
+"""Loads an exported model the way a server does and asks it everything: `python -m components.servable_probe MODEL`.
+
+Prints one JSON line, {"failures": [...]}: what does not hold, nothing if the model is servable. It runs in a process
+of its own, so that nothing of the training process can help the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+
+from modules import features
+
+KNOWN_PAIRS = 8
+UNKNOWN = "\x00 unknown to every vocabulary"
+SIGNATURES = ("serving_default", "predict", "rank")
+TOLERANCE = 1e-5
+
+
+def vocabulary(model_path: str, column: features.Column, most: int = KNOWN_PAIRS) -> list[str]:
+    """The most frequent values of a column that the model knows."""
+    path = os.path.join(model_path, "assets", column.name)
+    with tf.io.gfile.GFile(path, "r") as file:
+        return [line.rstrip("\n") for _, line in zip(range(most), file, strict=False)]
+
+
+def serialize(user: str, title: str) -> bytes:
+    """A tf.Example with one user and title."""
+
+    def text(value: str) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+
+    pair = {features.USER_ID.name: text(user), features.MOVIE_TITLE.name: text(title)}
+    return tf.train.Example(features=tf.train.Features(feature=pair)).SerializeToString()
+
+
+def probe(model_path: str, low: float, high: float) -> list[str]:
+    """What does not hold of the exported model, in words; empty if it is servable.
+
+    Args:
+      model_path: folder of the SavedModel.
+      low: no rating may be lower.
+      high: no rating may be higher.
+    """
+    try:
+        model = tf.saved_model.load(model_path)
+        users = [*vocabulary(model_path, features.USER_ID), UNKNOWN]
+        titles = [*vocabulary(model_path, features.MOVIE_TITLE), UNKNOWN]
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        return [f"the model does not load: {error}"]
+    missing = [name for name in SIGNATURES if name not in model.signatures]
+    if missing:
+        return [f"expected signatures {', '.join(SIGNATURES)}; missing: {', '.join(missing)}"]
+
+    # Every known user and an unknown one with every known title and an unknown one.
+    grid = [(user, title) for user in users for title in titles]
+    pairs = {
+        features.USER_ID.name: np.array([user for user, _ in grid]),
+        features.MOVIE_TITLE.name: np.array([title for _, title in grid]),
+    }
+    failures: list[str] = []
+
+    def ask(name: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            failures.append(f"{name} failed: {type(error).__name__}: {error}")
+            return None
+
+    def ratings(name: str, call: Callable[[], Any], shape: tuple[int, ...]) -> np.ndarray | None:
+        answer = ask(name, lambda: np.asarray(call()))
+        if answer is None:
+            return None
+        if answer.shape != shape or answer.dtype != np.float32:
+            failures.append(f"{name}: expected float32 {list(shape)}; got {answer.dtype} {list(answer.shape)}")
+            return None
+        if not np.isfinite(answer).all():
+            failures.append(f"{name}: expected finite ratings; got {answer[~np.isfinite(answer)][:3].tolist()}")
+        elif answer.min() < low - TOLERANCE or answer.max() > high + TOLERANCE:
+            failures.append(f"{name}: expected ratings in [{low}, {high}]; got [{answer.min()}, {answer.max()}]")
+        return answer
+
+    def signature(name: str, **inputs: Any) -> dict[str, tf.Tensor]:
+        return model.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+
+    serialized = [serialize(user, title) for user, title in grid]
+    batch = (len(grid), 1)
+    called = ratings("the loaded object", lambda: model(pairs), batch)
+    served = ratings(
+        "serving_default", lambda: signature("serving_default", examples=serialized)["predicted_rating"], batch
+    )
+    predicted = ratings("predict", lambda: signature("predict", **pairs)["predicted_rating"], batch)
+    one = ratings(
+        "predict, batch of one",
+        lambda: signature("predict", user_id=[grid[0][0]], movie_title=[grid[0][1]])["predicted_rating"],
+        (1, 1),
+    )
+    for name, answer in (("serving_default", served), ("predict", predicted)):
+        if called is not None and answer is not None and not np.allclose(answer, called, atol=TOLERANCE):
+            failures.append(f"{name} and the loaded object differ by up to {np.abs(answer - called).max()}")
+    if called is not None and one is not None and not np.allclose(one, called[:1], atol=TOLERANCE):
+        failures.append(f"a batch of one gives {one.item()} where the whole batch gives {called[0].item()}")
+
+    ranked = ask("rank", lambda: signature("rank", user_id=[users[0]], movie_title=titles))
+    if ranked is not None:
+        scores = ratings("rank", lambda: ranked["predicted_rating"], (len(titles),))
+        order = [title.decode() for title in ranked[features.MOVIE_TITLE.name].numpy()]
+        if sorted(order) != sorted(titles):
+            failures.append(f"rank: expected the {len(titles)} titles it was given; got {order}")
+        elif scores is not None and called is not None:
+            expected = [called[titles.index(title), 0] for title in order]
+            if (np.diff(scores) > 0).any() or not np.allclose(scores, expected, atol=TOLERANCE):
+                failures.append(f"rank: expected the ratings of `predict`, best first; got {scores.tolist()}")
+    return failures
+
+
+def main() -> None:
+    """Command line of the probe."""
+    parser = argparse.ArgumentParser(description="Loads an exported model and checks every signature.")
+    parser.add_argument("model", help="folder of the SavedModel")
+    parser.add_argument("--low", type=float, required=True, help="lowest rating of the scale")
+    parser.add_argument("--high", type=float, required=True, help="highest rating of the scale")
+    arguments = parser.parse_args()
+    print(json.dumps({"failures": probe(arguments.model, arguments.low, arguments.high)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""What goes wrong with data: every error here is about the input, and says what to do about it."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """The data cannot be used as they are."""
+
+
+class LayoutError(DataError):
+    """A folder, an archive or a header is none of the accepted layouts."""
+
+
+class ChecksumError(DataError):
+    """Bytes are not the ones they should be."""
+
+
+class FetchError(DataError):
+    """No source delivered the data."""
+
+
+class RowError(DataError):
+    """A row is bad, and no more bad rows are allowed.
+
+    Attributes:
+      file: the file as the user knows it.
+      line: physical line the row starts on, the first being 1.
+      value: what the field holds.
+      expected: what it should hold.
+    """
+
+    def __init__(self, *, file: str, line: int, value: str, expected: str, max_rejected: int) -> None:
+        many = f"more than {max_rejected} bad rows; the next: " if max_rejected else ""
+        super().__init__(
+            f"{many}{file}, line {line}: expected {expected}; got {value}; "
+            f"fix the row or raise --max-rejected (now {max_rejected})"
+        )
+        self.file, self.line, self.value, self.expected = file, line, value, expected

@@ -1,0 +1,106 @@
+"""The data folder: files come into being in a hidden folder inside it, and move to their places when complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+
+from data.errors import DataError
+from data.rejects import REJECTED_FILE
+from data.sidecar import SIDECAR_FILE, Sidecar
+
+_PREFIX = ".partial-"
+# Sub-folders that the pipeline takes as given splits; a stale one would be read in place of a new ratings.csv.
+_PARTS = ("train", "eval", "test")
+
+
+@contextlib.contextmanager
+def workspace(destination: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives an empty folder on the destination's file system, and removes it in the end.
+
+    Folders that killed processes left behind are removed, too, and so is the destination where it is new and stays
+    empty.
+    """
+    is_new = not destination.exists()
+    destination.mkdir(parents=True, exist_ok=True)
+    for left in destination.glob(f"{_PREFIX}*"):
+        match = re.match(rf"{re.escape(_PREFIX)}([0-9]+)-", left.name)
+        if match and not _is_alive(int(match[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=destination) as folder:
+            yield pathlib.Path(folder)
+    finally:
+        if is_new and not any(destination.iterdir()):
+            destination.rmdir()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def check_destination(folder: pathlib.Path, files: Sequence[str], sources: Iterable[pathlib.Path] = ()) -> None:
+    """Refuses to replace the source, or to write beside CSV files of others, which would be read as ratings, too.
+
+    Args:
+      folder: the data folder.
+      files: the ratings files that will be written, relative to it.
+      sources: files that are read meanwhile.
+
+    Raises:
+      DataError: either would happen.
+    """
+    written = {(folder / name).resolve() for name in files}
+    for source in sources:
+        if source.resolve() in written:
+            raise DataError(f"expected a destination other than the source; got {folder} for both; give another")
+    ours = {*files, *_recorded_files(folder)}
+    others = [
+        path
+        for name in ("", *_PARTS)
+        for path in sorted((folder / name).glob("*.csv"))
+        if path.relative_to(folder).as_posix() not in ours
+    ]
+    if others:
+        raise DataError(
+            f"expected no CSV in {folder} but the ratings, since all would be read; got {others[0]}; "
+            "move it away or give another destination"
+        )
+
+
+def _recorded_files(folder: pathlib.Path) -> tuple[str, ...]:
+    """What an earlier run wrote."""
+    return Sidecar.read(folder).files if (folder / SIDECAR_FILE).exists() else ()
+
+
+def publish(work: pathlib.Path, folder: pathlib.Path, sidecar: Sidecar) -> None:
+    """Moves complete files from a workspace to their places, and removes what an earlier run left there.
+
+    Until the new sidecar is in place, there is none or one whose checksum does not match.
+    """
+    earlier = _recorded_files(folder)
+    for name in sidecar.files:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (work / name).replace(folder / name)
+    for name in set(earlier).difference(sidecar.files):
+        (folder / name).unlink(missing_ok=True)
+        if (folder / name).parent != folder:
+            with contextlib.suppress(OSError):  # not empty: others keep files there
+                (folder / name).parent.rmdir()
+    if (work / REJECTED_FILE).exists():
+        (folder / REJECTED_FILE).parent.mkdir(exist_ok=True)
+        (work / REJECTED_FILE).replace(folder / REJECTED_FILE)
+    else:
+        (folder / REJECTED_FILE).unlink(missing_ok=True)
+    sidecar.write(folder)

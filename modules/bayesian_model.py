@@ -1,0 +1,445 @@
+"""Preset `default`: Bayesian matrix factorisation, fitted by Gibbs sampling, served as plain embeddings.
+
+The model. A rating is r_ui = mean + b_u + b_i + p_u . q_i + noise. The vector w = [b, p] of a user (of a title: [b, q])
+has the prior N(x beta, diag(1 / lambda)), where x describes the user (title) and beta_k ~ N(0, I / lambda_k):
+  x of a user:  [1, s_m x the titles it rated / sqrt(their number), s_f x its side features],
+  x of a title: [1, s_m x the users who rated it / sqrt(their number), s_f x its side features].
+Who rated what comes from the training rows alone. The noise has the precision alpha a_u a_i; a_u and a_i, with Gamma
+priors of mean one, let careless users and divisive titles count less.
+
+Sources: Salakhutdinov and Mnih 2008, "Bayesian probabilistic matrix factorization using Markov chain Monte Carlo" (the
+sampler); Simm et al. 2015, "Macau: scalable Bayesian multi-relational factorization with side information" (features
+in the prior); Rendle, Zhang and Koren 2019, "On the difficulty of evaluating baselines" (how well this family does).
+
+One sweep draws, for users and for titles: lambda with beta integrated out; beta; all w (their precision matrices are
+sums of outer products of the other side's vectors, one sparse matrix product); a; and at last alpha. Squared errors
+come out of the same sums, so that no step looks at ratings one by one.
+
+Serving needs no sampler. The mean of a score over the sweeps is a sum of products of vectors, hence one matrix product,
+and is truncated to `export_rank` by a streaming singular value decomposition. Each side keeps one row more, that of
+x = [1, 0, 0], for an unknown user or title, and one row a side feature, which an unknown one adds if the request
+brings features.
+
+Cost of a sweep, with d factors: O(ratings x d^2) for the sums, O((users + titles) x d^3) to draw the vectors and
+O(features^2 x d) for beta, where `membership_features` bounds the features of x. Memory: about 100 bytes a rating,
+4 (d + 2)^2 bytes a user and a title, 12 bytes x features^2 while the regression is prepared (4 afterwards), and a block
+of 4096 x features floats; no users x titles array is ever held.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pydantic
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from modules.features import MOVIE_TITLE, TITLE_FEATURES, USER_FEATURES, USER_ID, USER_RATING
+from modules.ratings import Ratings
+
+# Sweeps whose factors are gathered before they are compressed together.
+_SWEEPS_PER_BLOCK = 16
+_ROWS_PER_BLOCK = 4096
+_SWEEPS_PER_REPORT = 20
+
+
+class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Size of the model, strength of its priors, length of the chain."""
+
+    factors: int = pydantic.Field(16, gt=0, description="numbers in the vector of a user and a title, beside the bias")
+    iterations: int = pydantic.Field(600, gt=0, description="sweeps of the sampler")
+    burn_in: int = pydantic.Field(60, ge=0, description="first sweeps that do not count, fewer than iterations")
+    export_rank: int = pydantic.Field(64, gt=0, description="numbers in an exported embedding, beside the bias")
+    membership_features: int = pydantic.Field(
+        4096, ge=0, description="most titles (users) whose membership describes a user (title): the most rated ones"
+    )
+    user_membership_scale: float = pydantic.Field(1.0, ge=0, description="weight of what a user rated in its prior")
+    title_membership_scale: float = pydantic.Field(0.5, ge=0, description="weight of who rated a title in its prior")
+    user_features_scale: float = pydantic.Field(0.5, ge=0, description="weight of a user's side features")
+    title_features_scale: float = pydantic.Field(0.7, ge=0, description="weight of a title's side features")
+    user_noise_shape: float = pydantic.Field(
+        4.0,
+        gt=0,
+        description="shape of the Gamma prior of a user's noise precision; the larger, the more alike all are",
+    )
+    title_noise_shape: float = pydantic.Field(
+        8.0, gt=0, description="shape of the Gamma prior of a title's noise precision"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _keeps_sweeps(self) -> BayesianConfig:
+        if self.burn_in >= self.iterations:
+            raise ValueError(
+                f"burn_in must be below iterations; got {self.burn_in} of {self.iterations}; lower burn_in"
+            )
+        return self
+
+
+class BayesianModel(tfrs.Model):
+    """mean + b_u + b_i + p_u . q_i, with the rows of unknown users and titles made of their side features."""
+
+    def __init__(
+        self,
+        *,
+        mean: float,
+        user_table: np.ndarray,
+        title_table: np.ndarray,
+        user_feature_table: np.ndarray,
+        title_feature_table: np.ndarray,
+    ) -> None:
+        """Holds the tables; column 0 of each is the bias, the others are the embedding.
+
+        Args:
+          mean: stars.
+          user_table: float [num_users + 1, 1 + rank]; the last row is that of an unknown user.
+          title_table: float [num_titles + 1, 1 + rank].
+          user_feature_table: float [user features, 1 + rank], what each feature adds to an unknown user's row.
+          title_feature_table: float [title features, 1 + rank].
+        """
+        super().__init__()
+        self._mean = tf.Variable(mean, dtype=tf.float32, name="mean")
+        self._user = tf.Variable(user_table, dtype=tf.float32, name="user")
+        self._title = tf.Variable(title_table, dtype=tf.float32, name="title")
+        self._user_feature = tf.Variable(user_feature_table, dtype=tf.float32, name="user_feature")
+        self._title_feature = tf.Variable(title_feature_table, dtype=tf.float32, name="title_feature")
+        self.task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.MeanSquaredError(), metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")]
+        )
+
+    def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Scores user-title pairs.
+
+        Args:
+          features: `user_id` and `movie_title`, integer [batch]; ids at and behind the end of a vocabulary are unknown
+            users and titles. `user_features` and `title_features`, float32 [batch, size], may be left out; they
+            count for unknown users and titles alone, since those of known ones are in their rows.
+          training: changes nothing.
+
+        Returns:
+          float32 [batch, 1], stars, unclipped.
+        """
+        user = _rows(self._user, features[USER_ID.name], self._user_feature, features.get(USER_FEATURES))
+        title = _rows(self._title, features[MOVIE_TITLE.name], self._title_feature, features.get(TITLE_FEATURES))
+        product = tf.reduce_sum(user[:, 1:] * title[:, 1:], axis=1, keepdims=True)
+        return self._mean + user[:, :1] + title[:, :1] + product
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Mean squared error of the features beside their labels `user_rating`, float32 [batch], stars."""
+        labels = tf.reshape(inputs[USER_RATING.name], [-1, 1])
+        return self.task(labels=labels, predictions=self(inputs, training=training))
+
+
+def _rows(table: tf.Variable, ids: tf.Tensor, feature_table: tf.Variable, features: tf.Tensor | None) -> tf.Tensor:
+    """Float32 [batch, 1 + rank]: table rows, to which the features of unknown ids are added."""
+    unknown = table.shape[0] - 1
+    ids = tf.minimum(ids, unknown)
+    rows = tf.gather(table, ids)
+    if features is None:
+        return rows
+    return rows + tf.where((ids == unknown)[:, tf.newaxis], features @ feature_table, 0.0)
+
+
+def fit(
+    ratings: Ratings, config: BayesianConfig, *, seed: int, log_dir: str | None, report: Callable[[str], None]
+) -> BayesianModel:
+    """Runs the sampler and compresses the mean of its scores.
+
+    Args:
+      ratings: training rows and side features; columns of features without any value are left out.
+      config: sizes and priors.
+      seed: of the initial values and of every draw.
+      log_dir: folder for TensorBoard's scalars, if any: `noise`, 1 / sqrt(alpha) of every sweep, stars.
+      report: is called with one line of progress every 20 sweeps.
+
+    Returns:
+      The fitted model.
+
+    Raises:
+      ValueError: no ratings.
+    """
+    if not len(ratings):
+        raise ValueError("expected at least one rating to fit; got none; check the training split")
+    mean = float(np.mean(ratings.rating, dtype=np.float64))
+    value = ratings.rating - np.float32(mean)
+    by_title = np.lexsort((ratings.user, ratings.title))
+    users = _Side(
+        row=ratings.user,
+        column=ratings.title,
+        value=value,
+        shape=(ratings.num_users, ratings.num_titles),
+        features=ratings.user_features * np.float32(config.user_features_scale),
+        membership_scale=config.user_membership_scale,
+        noise_shape=config.user_noise_shape,
+        config=config,
+    )
+    titles = _Side(
+        row=ratings.title[by_title],
+        column=ratings.user[by_title],
+        value=value[by_title],
+        shape=(ratings.num_titles, ratings.num_users),
+        features=ratings.title_features * np.float32(config.title_features_scale),
+        membership_scale=config.title_membership_scale,
+        noise_shape=config.title_noise_shape,
+        config=config,
+    )
+    rng = np.random.default_rng(seed)
+    for side in (users, titles):
+        side.vector.assign(0.1 * rng.standard_normal(side.vector.shape))
+    alpha = tf.Variable(1.0 / max(float(np.var(value)), 1e-6), dtype=tf.float32)
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32)])
+    def sweep(iteration: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        draw = _Draws(seed, iteration)
+        users.draw_regression(draw)
+        titles.draw_regression(draw)
+        other = titles.described()
+        user_mean, _ = users.draw_vectors(titles, alpha, draw)
+        _, squares = titles.draw_vectors(users, alpha, draw)
+        alpha.assign(draw.gamma(1.0 + 0.5 * len(ratings), 1.0 + 0.5 * tf.reduce_sum(squares)))
+        return user_mean, other, alpha.read_value()
+
+    scores = _MeanProduct(config.export_rank)
+    writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
+    with writer.as_default():
+        for iteration in range(1, config.iterations + 1):
+            user_rows, title_rows, precision = sweep(iteration)
+            if iteration > config.burn_in:
+                scores.add(user_rows.numpy(), title_rows.numpy())
+            noise = float(precision) ** -0.5
+            tf.summary.scalar("noise", noise, step=iteration)
+            if iteration % _SWEEPS_PER_REPORT == 0 or iteration == config.iterations:
+                report(f"sweep {iteration}/{config.iterations}, noise {noise:.4f} stars")
+    writer.close()
+    user_rows, title_rows = scores.factors()
+    return BayesianModel(
+        mean=mean,
+        user_table=user_rows[: ratings.num_users + 1],
+        title_table=title_rows[: ratings.num_titles + 1],
+        user_feature_table=users.feature_table(user_rows, config.user_features_scale, ratings.user_features.shape[1]),
+        title_feature_table=titles.feature_table(
+            title_rows, config.title_features_scale, ratings.title_features.shape[1]
+        ),
+    )
+
+
+class _Draws:
+    """Random numbers of one sweep: each call takes the next seed of the sweep's own."""
+
+    def __init__(self, seed: int, iteration: tf.Tensor) -> None:
+        self._seed = np.random.SeedSequence(seed).generate_state(1).view(np.int32)[0]
+        self._iteration = iteration
+        self._calls = 0
+
+    def _next(self) -> tf.Tensor:
+        self._calls += 1
+        return tf.random.fold_in([self._seed, self._calls], self._iteration)
+
+    def normal(self, shape: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_normal(shape, self._next())
+
+    def gamma(self, shape: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        """Float32 of the shape of rate: draws with the mean shape / rate."""
+        shape, rate = tf.convert_to_tensor(shape, tf.float32), tf.convert_to_tensor(rate, tf.float32)
+        return tf.random.stateless_gamma(tf.shape(rate), self._next(), tf.broadcast_to(shape, tf.shape(rate))) / rate
+
+
+class _Side:
+    """The users, or the titles: their ratings, prior and state. Its rows are them, its columns the other side.
+
+    Attributes:
+      vector: variable, float32 [rows, 1 + factors], w = [bias, embedding].
+      weight: variable, float32 [rows], a.
+    """
+
+    def __init__(
+        self,
+        *,
+        row: np.ndarray,
+        column: np.ndarray,
+        value: np.ndarray,
+        shape: tuple[int, int],
+        features: np.ndarray,
+        membership_scale: float,
+        noise_shape: float,
+        config: BayesianConfig,
+    ) -> None:
+        """Prepares the sums and factorises the regression.
+
+        Args:
+          row, column: int32 [ratings], ascending by row, then column.
+          value: float32 [ratings], rating - mean.
+          shape: rows and columns.
+          features: float32 [rows, size], scaled.
+          membership_scale: s_m.
+          noise_shape: shape and rate of the prior of a.
+          config: factors and membership_features.
+        """
+        rows, size = shape[0], 1 + config.factors
+        indices = np.stack([row, column], axis=1).astype(np.int64)
+        self._member, self._value, self._square = (
+            tf.SparseTensor(indices, values, shape) for values in (np.ones_like(value), value, value**2)
+        )
+        self._count = tf.constant(np.bincount(row, minlength=rows), tf.float32)
+        self._noise_shape = noise_shape
+
+        self._used_features = np.flatnonzero(features.any(axis=0))
+        self._design = _design(
+            row, column, shape, features[:, self._used_features], membership_scale, config.membership_features
+        )
+        self._root = tf.constant(_regression_root(self._design))
+
+        self.vector = tf.Variable(tf.zeros([rows, size]))
+        self.weight = tf.Variable(tf.ones([rows]))
+        self._beta = tf.Variable(tf.zeros([self._design.shape[1], size]))
+        self._precision = tf.Variable(tf.ones([size]))
+
+    def draw_regression(self, draw: _Draws) -> None:
+        """Draws lambda given w, with beta integrated out, then beta given both.
+
+        With A = X^T X + I = L L^T: w_k ~ N(0, (I + X X^T) / lambda_k), whose quadratic form is
+        |w_k|^2 - |L^-1 X^T w_k|^2, and beta_k ~ N(A^-1 X^T w_k, A^-1 / lambda_k).
+        """
+        projected = self._root @ tf.sparse.sparse_dense_matmul(self._design, self.vector, adjoint_a=True)
+        quadratic = tf.reduce_sum(self.vector**2, axis=0) - tf.reduce_sum(projected**2, axis=0)
+        rows = self.vector.shape[0]
+        self._precision.assign(draw.gamma(1.0 + 0.5 * rows, 1.0 + 0.5 * tf.maximum(quadratic, 0.0)))
+        noise = draw.normal(projected.shape) / tf.sqrt(self._precision)
+        self._beta.assign(tf.matmul(self._root, projected + noise, transpose_a=True))
+
+    def draw_vectors(self, other: _Side, alpha: tf.Variable, draw: _Draws) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draws w given the other side, then a given w.
+
+        Returns:
+          float32 [exported rows, 1 + factors]: the mean that w was drawn around, above the unknown row and the features'.
+          float32 [rows]: a x (sum of the squared errors, each times the other side's a), stars^2.
+        """
+        size = self.vector.shape[1]
+        # [1, q, b] of each column: r - mean - b = [1, q] . w + noise.
+        known = tf.concat([tf.ones_like(other.vector[:, :1]), other.vector[:, 1:], other.vector[:, :1]], axis=1)
+        weighted = known * other.weight[:, tf.newaxis]
+        first, second = np.triu_indices(size + 1)
+        position = np.zeros((size + 1, size + 1), np.int32)
+        position[first, second] = position[second, first] = np.arange(len(first))
+
+        products = tf.gather(weighted, first, axis=1) * tf.gather(known, second, axis=1)
+        sums = tf.sparse.sparse_dense_matmul(self._member, products)
+        linear = tf.sparse.sparse_dense_matmul(self._value, weighted)
+        constant = tf.sparse.sparse_dense_matmul(self._square, other.weight[:, tf.newaxis])[:, 0]
+        outer = tf.reshape(tf.gather(sums, position[:size, :size].ravel(), axis=1), [-1, size, size])
+        moment = linear[:, :size] - tf.gather(sums, position[:size, size], axis=1)
+        square = constant - 2.0 * linear[:, size] + sums[:, position[size, size]]
+
+        scale = (alpha * self.weight)[:, tf.newaxis]
+        prior_mean = tf.sparse.sparse_dense_matmul(self._design, self._beta)
+        root = tf.linalg.cholesky(outer * scale[:, :, tf.newaxis] + tf.linalg.diag(self._precision))
+        target = (scale * moment + self._precision * prior_mean)[:, :, tf.newaxis]
+        half = tf.linalg.triangular_solve(root, target)
+        noise = draw.normal(half.shape)
+        solved = tf.linalg.triangular_solve(root, tf.concat([half, half + noise], axis=2), adjoint=True)
+        mean, vector = solved[:, :, 0], solved[:, :, 1]
+        self.vector.assign(vector)
+
+        error = square - 2.0 * tf.reduce_sum(vector * moment, axis=1)
+        error += tf.reduce_sum(vector * tf.linalg.matvec(outer, vector), axis=1)
+        error = tf.maximum(error, 0.0)  # Rounding may leave a perfect fit below zero.
+        self.weight.assign(draw.gamma(self._noise_shape + 0.5 * self._count, self._noise_shape + 0.5 * alpha * error))
+        return self._export(mean), self.weight * error
+
+    def described(self) -> tf.Tensor:
+        """Float32 [exported rows, 1 + factors]: w, above the unknown row and the features'."""
+        return self._export(self.vector)
+
+    def _export(self, vectors: tf.Tensor) -> tf.Tensor:
+        return tf.concat([vectors, self._beta[: 1 + len(self._used_features)]], axis=0)
+
+    def feature_table(self, exported: np.ndarray, scale: float, size: int) -> np.ndarray:
+        """Float32 [side features, columns of exported]: what each unscaled side feature adds; unused ones nothing."""
+        table = np.zeros((size, exported.shape[1]), np.float32)
+        table[self._used_features] = scale * exported[self.vector.shape[0] + 1 :]
+        return table
+
+
+def _design(
+    row: np.ndarray,
+    column: np.ndarray,
+    shape: tuple[int, int],
+    features: np.ndarray,
+    membership_scale: float,
+    membership_features: int,
+) -> tf.SparseTensor:
+    """X = [1, side features, membership of the most rated columns], float32 [rows, features]."""
+    rows = shape[0]
+    counts = np.bincount(column, minlength=shape[1])
+    kept = np.argsort(-counts, kind="stable")[: min(membership_features, np.count_nonzero(counts))]
+    place = np.full(shape[1], -1)
+    place[kept] = np.arange(len(kept))
+    member = place[column] >= 0
+    described = np.nonzero(features)
+    # A row's whole count, so that membership has the norm s_m unless columns were left out.
+    share = membership_scale / np.sqrt(np.bincount(row, minlength=rows))[row[member]] if len(kept) else np.zeros(0)
+    blocks = (
+        (np.arange(rows), np.zeros(rows, int), np.ones(rows)),
+        (described[0], 1 + described[1], features[described]),
+        (row[member], 1 + features.shape[1] + place[column[member]], share),
+    )
+    rows_of, columns_of, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    order = np.lexsort((columns_of, rows_of))
+    indices = np.stack([rows_of, columns_of], axis=1)[order].astype(np.int64)
+    return tf.SparseTensor(indices, values[order].astype(np.float32), (rows, 1 + features.shape[1] + len(kept)))
+
+
+def _regression_root(design: tf.SparseTensor) -> np.ndarray:
+    """Float32 [features, features]: L^-1 with L L^T = X^T X + I."""
+    rows, features = design.shape
+    gram = np.eye(features)
+    indices, values = design.indices.numpy(), design.values.numpy()
+    for first in range(0, rows, _ROWS_PER_BLOCK):
+        start, end = np.searchsorted(indices[:, 0], [first, first + _ROWS_PER_BLOCK])
+        block = np.zeros((min(_ROWS_PER_BLOCK, rows - first), features), np.float32)
+        block[indices[start:end, 0] - first, indices[start:end, 1]] = values[start:end]
+        gram += block.T @ block
+    return np.linalg.inv(np.linalg.cholesky(gram)).astype(np.float32)
+
+
+class _MeanProduct:
+    """The mean over sweeps of b_u + b_i + p_u . q_i, with the products kept as a truncated singular value decomposition.
+
+    Memory: (2 rank + 16 factors) floats a row of either side.
+    """
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+        self._sweeps = 0
+        self._bias: list[np.ndarray] = []
+        self._blocks: list[list[np.ndarray]] = [[], []]
+
+    def add(self, *vectors: np.ndarray) -> None:
+        """Takes one sweep: [bias, embedding] of the users and of the titles, float32 [rows, 1 + factors]."""
+        if not self._sweeps:
+            self._bias = [np.zeros(len(side)) for side in vectors]
+        self._sweeps += 1
+        for bias, block, side in zip(self._bias, self._blocks, vectors, strict=True):
+            bias += side[:, 0]
+            block.append(side[:, 1:])
+        if len(self._blocks[0]) > _SWEEPS_PER_BLOCK:
+            # Twice the rank in between, so that truncating again and again costs nothing that shows.
+            self._compress(2 * self._rank)
+
+    def _compress(self, rank: int) -> None:
+        (user_basis, user_part), (title_basis, title_part) = (
+            np.linalg.qr(np.concatenate(block, axis=1)) for block in self._blocks
+        )
+        left, singular, right = np.linalg.svd(user_part @ title_part.T)
+        root = np.sqrt(singular[:rank])
+        self._blocks = [[user_basis @ (left[:, :rank] * root)], [title_basis @ (right[:rank].T * root)]]
+
+    def factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Float [rows, 1 + rank] of the users and of the titles: [mean bias, embedding]."""
+        self._compress(self._rank)
+        users, titles = (
+            np.concatenate([bias[:, np.newaxis] / self._sweeps, block[0] / np.sqrt(self._sweeps)], axis=1)
+            for bias, block in zip(self._bias, self._blocks, strict=True)
+        )
+        return users, titles

@@ -1,0 +1,181 @@
+"""How good predicted ratings are: error in stars, and the order of each user's titles.
+
+NumPy alone, without a Python loop over users. All functions take arrays of one length, row by row the same rating.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Root mean squared error.
+
+    Args:
+      labels: float [ratings], stars.
+      predictions: float [ratings], stars.
+
+    Returns:
+      sqrt(mean((predictions - labels)^2)), stars.
+
+    Raises:
+      ValueError: no ratings, or arrays that are not one-dimensional and of one length.
+    """
+    labels, predictions = _columns(labels=labels, predictions=predictions)
+    return float(np.sqrt(np.mean(np.square(predictions - labels, dtype=np.float64))))
+
+
+def mae(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Mean absolute error, stars; arguments and errors as in `rmse`."""
+    labels, predictions = _columns(labels=labels, predictions=predictions)
+    return float(np.mean(np.abs(predictions - labels, dtype=np.float64)))
+
+
+def ndcg_at_k(queries: np.ndarray, labels: np.ndarray, predictions: np.ndarray, k: int = 10) -> float:
+    """Normalised discounted cumulative gain of the first k, averaged over queries.
+
+    DCG@k = sum over ranks i = 1..k of gain_i / log2(i + 1), NDCG@k = DCG@k / (largest DCG@k of any order), with the
+    label itself as the gain: the form that TensorFlow Model Analysis computes (`tfma.metrics.NDCG`). As there, a query
+    without a positive label is left out. Unlike there, rows of equal prediction do not keep an arbitrary order: the
+    value is the expectation over all orders of them, so every rank of a tied run counts its run's mean discount.
+
+    Args:
+      queries: integer [ratings], what to rank within: user ids.
+      labels: float [ratings], stars.
+      predictions: float [ratings], anything that orders the titles of a query, highest first.
+      k: ranks that count.
+
+    Returns:
+      The mean over queries, in (0, 1] for labels > 0; NaN if no query has a positive label.
+
+    Raises:
+      ValueError: k below 1, no ratings, or arrays that are not one-dimensional and of one length.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1; got {k}; pass the number of ranks that count")
+    queries, labels, predictions = _columns(queries=queries, labels=labels, predictions=predictions)
+    labels = labels.astype(np.float64)
+    _, query = np.unique(queries, return_inverse=True)
+    sizes = np.bincount(query)
+    first = np.cumsum(sizes) - sizes
+
+    rank = np.arange(len(query)) - np.repeat(first, sizes)  # From 0 within each query, once rows are sorted by query.
+    discount = np.where(rank < k, 1.0 / np.log2(rank + 2.0), 0.0)
+
+    by_prediction = np.lexsort((-predictions, query))
+    new_run = _changes(query[by_prediction], predictions[by_prediction])
+    run = np.cumsum(new_run) - 1
+    tied_discount = (np.bincount(run, weights=discount) / np.bincount(run))[run]
+    gained = np.bincount(query[by_prediction], weights=labels[by_prediction] * tied_discount)
+
+    by_label = np.lexsort((-labels, query))
+    largest = np.bincount(query[by_label], weights=labels[by_label] * discount)
+
+    counted = labels[by_label][first] > 0
+    if not counted.any():
+        return float("nan")
+    # Negative labels may sink the largest DCG to zero or below; Model Analysis gives such a query a zero.
+    ratio = np.divide(gained, largest, out=np.zeros_like(gained), where=largest > 0)
+    return float(np.mean(ratio[counted]))
+
+
+def pairwise_accuracy(queries: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> float:
+    """How often the better of two titles is predicted higher, within a query, averaged over queries.
+
+    Of a query's pairs with different labels: the share that the predictions put in the labels' order, where an equal
+    prediction counts one half. Pairs in the wrong order are the inversions of the predictions in label order, counted
+    by merge sort as in Knight 1966 ("A computer method for calculating Kendall's tau"), all queries at once:
+    O(ratings x log(ratings) x log(largest query)).
+
+    Args:
+      queries: integer [ratings], what to rank within: user ids.
+      labels: float [ratings], stars.
+      predictions: float [ratings], anything that orders the titles of a query, highest first.
+
+    Returns:
+      The mean over the queries that have such a pair, in [0, 1]; NaN if none has.
+
+    Raises:
+      ValueError: no ratings, or arrays that are not one-dimensional and of one length.
+    """
+    queries, labels, predictions = _columns(queries=queries, labels=labels, predictions=predictions)
+    _, query = np.unique(queries, return_inverse=True)
+    count = int(query.max()) + 1
+    _, prediction = np.unique(predictions, return_inverse=True)
+
+    # Within equal labels predictions ascend, so that inversions come from different labels alone.
+    order = np.lexsort((prediction, labels, query))
+    query, label, prediction = query[order], labels[order], prediction[order]
+    inverted = _inversions(query, prediction, count)
+
+    ordered = _pairs(query, count) - _pairs_within(query, _changes(query, label), count)
+    joint = _pairs_within(query, _changes(query, label, prediction), count)
+    by_prediction = np.lexsort((prediction, query))
+    tied = _pairs_within(query, _changes(query, prediction[by_prediction]), count) - joint
+
+    counted = ordered > 0
+    if not counted.any():
+        return float("nan")
+    right = ordered - inverted - 0.5 * tied
+    return float(np.mean(right[counted] / ordered[counted]))
+
+
+def _columns(**columns: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arguments as arrays; ValueError unless all have the shape [ratings], ratings > 0."""
+    arrays = {name: np.asarray(column) for name, column in columns.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1 or any(array.ndim != 1 or not len(array) for array in arrays.values()):
+        raise ValueError(
+            f"expected arrays of one shape [ratings], ratings > 0; got {shapes}; "
+            "pass one label and one prediction a rating, without a second dimension"
+        )
+    return tuple(arrays.values())
+
+
+def _changes(*columns: np.ndarray) -> np.ndarray:
+    """Bool [rows]: the row is the first, or differs from the row before it in any of the columns."""
+    changes = np.zeros(len(columns[0]), dtype=bool)
+    changes[0] = True
+    for column in columns:
+        changes[1:] |= column[1:] != column[:-1]
+    return changes
+
+
+def _pairs(group: np.ndarray, groups: int) -> np.ndarray:
+    """Float [groups]: n (n - 1) / 2 for the n rows of each group."""
+    sizes = np.bincount(group, minlength=groups).astype(np.float64)
+    return sizes * (sizes - 1) / 2
+
+
+def _pairs_within(group: np.ndarray, new_run: np.ndarray, groups: int) -> np.ndarray:
+    """Float [groups]: pairs of rows of one run, summed by the group that the run lies in."""
+    run = np.cumsum(new_run) - 1
+    return np.bincount(group[new_run], weights=_pairs(run, int(run[-1]) + 1), minlength=groups)
+
+
+def _inversions(group: np.ndarray, value: np.ndarray, groups: int) -> np.ndarray:
+    """Float [groups]: pairs of rows of a group of which the earlier has the larger value.
+
+    Bottom-up merge sort: blocks of width 1, 2, 4, ... are merged two by two, and each row of a right block counts the
+    rows of its left block with larger values.
+
+    Args:
+      group: int [rows], ascending.
+      value: int [rows], 0 <= value.
+      groups: number of groups.
+    """
+    sizes = np.bincount(group, minlength=groups)
+    position = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    inversions = np.zeros(groups)
+    width = 1
+    while width < sizes.max():
+        right = (position // width) % 2 == 1
+        merged = np.cumsum(_changes(group, position // (2 * width))) - 1
+        # A stable sort keeps left rows before right rows of equal value, so that ties do not count.
+        order = np.argsort(merged * (int(value.max()) + 1) + value, kind="stable")
+        left_seen = np.cumsum(~right[order])
+        left_end = np.cumsum(np.bincount(merged, weights=~right))  # Left rows up to the end of each merged block.
+        larger = left_end[merged[order]] - left_seen
+        inversions += np.bincount(group[order], weights=larger * right[order], minlength=groups)
+        width *= 2
+    return inversions

@@ -1,0 +1,137 @@
+"""Preset `notebook`: the model of the "Movie Recommendation System: Ranking" notebook, to the letter.
+
+rating(u, i) = Dense1(relu(Dense64(relu(Dense256([e_u, e_i]))))), with 32-dimensional embeddings e, fitted to the
+squared error by Adagrad (rate 0.1) in batches of 8192, three epochs. As in the notebook the rows are shuffled once, so
+every epoch sees the same batches. Source: the TensorFlow Recommenders ranking tutorial, which the notebook follows.
+
+It uses user and title alone. Cost: linear in ratings an epoch. Memory: the tables (and Adagrad's copy of them),
+and 16 bytes a rating.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pydantic
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from modules.features import MOVIE_TITLE, USER_ID, USER_RATING
+from modules.ratings import Ratings
+
+
+class NotebookConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """What the notebook wrote as constants."""
+
+    embedding_dimension: int = pydantic.Field(32, gt=0, description="numbers in the embedding of a user and a title")
+    hidden_units: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
+        (256, 64), description="widths of the relu layers between the embeddings and the rating"
+    )
+    learning_rate: float = pydantic.Field(0.1, gt=0, description="Adagrad's learning rate")
+    batch_size: int = pydantic.Field(8192, gt=0, description="ratings in a step")
+    epochs: int = pydantic.Field(3, gt=0, description="passes over the ratings")
+
+
+class NotebookModel(tfrs.Model):
+    """Two embeddings and a stack of dense layers."""
+
+    def __init__(self, num_users: int, num_titles: int, config: NotebookConfig, *, seed: int) -> None:
+        """Builds the tables with one row more than the vocabularies, for what is unknown.
+
+        Args:
+          num_users: users in the vocabulary.
+          num_titles: titles in the vocabulary.
+          config: widths.
+          seed: of the initial values.
+        """
+        super().__init__()
+        layers, initializers = tf.keras.layers, tf.keras.initializers
+        seeds = iter(np.random.SeedSequence(seed).generate_state(3 + len(config.hidden_units)).tolist())
+        # The initializers that Keras takes by default, seeded.
+        self._user_embedding = layers.Embedding(
+            num_users + 1, config.embedding_dimension, initializers.RandomUniform(seed=next(seeds)), name="user"
+        )
+        self._title_embedding = layers.Embedding(
+            num_titles + 1, config.embedding_dimension, initializers.RandomUniform(seed=next(seeds)), name="title"
+        )
+        self._layers = [
+            layers.Dense(units, activation="relu", kernel_initializer=initializers.GlorotUniform(seed=next(seeds)))
+            for units in config.hidden_units
+        ]
+        self._rating = layers.Dense(1, kernel_initializer=initializers.GlorotUniform(seed=next(seeds)))
+        self._unknown = (num_users, num_titles)
+        self.task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.MeanSquaredError(), metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")]
+        )
+
+    def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Scores user-title pairs.
+
+        Args:
+          features: `user_id` and `movie_title`, integer [batch]; ids at and behind the end of a vocabulary are one
+            unknown user or title. Other features are ignored.
+          training: changes nothing.
+
+        Returns:
+          float32 [batch, 1], stars, unclipped.
+        """
+        num_users, num_titles = self._unknown
+        user = self._user_embedding(tf.minimum(features[USER_ID.name], num_users))
+        title = self._title_embedding(tf.minimum(features[MOVIE_TITLE.name], num_titles))
+        hidden = tf.concat([user, title], axis=1)
+        for layer in self._layers:
+            hidden = layer(hidden)
+        return self._rating(hidden)
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Mean squared error of the features beside their labels `user_rating`, float32 [batch], stars."""
+        labels = tf.reshape(inputs[USER_RATING.name], [-1, 1])
+        return self.task(labels=labels, predictions=self(inputs, training=training))
+
+
+def fit(
+    ratings: Ratings, config: NotebookConfig, *, seed: int, log_dir: str | None, report: Callable[[str], None]
+) -> NotebookModel:
+    """Fits the model.
+
+    Args:
+      ratings: training rows; side features are not used.
+      config: widths, learning rate, batch size and epochs.
+      seed: of the initial values and of the order of the rows.
+      log_dir: folder for TensorBoard's scalars, if any: `loss`, the mean squared error of an epoch's batches.
+      report: is called with one line of progress an epoch.
+
+    Returns:
+      The fitted model.
+
+    Raises:
+      ValueError: no ratings.
+    """
+    if not len(ratings):
+        raise ValueError("expected at least one rating to fit; got none; check the training split")
+    model = NotebookModel(ratings.num_users, ratings.num_titles, config, seed=seed)
+    model.compile(optimizer=tf.keras.optimizers.Adagrad(learning_rate=config.learning_rate))
+    order = np.random.default_rng(seed).permutation(len(ratings))
+    columns = {
+        USER_ID.name: tf.constant(ratings.user[order]),
+        MOVIE_TITLE.name: tf.constant(ratings.title[order]),
+        USER_RATING.name: tf.constant(ratings.rating[order]),
+    }
+
+    # AutoGraph would spend seconds on rewriting Keras' own code, which needs no rewriting.
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32)])
+    @tf.autograph.experimental.do_not_convert
+    def step(first: tf.Tensor) -> tf.Tensor:
+        batch = {name: column[first : first + config.batch_size] for name, column in columns.items()}
+        return model.train_step(batch)["loss"]
+
+    firsts = tf.range(0, len(ratings), config.batch_size)
+    writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
+    with writer.as_default():
+        for epoch in range(1, config.epochs + 1):
+            loss = float(np.mean([step(first) for first in firsts]))
+            tf.summary.scalar("loss", loss, step=epoch)
+            report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
+    writer.close()
+    return model

@@ -1,0 +1,66 @@
+"""The models by name: where each lives, how it is configured and what it must achieve to be pushed."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import types
+from typing import Any
+
+import pydantic
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named model.
+
+    Attributes:
+      module: import path of the model file, which has a `fit`.
+      config: name of the configuration class in it.
+      rmse_bound: default upper bound of the test RMSE on a scale that spans four stars, as 1 to 5 does.
+      chooses: the model picks something on held-out ratings (it has a `choose`), then fits on all of them.
+      summary: one line for help texts.
+    """
+
+    module: str
+    config: str
+    rmse_bound: float
+    summary: str
+    chooses: bool = False
+
+    def load(self) -> types.ModuleType:
+        """Imports the model file, and TensorFlow with it."""
+        return importlib.import_module(self.module)
+
+
+PRESETS = {
+    "notebook": Preset(
+        module="modules.notebook_model",
+        config="NotebookConfig",
+        rmse_bound=1.2,
+        summary="two embeddings and a small network, three epochs; the tutorial model to the letter",
+    ),
+}
+DEFAULT_PRESET = "notebook"
+
+
+def get(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+      ValueError: there is none.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}") from None
+
+
+def build_config(name: str, values: dict[str, Any]) -> pydantic.BaseModel:
+    """The preset's model configuration with `values` over its defaults.
+
+    Raises:
+      ValueError: an unknown preset or key, or a value out of range.
+    """
+    preset = get(name)
+    return getattr(preset.load(), preset.config)(**values)

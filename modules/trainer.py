@@ -1,0 +1,74 @@
+"""Trainer's entry point, and the training that it calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from modules import dataset, presets, progress, serving
+from modules.ratings import Ratings
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Fits the preset named in `custom_config` and exports it; called by the TFX Trainer.
+
+    `custom_config` holds `preset`, `model` (values over the preset's defaults), `seed`, `rating_scale` and
+    `has_eval` (whether there are eval files of their own).
+    """
+    settings: dict[str, Any] = fn_args.custom_config or {}
+    transform_output = tft.TFTransformOutput(fn_args.transform_output)
+    low, high = settings["rating_scale"]
+
+    def load(patterns: list[str]) -> Ratings:
+        return dataset.load_ratings(patterns, transform_output, low=low, high=high, report=progress.report)
+
+    train_ratings = load(fn_args.train_files)
+    eval_ratings = load(fn_args.eval_files) if settings["has_eval"] else None
+    model, fitted_on = train(
+        train_ratings,
+        eval_ratings,
+        preset=settings["preset"],
+        values=settings["model"],
+        seed=settings["seed"],
+        log_dir=fn_args.model_run_dir,
+    )
+    progress.report("exporting")
+    serving.export(serving.ServingModel(model, transform_output, fitted_on), fn_args.serving_model_dir)
+
+
+def train(
+    train_ratings: Ratings,
+    eval_ratings: Ratings | None,
+    *,
+    preset: str,
+    values: dict[str, Any],
+    seed: int,
+    log_dir: str | None = None,
+) -> tuple[tfrs.Model, Ratings]:
+    """Fits a preset on all ratings given; a preset that chooses does so on `eval_ratings` first.
+
+    Args:
+      train_ratings: what to fit on.
+      eval_ratings: what to choose on; None to carve it from `train_ratings`.
+      preset: name in `presets.PRESETS`.
+      values: configuration over the preset's defaults.
+      seed: seeds every random choice.
+      log_dir: folder for TensorBoard logs.
+
+    Returns:
+      The fitted model and the ratings it was fitted on: train and eval together.
+    """
+    tf.keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    chosen = presets.get(preset)
+    module = chosen.load()
+    config = presets.build_config(preset, values)
+    everything = train_ratings if eval_ratings is None else dataset.concatenate(train_ratings, eval_ratings)
+    if chosen.chooses:
+        fit_part, choose_part = dataset.carve(train_ratings) if eval_ratings is None else (train_ratings, eval_ratings)
+        config = module.choose(fit_part, choose_part, config, seed=seed, report=progress.report)
+    return module.fit(everything, config, seed=seed, log_dir=log_dir, report=progress.report), everything

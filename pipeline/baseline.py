@@ -1,0 +1,42 @@
+"""Which blessed model a candidate is compared with."""
+
+from __future__ import annotations
+
+import ml_metadata
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.dsl.components.common import resolver
+
+MODEL, BLESSING, CANDIDATE = "model", "model_blessing", "candidate"
+
+
+class OtherBlessedModelStrategy(resolver.ResolverStrategy):
+    """Resolves the latest blessed model other than the candidate itself.
+
+    TFX's own strategy gives an unchanged re-run, whose model was blessed by the run before, that very model to be
+    compared with; Evaluator then sees a new input and runs again. This one gives it what it was given before.
+    """
+
+    def resolve_artifacts(
+        self, store: ml_metadata.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Picks from all models and blessings; gives empty lists where no other model was blessed.
+
+        Args:
+          store: unused.
+          input_dict: `model` and `model_blessing`: all there are; `candidate`: the model to be judged.
+        """
+        blessings = {
+            blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY): blessing
+            for blessing in sorted(input_dict[BLESSING], key=lambda blessing: blessing.id)
+            if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == constants.BLESSED_VALUE
+        }
+        candidates = {model.id for model in input_dict[CANDIDATE]}
+        others = [model for model in input_dict[MODEL] if model.id in blessings and model.id not in candidates]
+        # The latest to be blessed, which need not be the latest to be trained: an earlier one may be blessed again.
+        latest = max(others, key=lambda model: blessings[model.id].id, default=None)
+        return {
+            MODEL: [latest] if latest else [],
+            BLESSING: [blessings[latest.id]] if latest else [],
+            CANDIDATE: input_dict[CANDIDATE],
+        }

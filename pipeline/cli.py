@@ -1,0 +1,71 @@
+"""The command line, `movie-ranking`: reads flags, calls the rest. Nothing heavy is imported until a command needs it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pipeline.exit_codes import ExitCode
+
+# Command: module and attribute that hold it, imported when it is called or its help is asked for.
+COMMANDS = {
+    "data": ("pipeline.data_commands", "data"),
+    "run": ("pipeline.run_command", "run"),
+    "predict": ("pipeline.serve_commands", "predict"),
+    "rank": ("pipeline.serve_commands", "rank"),
+    "doctor": ("pipeline.doctor", "doctor"),
+}
+SUMMARIES = {
+    "data": "Fetch, prepare or make ratings.",
+    "run": "Run the pipeline on this machine.",
+    "predict": "Rate a title for a user with the pushed model.",
+    "rank": "Rank titles for a user with the pushed model.",
+    "doctor": "Check the environment.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name]
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="movie-ranking")
+def cli() -> None:
+    """Ranks movies for users: a TFX pipeline around a TensorFlow Recommenders model."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    _guarded(lambda: cli.main(args=arguments, prog_name="movie-ranking", standalone_mode=False))
+
+
+def _guarded(command: Callable[[], Any]) -> None:
+    """Turns what the user can mend into a message and an exit code; anything else is a bug and shows its trace."""
+    try:
+        code = command()
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.BAD_INPUT
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\ninterrupted; the same command resumes", err=True)
+        code = ExitCode.INTERRUPTED
+    sys.exit(int(code or 0))

@@ -1,0 +1,105 @@
+"""`movie-ranking doctor`: is this environment fit to run the pipeline?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator
+
+import click
+
+# Distributions whose versions make a lane, and the release that each lane wants.
+LANES = {
+    "current": {"python": ("3.11", "3.12", "3.13"), "tfx": "1.21.", "tensorflow": "2.21.", "glibc": (2, 39)},
+    "legacy": {"python": ("3.10",), "tfx": "1.16.", "tensorflow": "2.16.", "glibc": (2, 17)},
+}
+SHOWN = (
+    "tfx",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-recommenders",
+    "tensorflow-transform",
+    "apache-beam",
+    "ml-metadata",
+)
+NEEDED_GIB = 2
+
+
+@click.command()
+@click.option("--output", default="output", show_default=True, metavar="FOLDER", help="Where runs would write.")
+def doctor(output: str) -> None:
+    """Check the environment: lane, versions, compiler, disk, data. Exits 1 if something would not work."""
+    healthy = True
+    for name, good, text in checks(output):
+        healthy = healthy and good
+        click.echo(f"{click.style('ok ' if good else 'BAD', fg='green' if good else 'red')}  {name:<10} {text}")
+    if not healthy:
+        raise click.exceptions.Exit(1)
+
+
+def checks(output: str) -> Iterator[tuple[str, bool, str]]:
+    """Yields name, verdict and finding of each check."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    name = "legacy" if python == "3.10" else "current"
+    lane = LANES[name]
+    yield "python", python in lane["python"], f"{platform.python_version()}, {name} lane ({sys.executable})"
+    yield _glibc(lane["glibc"])
+    for distribution in SHOWN:
+        version = _version(distribution)
+        wanted = lane.get(distribution, "")
+        if version is None:
+            yield distribution, False, "missing; run `make setup`"
+        elif not version.startswith(wanted):
+            yield distribution, False, f"{version}; the {name} lane wants {wanted}*; run `make setup`"
+        else:
+            yield distribution, True, version
+    compiler = shutil.which("g++")
+    headers = pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()
+    yield "compiler", bool(compiler), compiler or "no g++, which set-up needs; apt-get install g++"
+    yield (
+        "headers",
+        headers,
+        "Python.h found" if headers else "no Python.h, which set-up needs; apt-get install python3-dev",
+    )
+    free = shutil.disk_usage(_existing(output)).free / 2**30
+    yield "disk", free >= NEEDED_GIB, f"{free:.1f} GiB free for {os.path.abspath(output)}; {NEEDED_GIB} needed"
+    yield _data()
+
+
+def _glibc(needed: tuple[int, int]) -> tuple[str, bool, str]:
+    library, version = platform.libc_ver()
+    found = tuple(int(part) for part in version.split(".")[:2]) if version else (0, 0)
+    wanted = ".".join(map(str, needed))
+    return "glibc", library == "glibc" and found >= needed, f"{version or 'none'}; the lane needs {wanted} or newer"
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _existing(path: str) -> pathlib.Path:
+    place = pathlib.Path(path).absolute()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def _data() -> tuple[str, bool, str]:
+    from data import fetch
+    from data.errors import DataError
+    from data.sidecar import Sidecar
+
+    folder = fetch.default_folder()
+    try:
+        sidecar = Sidecar.read(folder)
+    except DataError:
+        return "data", True, "MovieLens 100K is not fetched yet; `movie-ranking run` fetches it"
+    return "data", sidecar.matches(folder), f"{sidecar.rows:,} ratings in {folder}"

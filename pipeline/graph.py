@@ -1,0 +1,126 @@
+"""The pipeline as a graph: the same one for every runner."""
+
+from __future__ import annotations
+
+from tfx.components import Evaluator, ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
+
+from components.anomaly_gate import AnomalyGate
+from components.baseline_comparison import BaselineComparison
+from components.curated_schema import CuratedSchema
+from components.ratings_example_gen import RatingsExampleGen
+from components.servable_validator import ServableValidator
+from modules import presets
+from pipeline import baseline, evaluation
+from pipeline.config import DataConfig, PipelineConfig
+from pipeline.fingerprint import fingerprint
+
+PREPROCESSING, TRAINER = "modules.preprocessing", "modules.trainer"
+
+
+def create_pipeline(config: PipelineConfig) -> Pipeline:
+    """Builds the graph; touches neither the network nor the data.
+
+    Args:
+      config: everything the pipeline depends on.
+    """
+    scale = {"rating_low": config.data.rating_low, "rating_high": config.data.rating_high}
+    preset = presets.get(config.trainer.preset)
+    settings = {
+        "preset": config.trainer.preset,
+        "model": config.trainer.model,
+        "seed": config.trainer.seed,
+        "rating_scale": list(scale.values()),
+        "has_eval": config.data.has_eval,
+        "code": fingerprint(TRAINER, preset.module),
+    }
+
+    examples = RatingsExampleGen(input_base=config.data.root, input_config=_input_config(config.data))
+    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    schema = CuratedSchema(
+        statistics=statistics.outputs["statistics"],
+        code=fingerprint("components.curated_schema", resources=[("data", "schema.pbtxt")]),
+        **scale,
+    )
+    anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
+    gate = AnomalyGate(anomalies=anomalies.outputs["anomalies"], code=fingerprint("components.anomaly_gate"))
+    transform = Transform(
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn=f"{PREPROCESSING}.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=config.data.fit_splits),
+        # Trainer applies the graph to whole batches itself, and StatisticsGen has the statistics.
+        materialize=False,
+        disable_statistics=True,
+        custom_config={"code": fingerprint(PREPROCESSING)},
+    )
+    transform.add_upstream_node(gate)
+    trainer = Trainer(
+        run_fn=f"{TRAINER}.run_fn",
+        examples=examples.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=config.data.fit_splits[-1:]),
+        custom_config=settings,
+    )
+    model = trainer.outputs["model"]
+    comparison = BaselineComparison(
+        examples=examples.outputs["examples"],
+        model=model,
+        split="test",
+        code=fingerprint("components.baseline_comparison"),
+    )
+    blessed = _blessed_model(config, model)
+    evaluator = Evaluator(
+        examples=examples.outputs["examples"],
+        model=model,
+        baseline_model=blessed.outputs["model"] if blessed else None,
+        example_splits=["test"],
+        eval_config=evaluation.create_eval_config(config.rmse_bound, config.evaluator.max_regression),
+    )
+    servable = ServableValidator(model=model, code=fingerprint("components.servable_validator"), **scale)
+    pusher = Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=servable.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_dir)
+        ),
+    )
+    nodes = [examples, statistics, schema, anomalies, gate, transform, trainer, comparison, blessed, evaluator]
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=config.pipeline_root,
+        components=[node for node in (*nodes, servable, pusher) if node is not None],
+        enable_cache=config.cache,
+        beam_pipeline_args=list(config.beam_args),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
+    )
+
+
+def _input_config(data: DataConfig) -> example_gen_pb2.Input | None:
+    if not data.given:
+        return None
+    splits = [example_gen_pb2.Input.Split(name=name, pattern=f"{name}/*.csv") for name in data.splits]
+    return example_gen_pb2.Input(splits=splits)
+
+
+def _blessed_model(config: PipelineConfig, candidate: Channel) -> Resolver | None:
+    """The node that finds the model to compare with."""
+    if config.evaluator.baseline == "none":
+        return None
+    channels = {
+        baseline.MODEL: Channel(type=standard_artifacts.Model),
+        baseline.BLESSING: Channel(type=standard_artifacts.ModelBlessing),
+    }
+    if config.evaluator.baseline == "latest":
+        return Resolver(strategy_class=LatestBlessedModelStrategy, **channels).with_id("BlessedModel")
+    channels[baseline.CANDIDATE] = candidate
+    return Resolver(strategy_class=baseline.OtherBlessedModelStrategy, **channels).with_id("BlessedModel")

@@ -1,0 +1,105 @@
+"""A local run from start to verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+from pipeline import environment
+from pipeline.exit_codes import ExitCode
+from pipeline.observers import LiveObserver, PlainObserver, terminal
+
+if TYPE_CHECKING:
+    from tfx.orchestration.pipeline import RunOptions
+
+    from pipeline.config import PipelineConfig
+    from pipeline.outcome import Outcome
+
+LAST_RUN_FILE = "last_run.json"
+
+
+def run(
+    config: PipelineConfig,
+    *,
+    from_component: str | None = None,
+    to_component: str | None = None,
+    verbose: bool = False,
+    plain: bool = False,
+) -> ExitCode:
+    """Runs the pipeline on this machine and prints what it came to.
+
+    Args:
+      config: of the pipeline.
+      from_component: skip what comes before it, and take its results from the last run.
+      to_component: skip what comes after it.
+      verbose: show what components write.
+      plain: print lines rather than a live table, on a terminal too.
+
+    Returns:
+      The exit code; the outcome is also written to `last_run.json` in the output folder.
+    """
+    console = terminal()
+    live = console.is_terminal and not (plain or verbose)
+    began = time.perf_counter()
+    observer = LiveObserver(console) if live else PlainObserver(console)
+    with console.status("loading TensorFlow and TFX") if live else contextlib.nullcontext():
+        environment.prepare()
+        from components.errors import AnomaliesError
+        from pipeline import graph, outcome, report
+        from pipeline.local_runner import ComponentError, LocalRunner
+    runner = LocalRunner(os.path.join(config.output, "logs"), observer, verbose=verbose)
+    os.makedirs(config.output, exist_ok=True)
+    code, reasons = ExitCode.PUSHED, []
+    try:
+        with observer:
+            runner.run(graph.create_pipeline(config), run_options=_run_options(from_component, to_component))
+    except ComponentError as error:
+        anomalous = isinstance(error.__cause__, AnomaliesError)
+        code = ExitCode.ANOMALIES if anomalous else _blame(error.__cause__)
+        reasons = str(error.__cause__ if anomalous else error).splitlines()
+    result = outcome.read(config.metadata_path, runner.executions)
+    if code != ExitCode.PUSHED:
+        result = dataclasses.replace(result, exit_code=code, reasons=reasons, pushed_path=None)
+    seconds = time.perf_counter() - began
+    _record(config, result, observer.ended, seconds)
+    report.show(console, config, result, observer.ended, seconds)
+    return result.exit_code
+
+
+def _blame(cause: BaseException | None) -> ExitCode:
+    """A row that cannot be read is the input's fault, everything else is a failure."""
+    from components.ratings_csv import RatingsRowError
+
+    while cause is not None:
+        if isinstance(cause, RatingsRowError):
+            return ExitCode.BAD_INPUT
+        cause = cause.__cause__
+    return ExitCode.FAILED
+
+
+def _run_options(from_component: str | None, to_component: str | None) -> RunOptions | None:
+    from tfx.orchestration.pipeline import RunOptions
+
+    if not from_component and not to_component:
+        return None
+    return RunOptions(
+        from_nodes=[from_component] if from_component else None, to_nodes=[to_component] if to_component else None
+    )
+
+
+def _record(config: PipelineConfig, result: Outcome, ended: dict[str, tuple[str, float]], seconds: float) -> None:
+    """Writes the outcome where `predict` and `rank`, and other programs, find it."""
+    fields = dataclasses.asdict(result)
+    fields["slices"] = [{"feature": key[0], "value": key[1], **values} for key, values in result.slices.items()]
+    fields["exit_code"] = int(result.exit_code)
+    fields["components"] = {name: {"state": state, "seconds": spent} for name, (state, spent) in ended.items()}
+    fields["seconds"] = seconds
+    fields["config"] = config.model_dump()
+    path = os.path.join(config.output, LAST_RUN_FILE)
+    with open(path + ".partial", "w", encoding="utf-8") as file:
+        json.dump(fields, file, indent=2)
+    os.replace(path + ".partial", path)

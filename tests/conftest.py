@@ -1,0 +1,47 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from pipeline import environment
+
+environment.prepare()
+
+from modules import features
+from modules.ratings import Ratings
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def small_ratings() -> Ratings:
+    """Three users, four titles, eight ratings, no side features."""
+    return Ratings(
+        user=np.array([0, 0, 0, 1, 1, 1, 2, 2], np.int32),
+        title=np.array([0, 1, 2, 0, 1, 3, 0, 2], np.int32),
+        rating=np.array([5, 3, 4, 4, 2, 5, 3, 1], np.float32),
+        num_users=3,
+        num_titles=4,
+        low=1.0,
+        high=5.0,
+        user_features=np.zeros((3, features.USER_FEATURES_SIZE), np.float32),
+        title_features=np.zeros((4, features.TITLE_FEATURES_SIZE), np.float32),
+    )
+
+
+@pytest.fixture(scope="session")
+def movielens_100k() -> pathlib.Path:
+    """The raw MovieLens 100K files, where they lie beside the project."""
+    folder = ROOT.parent / "shared" / "data" / "ml-100k"
+    if not folder.is_dir():
+        pytest.skip("the raw MovieLens 100K files are not beside the project")
+    return folder

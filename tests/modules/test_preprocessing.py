@@ -1,0 +1,159 @@
+"""Vocabularies and transformed values against plain Python."""
+
+from __future__ import annotations
+
+import collections
+import os
+import tempfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+
+from modules import features
+from modules.preprocessing import preprocessing_fn
+
+ROWS = [
+    {"user_id": "7", "movie_title": "Alien (1979)", "user_rating": 4.0, "genres": ["Horror", "Sci-Fi"],
+     "release_year": [1979], "user_age": [24], "user_gender": ["F"], "user_occupation": ["doctor"],
+     "user_zip_code": ["94105"]},
+    {"user_id": "7", "movie_title": "Heat (1995)", "user_rating": 3.0, "genres": ["Crime"], "release_year": [1995],
+     "user_age": [24], "user_gender": ["F"], "user_occupation": ["doctor"], "user_zip_code": ["94105"]},
+    {"user_id": "07", "movie_title": "Heat (1995)", "user_rating": 5.0, "genres": [], "release_year": [],
+     "user_age": [], "user_gender": [], "user_occupation": [], "user_zip_code": []},
+    {"user_id": "7", "movie_title": "Élan vital", "user_rating": 1.0, "genres": ["Crime"], "release_year": [2031],
+     "user_age": [18], "user_gender": ["M"], "user_occupation": ["none"], "user_zip_code": ["9"]},
+]  # fmt: skip
+REQUIRED = """
+  feature { name: "user_id" type: BYTES presence { min_fraction: 1 } shape {} }
+  feature { name: "movie_title" type: BYTES presence { min_fraction: 1 } shape {} }
+  feature { name: "user_rating" type: FLOAT presence { min_fraction: 1 } shape {} }
+"""
+OPTIONAL = """
+  feature { name: "genres" type: BYTES } feature { name: "release_year" type: INT }
+  feature { name: "user_age" type: INT } feature { name: "user_gender" type: BYTES }
+  feature { name: "user_occupation" type: BYTES } feature { name: "user_zip_code" type: BYTES }
+"""
+
+
+def transform(rows: list[dict], schema: str) -> tuple[dict[str, np.ndarray], tft.TFTransformOutput]:
+    """Analyses rows with Beam, then applies the saved graph to the same rows."""
+    metadata = dataset_metadata.DatasetMetadata(text_format.Parse(schema, schema_pb2.Schema()))
+    names = {feature.name for feature in metadata.schema.feature}
+    rows = [{key: value for key, value in row.items() if key in names} for row in rows]
+    folder = tempfile.mkdtemp()
+    with tft_beam.Context(temp_dir=tempfile.mkdtemp()):
+        transform_fn = (rows, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
+        transform_fn | tft_beam.WriteTransformFn(folder)
+    metadata_io.write_metadata(metadata, os.path.join(folder, tft.TFTransformOutput.RAW_METADATA_DIR))
+    output = tft.TFTransformOutput(folder)
+    examples = [serialize(row) for row in rows]
+    raw = tf.io.parse_example(examples, output.raw_feature_spec())
+    return {name: value.numpy() for name, value in output.transform_raw_features(raw).items()}, output
+
+
+def serialize(row: dict) -> bytes:
+    def feature(value: object) -> tf.train.Feature:
+        values = value if isinstance(value, list) else [value]
+        if values and isinstance(values[0], int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        if values and isinstance(values[0], float):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(each).encode() for each in values]))
+
+    kept = {key: feature(value) for key, value in row.items() if value != []}
+    return tf.train.Example(features=tf.train.Features(feature=kept)).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def full() -> tuple[dict[str, np.ndarray], tft.TFTransformOutput]:
+    return transform(ROWS, REQUIRED + OPTIONAL)
+
+
+def test_ids_follow_frequency_and_stay_strings(full) -> None:
+    values, output = full
+    counts = collections.Counter(row["user_id"] for row in ROWS)
+    expected = [user.encode() for user, _ in counts.most_common()]
+    assert output.vocabulary_by_name("user_id") == expected == [b"7", b"07"]
+    np.testing.assert_array_equal(values["user_id"], [expected.index(row["user_id"].encode()) for row in ROWS])
+    assert values["user_id"].dtype == np.int64
+
+
+def test_titles_keep_accents(full) -> None:
+    values, output = full
+    vocabulary = output.vocabulary_by_name("movie_title")
+    assert [vocabulary[number].decode() for number in values["movie_title"]] == [row["movie_title"] for row in ROWS]
+
+
+def test_unknown_values_fall_into_the_bucket_behind_the_vocabulary(full) -> None:
+    _, output = full
+    raw = tf.io.parse_example([serialize({**ROWS[0], "user_id": "?", "movie_title": "?"})], output.raw_feature_spec())
+    values = output.transform_raw_features(raw)
+    assert values["user_id"].numpy().tolist() == [2]
+    assert values["movie_title"].numpy().tolist() == [3]
+
+
+def test_age_is_binned_with_exclusive_upper_edges(full) -> None:
+    values, _ = full
+    ages = values["user_features"][:, : len(features.AGE_BOUNDARIES) + 1]
+    expected = np.zeros_like(ages)
+    for row, age in enumerate(row["user_age"] for row in ROWS):
+        if age:
+            expected[row, np.digitize(age[0], features.AGE_BOUNDARIES)] = 1
+    np.testing.assert_array_equal(ages, expected)
+    assert ages[3].argmax() == 1
+
+
+def test_missing_side_features_are_zeros(full) -> None:
+    values, _ = full
+    assert not values["user_features"][2].any()
+    assert not values["title_features"][2].any()
+
+
+def test_genres_are_divided_by_the_root_of_their_number(full) -> None:
+    values, output = full
+    vocabulary = output.vocabulary_by_name("genres")
+    start = len(features.YEAR_BOUNDARIES) + 1
+    expected = np.zeros((len(ROWS), features.VOCABULARY_LIMITS["genres"]), np.float32)
+    for row, genres in enumerate(row["genres"] for row in ROWS):
+        for genre in genres:
+            expected[row, vocabulary.index(genre.encode())] = 1 / np.sqrt(len(genres))
+    np.testing.assert_allclose(values["title_features"][:, start:], expected, rtol=1e-6)
+
+
+def test_release_years_are_binned(full) -> None:
+    values, _ = full
+    years = values["title_features"][:, : len(features.YEAR_BOUNDARIES) + 1]
+    assert years[[0, 1, 3]].sum(1).tolist() == [1, 1, 1]
+    assert years[0].argmax() == np.digitize(1979, features.YEAR_BOUNDARIES)
+    assert years[3].argmax() == len(features.YEAR_BOUNDARIES)
+
+
+def test_postal_codes_count_by_their_first_character(full) -> None:
+    values, output = full
+    assert output.vocabulary_by_name("user_zip_code") == [b"9"]
+    area = features.USER_FEATURES_SIZE - features.VOCABULARY_LIMITS["user_zip_code"]
+    assert values["user_features"][:, area].tolist() == [1, 1, 0, 1]
+
+
+def test_rating_passes_through(full) -> None:
+    np.testing.assert_array_equal(full[0]["user_rating"], [4, 3, 5, 1])
+
+
+def test_without_optional_columns_the_vectors_are_zeros_of_the_same_size() -> None:
+    values, _ = transform(ROWS, REQUIRED)
+    assert values["user_features"].shape == (4, features.USER_FEATURES_SIZE)
+    assert values["title_features"].shape == (4, features.TITLE_FEATURES_SIZE)
+    assert not values["user_features"].any()
+    assert not values["title_features"].any()
+
+
+def test_an_optional_column_without_a_single_value_is_no_error() -> None:
+    rows = [{**row, "genres": [], "user_gender": []} for row in ROWS]
+    values, _ = transform(rows, REQUIRED + OPTIONAL)
+    assert not values["title_features"][:, len(features.YEAR_BOUNDARIES) + 1 :].any()
