@@ -25,6 +25,21 @@ def describe(split: str, anomalies: anomalies_pb2.Anomalies) -> list[str]:
     return lines
 
 
+def check(found: dict[str, anomalies_pb2.Anomalies]) -> None:
+    """Accepts anomalies by split if there are none.
+
+    Raises:
+      AnomaliesError: names each split, feature and reason.
+    """
+    lines = [line for split, anomalies in found.items() for line in describe(split, anomalies)]
+    if lines:
+        raise AnomaliesError(
+            "the data does not fit the schema; nothing was trained:\n  "
+            + "\n  ".join(lines)
+            + "\nMend the data (`movie-ranking data prepare` finds bad rows), or the schema if the data is right."
+        )
+
+
 def read_anomalies(artifact: standard_artifacts.ExampleAnomalies, split: str) -> anomalies_pb2.Anomalies:
     """Reads what ExampleValidator wrote for a split."""
     path = os.path.join(artifact_utils.get_split_uri([artifact], split), "SchemaDiff.pb")
@@ -50,12 +65,6 @@ def AnomalyGate(
     """
     del code
     splits = artifact_utils.decode_split_names(anomalies.split_names)
-    lines = [line for split in splits for line in describe(split, read_anomalies(anomalies, split))]
-    if lines:
-        raise AnomaliesError(
-            "the data does not fit the schema; nothing was trained:\n  "
-            + "\n  ".join(lines)
-            + "\nMend the data (`movie-ranking data prepare` finds bad rows), or the schema if the data is right."
-        )
+    check({split: read_anomalies(anomalies, split) for split in splits})
     with fileio.open(os.path.join(verdict.uri, "verdict.json"), "w") as file:
         json.dump({"splits": splits, "anomalies": 0}, file)

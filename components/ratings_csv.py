@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import io
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import google_crc32c
@@ -259,7 +259,7 @@ def _read_cells(file: BinaryIO, path: str, open_file: Opener, block_bytes: int) 
             raise LayoutError(
                 f"{path}: expected a header line and a line for each rating; got no complete line; {_REMEDY}"
             ) from error
-        raise DataError(f"{path}: expected comma-separated values; got: {error}; {_REMEDY}") from error
+        raise
     if counter.quotes % 2:
         raise RatingsRowError(
             file=path,
@@ -297,24 +297,27 @@ class _QuoteCounter(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1) -> bytes:
-        block = self._file.read(size)
+    def readinto(self, buffer: Any) -> int:
+        block = self._file.read(len(buffer))
         self.quotes += block.count(b'"')
-        return block
+        buffer[: len(block)] = block
+        return len(block)
 
 
 def _records(path: str, open_file: Opener) -> Iterator[tuple[int, int]]:
     """First line and number of quotes of every row that is not empty, the header among them."""
     quotes = 0
 
-    def counted(lines: io.TextIOWrapper) -> Iterator[str]:
+    def counted(lines: Iterable[str]) -> Iterator[str]:
         nonlocal quotes
         for line in lines:
             quotes += line.count('"')
             yield line
 
     with open_file(path) as file:
-        reader = csv.reader(counted(io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")))
+        # Files of Beam lack some methods that a text file is made of.
+        buffered = io.BufferedReader(_QuoteCounter(file))
+        reader = csv.reader(counted(io.TextIOWrapper(buffered, encoding="utf-8", errors="replace", newline="")))
         first_line = 1
         for record in reader:
             if record:
@@ -392,21 +395,22 @@ def _encode_column(column: Column, cells: pa.BinaryArray) -> _EncodedColumn:
     """
     coded = cells.dictionary_encode()
     codes = coded.indices.to_numpy()
+    hashed = column in (USER_ID, MOVIE_TITLE)
     features: list[bytes] = []
     hashes: list[int] = []
     for code, cell in enumerate(coded.dictionary.to_pylist()):
         try:
             values = parse_cell(column, cell)
-            features.append(encode_feature(column, values))
         except BadFieldError as problem:
             # Codes are given in the order of rows, so no row before this one is bad.
             raise _BadCellError(int(np.argmax(codes == code)), problem) from problem
-        if column in (USER_ID, MOVIE_TITLE):
+        features.append(encode_feature(column, values))
+        if hashed:
             hashes.append(text_hash(str(values[0])))
     return _EncodedColumn(
         features=pa.array(features, pa.binary()).take(coded.indices),
         lengths=np.array([len(feature) for feature in features], dtype=np.int64)[codes],
-        hashes=np.array(hashes, dtype=np.uint64)[codes] if hashes else np.empty(0, dtype=np.uint64),
+        hashes=np.array(hashes, dtype=np.uint64)[codes] if hashed else np.empty(0, dtype=np.uint64),
     )
 
 
@@ -440,20 +444,13 @@ def parse_cell(column: Column, cell: bytes) -> Values:
 
 
 def encode_feature(column: Column, values: Values) -> bytes:
-    """The entry of a tf.Example's feature map, in protocol buffer wire format; empty for no values.
-
-    Raises:
-      BadFieldError: a number is too large for float32.
-    """
+    """The entry of a tf.Example's feature map, in protocol buffer wire format; empty for no values."""
     if not values:
         return b""
     if column.dtype == "string":
         kind, content = b"\x0a", b"".join(_delimited(b"\x0a", str(value).encode()) for value in values)
     elif column.dtype == "float":
-        try:
-            kind, content = b"\x12", _delimited(b"\x0a", struct.pack(f"<{len(values)}f", *values))
-        except OverflowError as error:
-            raise BadFieldError(repr(values[0]), f"a {column.name} within float32") from error
+        kind, content = b"\x12", _delimited(b"\x0a", struct.pack(f"<{len(values)}f", *values))
     else:
         kind, content = b"\x1a", _delimited(b"\x0a", b"".join(_varint(int(value)) for value in values))
     feature = _delimited(kind, content)
@@ -466,6 +463,8 @@ def _delimited(tag: bytes, content: bytes) -> bytes:
 
 def _varint(number: int) -> bytes:
     """Base-128, low digits first; negative numbers as of two's complement in 64 bits."""
+    if 0 <= number < 0x80:
+        return number.to_bytes(1, "little")
     number &= (1 << 64) - 1
     digits = bytearray()
     while number > 0x7F:

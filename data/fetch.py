@@ -25,9 +25,9 @@ OFFICIAL_MD5 = "0e33842e24a9c977be4e0107933c0723"
 MIRROR_REQUIREMENT = "recbole==1.2.1"
 
 LICENCE = (
-    "MovieLens 100K is made by GroupLens, University of Minnesota: free for research if you cite Harper and Konstan 2015 "
-    "(doi:10.1145/2827872) and imply no endorsement by them; no redistribution and no commercial use without their "
-    "permission. Full terms: https://files.grouplens.org/datasets/movielens/ml-100k-README.txt"
+    "MovieLens 100K is made by GroupLens, University of Minnesota: free for research if you cite Harper and Konstan "
+    "2015 (doi:10.1145/2827872) and imply no endorsement by them; no redistribution and no commercial use without "
+    "their permission. Full terms: https://files.grouplens.org/datasets/movielens/ml-100k-README.txt"
 )
 
 _CONNECT_SECONDS = 10.0

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from data.errors import DataError
 from data.rejects import REJECTED_FILE
 from data.sidecar import SIDECAR_FILE, Sidecar
+from data.splits import PARTS
 
 _PREFIX = ".partial-"
-# Sub-folders that the pipeline takes as given splits; a stale one would be read in place of a new ratings.csv.
-_PARTS = ("train", "eval", "test")
 
 
 @contextlib.contextmanager
@@ -68,7 +67,7 @@ def check_destination(folder: pathlib.Path, files: Sequence[str], sources: Itera
     ours = {*files, *_recorded_files(folder)}
     others = [
         path
-        for name in ("", *_PARTS)
+        for name in ("", *PARTS)
         for path in sorted((folder / name).glob("*.csv"))
         if path.relative_to(folder).as_posix() not in ours
     ]

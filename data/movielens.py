@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from data.errors import LayoutError
 from data.rejects import BadFieldError, Rejects, parse_integer, parse_text, shown, tidy
 from data.releases import ITEM_ID, Release
+from data.splits import PUBLISHED_SPLITS
 from data.tables import Table, parsed, read_header
 from data.vocabulary import Vocabulary
 from modules.features import (
@@ -37,7 +38,6 @@ from modules.features import (
 )
 
 MOVIELENS_100K = "MovieLens 100K"
-SPLITS = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
 
 WHOLE_STARS = (1.0, 5.0)
 HALF_STARS = (0.5, 5.0)
@@ -142,7 +142,7 @@ def _read_users(release: Release, table: Table, rejects: Rejects) -> None:
         values: dict[str, str | int | None] = {}
         for column in _USER_COLUMNS:
             field = fields[table.fields[column.name]]
-            values[column.name] = parse_integer(field, column.meaning) if column.dtype == "int" else tidy(field)
+            values[column.name] = parse_integer(field, column.name) if column.dtype == "int" else tidy(field)
         return _User(user_id, values)
 
     for column in _USER_COLUMNS:
@@ -354,7 +354,7 @@ LAYOUTS = (
     Layout(
         name="u.data and u.item (MovieLens 100K)",
         required=("u.data", "u.item"),
-        optional=("u.genre", "u.user", *(f"{split}.{part}" for split in SPLITS for part in ("base", "test"))),
+        optional=("u.genre", "u.user", *(f"{split}.{part}" for split in PUBLISHED_SPLITS for part in ("base", "test"))),
         open=_open_100k,
     ),
     Layout(
@@ -399,11 +399,13 @@ def open_own_csv(file: File, columns: Mapping[str, str] | None, scale: tuple[flo
         for column in COLUMNS
         if column.required or column.name in named or column.name in header
     }
-    missing = [f"{ours} (as {theirs})" for ours, theirs in wanted.items() if theirs not in header]
+    missing = [
+        ours if ours == theirs else f"{theirs} (for {ours})" for ours, theirs in wanted.items() if theirs not in header
+    ]
     if missing:
         raise LayoutError(
-            f"expected columns in {file.shown} that it lacks: {', '.join(missing)}; available: {', '.join(header)}; "
-            f"name them with --columns user_id=…,movie_title=…,user_rating=…; a MovieLens release is given as its folder"
+            f"expected {', '.join(missing)} among the columns of {file.shown}; available: {', '.join(header)}; "
+            "name them with --columns user_id=…,movie_title=…,user_rating=…; give a MovieLens release as its folder"
         )
     fields, width = _positions(file, wanted)
     release = _release(

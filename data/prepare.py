@@ -16,13 +16,13 @@ import numpy as np
 
 from data.errors import ChecksumError, DataError, LayoutError
 from data.folder import check_destination, publish, workspace
-from data.movielens import LAYOUTS, MOVIELENS_100K, SPLITS, File, Layout, open_own_csv
+from data.movielens import LAYOUTS, MOVIELENS_100K, File, Layout, open_own_csv
 from data.progress import Progress, silent
 from data.reader import read
 from data.rejects import REJECTED_FILE, Rejects
 from data.releases import Release
 from data.sidecar import RATINGS_FILE, Sidecar
-
+from data.splits import PUBLISHED_SPLITS
 from data.writer import SortedRatings, count_users_and_titles, merge, scale_of, write
 
 
@@ -70,9 +70,9 @@ def prepare(
     Bad rows that were put up with go to `rejected/rejected.csv`. Everything is written beside its place and moved there
     when it is complete, the sidecar last.
 
-    With a split, `train/ratings.csv` and `test/ratings.csv` hold the published rows, repeated ratings merged inside each
-    part alone. A film with two ids can then leave the same user and title in both parts, with other ratings; such pairs
-    are kept, so that results compare with published ones, and counted in `Summary.pairs_in_both`.
+    With a split, `train/ratings.csv` and `test/ratings.csv` hold the published rows, repeated ratings merged inside
+    each part alone. A film with two ids can then leave the same user and title in both parts; such pairs are kept, so
+    that results compare with published ones, and counted in `Summary.pairs_in_both`.
 
     Memory: at most about 60 bytes a rating (the sort: two int64, the columns, and their sorted copies), beside one
     Python string for each distinct user, item and title. An archive is unpacked to disk, beside the destination.
@@ -83,7 +83,7 @@ def prepare(
       columns: for a CSV: its name of each of our columns that it names otherwise.
       scale: lowest and highest possible rating; by default that of the release, or what a CSV holds.
       max_rejected: how many bad rows, of all files together, are put up with.
-      split: one of data.movielens.SPLITS, a published split of MovieLens 100K.
+      split: one of data.splits.PUBLISHED_SPLITS, a published split of MovieLens 100K.
       sha256: the checksum that the result must have.
       progress: told how far it is.
 
@@ -98,8 +98,8 @@ def prepare(
         raise DataError(
             f"expected a rating scale whose lowest value is below its highest; got {scale[0]:g} {scale[1]:g}"
         )
-    if split is not None and split not in SPLITS:
-        raise DataError(f"expected a published split, one of {', '.join(SPLITS)}; got {split!r}")
+    if split is not None and split not in PUBLISHED_SPLITS:
+        raise DataError(f"expected a published split, one of {', '.join(PUBLISHED_SPLITS)}; got {split!r}")
     rejects = Rejects(max_rejected)
     with workspace(folder) as work:
         with _opened(source, work, rejects, columns=columns, scale=scale, split=split) as release:
@@ -132,7 +132,7 @@ def prepare(
         rejected=rejected,
         merged=rows_read - rejected - sidecar.rows,
         rejected_elsewhere=rejected_elsewhere,
-        pairs_in_both=len(np.intersect1d(*(part.pair for part in parts), assume_unique=True)) if len(parts) == 2 else 0,
+        pairs_in_both=_count_pairs_in_both(parts),
     )
 
 
@@ -150,18 +150,18 @@ def _opened(
     if not source.exists():
         raise LayoutError(f"expected {source} to be {_accepted()}; it does not exist")
     unpacked = work / "unpacked"
+    layout: Layout | None
     try:
         if source.is_file() and not zipfile.is_zipfile(source):
             if source.name in {name for layout in LAYOUTS for name in layout.required} and source.suffix != ".csv":
                 raise LayoutError(
                     f"expected the folder that {source.name} lies in; got the file alone; give {source.parent}"
                 )
-            found = None, {RATINGS_FILE: File(source, str(source))}
+            layout, files = None, {RATINGS_FILE: File(source, str(source))}
         elif source.is_file():
-            found = _unpack(source, unpacked)
+            layout, files = _unpack(source, unpacked)
         else:
-            found = _find(source, {_name(file, source): file for file in _files(source)})
-        layout, files = found
+            layout, files = _find(source, {_name(file, source): file for file in _files(source)})
         if layout is None:
             if split is not None:
                 raise LayoutError(f"expected {MOVIELENS_100K} for the split {split}; got {source}, a CSV")
@@ -181,6 +181,12 @@ def _opened(
         yield release
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _count_pairs_in_both(parts: list[SortedRatings]) -> int:
+    if len(parts) < 2:
+        return 0
+    return len(np.intersect1d(parts[0].pair, parts[1].pair, assume_unique=True))
 
 
 def _accepted() -> str:

@@ -120,10 +120,14 @@ def _read_by_row(table: Table, release: Release, rejects: Rejects, progress: Pro
     user_at, title_at = table.fields[USER_ID.name], table.fields[lookups.title_field]
     rating_at, timestamp_at = table.fields[USER_RATING.name], table.fields.get(TIMESTAMP.name)
 
+    @functools.lru_cache(maxsize=1024)
+    def parse_stars(text: str) -> float:
+        return parse_rating(text, release.scale)
+
     def parse(fields: list[str]) -> tuple[int, int, float, int | None, list[str | int | None]]:
         # A user or title of bad rows alone gets a number, too; it describes no rating and so never shows.
         user, title = lookups.user(fields[user_at]), lookups.title(fields[title_at])
-        rating = parse_rating(fields[rating_at], release.scale)
+        rating = parse_stars(fields[rating_at])
         timestamp = None if timestamp_at is None else parse_integer(fields[timestamp_at], TIMESTAMP.name)
         attributes = [_parse_attribute(fields[table.fields[column.name]], column) for column in described]
         return user, title, rating, timestamp, attributes

@@ -50,7 +50,7 @@ def parse_text(text: str, what: str) -> str:
     """
     stripped = tidy(text)
     if not stripped:
-        raise BadFieldError(shown(text), f"a {what} that is not empty")
+        raise BadFieldError(shown(text), f"a non-empty {what}")
     if "\0" in stripped:
         raise BadFieldError(shown(text), f"a {what} without NUL characters")
     return stripped
@@ -86,19 +86,19 @@ def parse_integer(text: str, what: str) -> int | None:
     if not stripped:
         return None
     if not _INTEGER.fullmatch(stripped):
-        raise BadFieldError(shown(text), f"a {what} that is an integer")
+        raise BadFieldError(shown(text), f"an integer {what}")
     return int(stripped)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """One row that was dropped.
+    r"""One row that was dropped.
 
     Attributes:
       file: the file as the user knows it.
       line: physical line the row starts on, the first being 1.
       reason: what was expected and what was there.
-      raw: the row's text; undecodable bytes as `\\xNN`.
+      raw: the row's text; NUL and undecodable bytes as `\xNN`.
     """
 
     file: str

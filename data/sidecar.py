@@ -1,4 +1,4 @@
-"""`ratings.json`, the record beside `ratings.csv`: what the ratings are, and the checksum that says they are complete."""
+"""`ratings.json`, the record beside `ratings.csv`: what the ratings are, and the checksum of the complete file."""
 
 from __future__ import annotations
 

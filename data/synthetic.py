@@ -4,13 +4,13 @@ A rating is
 
     stars = round(clip(m + b_u + c_t + p_u · q_t + e)),  e ~ N(0, noise²),
 
-rounded to the nearest step of the scale, with user effects b, title effects c and factors p, q drawn once. Who rates what
-is drawn without replacement, with Zipf popularity of titles and log-normal activity of users, independent of the
-effects. With side features, half of the variance of effects and factors comes from the users' age, gender and occupation
-and from the titles' genres and year.
+rounded to the nearest step of the scale, with user effects b, title effects c and factors p, q drawn once. Who rates
+what is drawn without replacement, with Zipf popularity of titles and log-normal activity of users, independent of the
+effects. With side features, half of the variance of effects and factors comes from the users' age, gender and
+occupation and from the titles' genres and year.
 
-No predictor can beat the mean of the stars given m + b_u + c_t + p_u · q_t; its RMSE, clipping and rounding included, is
-the noise floor.
+No predictor can beat the mean of the stars given m + b_u + c_t + p_u · q_t; its RMSE, clipping and rounding included,
+is the noise floor.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def generate(
             raise DataError(f"expected {name} above 0; got {value}")
     if rows > users * titles:
         raise DataError(
-            f"expected at most {users} x {titles} = {users * titles} rows, since no user rates a title twice; got {rows}; "
-            "raise users or titles"
+            f"expected at most {users} x {titles} = {users * titles} rows, since no user rates a title twice; "
+            f"got {rows}; raise users or titles"
         )
     rng = np.random.default_rng(seed)
     years = rng.integers(*_YEARS, size=titles)
@@ -282,7 +282,7 @@ def _expected_stars(noise: float) -> tuple[np.ndarray, np.ndarray]:
     scores = np.linspace(low - 8 * noise, high + 8 * noise, _TABLE_POINTS)
     grid = np.linspace(-10.0, 10.0, _TABLE_POINTS)
     normal = np.array([0.5 * (1.0 + math.erf(z / math.sqrt(2.0))) for z in grid])
-    passed = sum(np.interp((scores - threshold) / noise, grid, normal) for threshold in thresholds)
+    passed = np.interp((scores[:, None] - thresholds) / noise, grid, normal).sum(axis=1)
     return scores, low + STEP * passed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import csv
 import dataclasses
+import itertools
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -48,11 +49,11 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One record as it stands in the file.
+    r"""One record as it stands in the file.
 
     Attributes:
       line: physical line it starts on, the first being 1.
-      raw: its text; undecodable bytes as `\\xNN`.
+      raw: its text; NUL and undecodable bytes as `\xNN`.
       fields: its fields, or what is wrong with it as a whole.
     """
 
@@ -126,11 +127,11 @@ def records(table: Table, progress: Progress = silent) -> Iterator[Record]:
                     parsed = BadFieldError(f"{len(parsed)} fields", f"{table.width} fields")
             if isinstance(parsed, BadFieldError):
                 lines.give_back_all_but_first()
-            raw = "".join(lines.taken).rstrip("\r\n")
-            if _UNDECODABLE.search(raw):
+            raw = (lines.taken[0] if len(lines.taken) == 1 else "".join(lines.taken)).rstrip("\r\n")
+            if not raw.isascii() and _UNDECODABLE.search(raw):
                 raw = raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
                 parsed = BadFieldError(shown(raw), f"text in {table.encoding}")
-            yield Record(start, raw, parsed)
+            yield Record(start, raw.replace("\0", r"\x00"), parsed)
             if lines.number - reported >= _LINES_BETWEEN_REPORTS:
                 reported = lines.number
                 progress(f"checking {table.shown}", lines.bytes_read, total)
@@ -145,10 +146,14 @@ def _parse_split(table: Table, lines: _Lines) -> list[str] | None:
 
 
 def _parse_quoted(table: Table, lines: _Lines) -> list[str] | BadFieldError | None:
+    first = next(lines, None)
+    if first is None:
+        return None
+    text = first.rstrip("\r\n")
+    if '"' not in text and "\r" not in text and "\0" not in text:
+        return text.split(table.separator) if text else []
     try:
-        fields = next(csv.reader(lines, delimiter=table.separator), None)
-        if fields is None:
-            return None
+        fields = next(csv.reader(itertools.chain([first], lines), delimiter=table.separator))
         if len(lines.taken) > 1:
             if lines.ended:
                 return BadFieldError("a quote that is never closed", "closed quotes")

@@ -1,9 +1,9 @@
-"""Sorts ratings, merges repeated ones and writes them as `ratings.csv`, a chunk at a time.
+r"""Sorts ratings, merges repeated ones and writes them as `ratings.csv`, a chunk at a time.
 
 The bytes depend on the ratings alone, not on the order or the form in which they came:
 
 - rows sorted by user id, then title, both by code point;
-- UTF-8, `\\n` after each row, fields quoted as RFC 4180 says and only where they hold a comma or a quote;
+- UTF-8, `\n` after each row, fields quoted as RFC 4180 says and only where they hold a comma or a quote;
 - a rating is the shortest decimal that reads back as the same float32, without exponent and without `.0`: `4`, `3.5`,
   `3.6666667`.
 """
@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.errors import DataError
 from data.progress import Progress, silent
 from data.reader import NO_TIMESTAMP, RatingColumns
 from data.vocabulary import Vocabulary
@@ -79,8 +80,16 @@ def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary) -> Sort
 
 
 def scale_of(ratings: Sequence[SortedRatings]) -> tuple[float, float]:
-    """Lowest and highest rating there is, as they are written."""
+    """Lowest and highest rating there is, as they are written.
+
+    Raises:
+      DataError: all ratings are the same, which gives no scale.
+    """
     low, high = min(part.rating.min() for part in ratings), max(part.rating.max() for part in ratings)
+    if low == high:
+        raise DataError(
+            f"expected ratings that differ, to tell the scale; got {_decimal(low)} alone; give --scale"
+        )
     return float(_decimal(low)), float(_decimal(high))
 
 

@@ -134,6 +134,7 @@ def concatenate(first: Ratings, second: Ratings) -> Ratings:
 
 
 def _keep_largest(table: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
-    """Merges rows into the table by id; a value once seen is kept, whatever the order of the rows."""
-    first = np.unique(ids, return_index=True)[1]
-    table[ids[first]] = np.maximum(table[ids[first]], rows[first])
+    """Raises the table's rows to those given, element by element, so that their order does not matter."""
+    order = np.argsort(ids, kind="stable")
+    known, starts = np.unique(ids[order], return_index=True)
+    table[known] = np.maximum(table[known], np.maximum.reduceat(rows[order], starts, axis=0))

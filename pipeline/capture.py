@@ -21,11 +21,14 @@ def captured(path: str, *, also_on_terminal: bool) -> Iterator[None]:
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     root = logging.getLogger()
-    level = root.level
+    level, others = root.level, [] if also_on_terminal else root.handlers[:]
     with open(path, "a", encoding="utf-8") as file, contextlib.ExitStack() as stack:
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter(FORMAT))
         root.addHandler(handler)
+        for other in others:
+            root.removeHandler(other)
+            stack.callback(root.addHandler, other)
         root.setLevel(logging.INFO)
         stack.callback(root.setLevel, level)
         stack.callback(root.removeHandler, handler)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pipeline import environment
 from pipeline.exit_codes import ExitCode
 
 # Command: module and attribute that hold it, imported when it is called or its help is asked for.
@@ -53,6 +54,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits."""
+    environment.prepare()
     _guarded(lambda: cli.main(args=arguments, prog_name="movie-ranking", standalone_mode=False))
 
 

@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pipeline import environment
+from pipeline.capture import captured
 from pipeline.exit_codes import ExitCode
 from pipeline.observers import LiveObserver, PlainObserver, terminal
 
@@ -46,13 +46,13 @@ def run(
     live = console.is_terminal and not (plain or verbose)
     began = time.perf_counter()
     observer = LiveObserver(console) if live else PlainObserver(console)
-    with console.status("loading TensorFlow and TFX") if live else contextlib.nullcontext():
-        environment.prepare()
+    logs = os.path.join(config.output, "logs")
+    status = console.status("loading TensorFlow and TFX") if live else contextlib.nullcontext()
+    with status, captured(os.path.join(logs, "start-up.log"), also_on_terminal=verbose):
         from components.errors import AnomaliesError
         from pipeline import graph, outcome, report
         from pipeline.local_runner import ComponentError, LocalRunner
-    runner = LocalRunner(os.path.join(config.output, "logs"), observer, verbose=verbose)
-    os.makedirs(config.output, exist_ok=True)
+    runner = LocalRunner(logs, observer, verbose=verbose)
     code, reasons = ExitCode.PUSHED, []
     try:
         with observer:
@@ -61,7 +61,8 @@ def run(
         anomalous = isinstance(error.__cause__, AnomaliesError)
         code = ExitCode.ANOMALIES if anomalous else _blame(error.__cause__)
         reasons = str(error.__cause__ if anomalous else error).splitlines()
-    result = outcome.read(config.metadata_path, runner.executions)
+    with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
+        result = outcome.read(config.metadata_path, runner.executions)
     if code != ExitCode.PUSHED:
         result = dataclasses.replace(result, exit_code=code, reasons=reasons, pushed_path=None)
     seconds = time.perf_counter() - began

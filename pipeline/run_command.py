@@ -77,10 +77,9 @@ def run(
     """
     import pydantic
 
-    from pipeline import environment, resolve
+    from pipeline import resolve
     from pipeline import run as runs
 
-    environment.prepare()
     if list_fields:
         from pipeline import fields
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import environment
-
 if TYPE_CHECKING:
     from pipeline.pushed_model import PushedModel
 
@@ -59,7 +57,6 @@ def rank(user: str, file: click.utils.LazyFile | None, top: int, exclude_seen: b
 
 
 def _load(output: str) -> PushedModel:
-    environment.prepare()
     from pipeline.pushed_model import PushedModel
 
     try:

@@ -1,0 +1,64 @@
+"""The schema and the gate together: each kind of anomaly trips it, clean data passes."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from components.anomaly_gate import check, describe
+from components.curated_schema import columns_present, curate
+from components.errors import AnomaliesError
+
+CLEAN = {
+    "user_id": ["1", "2", "3"],
+    "movie_title": ["A", "B", "C"],
+    "user_rating": [1.0, 5.0, 3.5],
+    "timestamp": [881250949, 881250950, 881250951],
+    "release_year": [1979, 1995, 2001],
+    "user_age": [24, 30, 65],
+    "user_gender": ["F", "M", "F"],
+}
+
+
+def validate(**changed: list) -> anomalies_pb2.Anomalies:
+    columns = {**CLEAN, **changed}
+    frame = pd.DataFrame({name: pd.Series(values) for name, values in columns.items() if values is not None})
+    schema = curate(1.0, 5.0, columns_present(tfdv.generate_statistics_from_dataframe(pd.DataFrame(CLEAN))))
+    return tfdv.validate_statistics(tfdv.generate_statistics_from_dataframe(frame), schema)
+
+
+def test_clean_data_pass() -> None:
+    check({"train": validate(), "eval": validate()})
+
+
+@pytest.mark.parametrize(
+    ("feature", "values"),
+    [
+        ("user_rating", [0.5, 5.0, 3.0]),
+        ("user_rating", [1.0, 5.5, 3.0]),
+        ("user_rating", [1.0, float("nan"), 3.0]),
+        ("user_rating", [1.0, float("inf"), 3.0]),
+        ("user_rating", ["1", "5", "3"]),
+        ("user_id", [1, 2, 3]),
+        ("user_id", ["1", None, "3"]),
+        ("movie_title", None),
+        ("timestamp", [-5, 881250950, 881250951]),
+        ("release_year", [1066, 1995, 2001]),
+        ("user_age", [24, 30, 650]),
+        ("mood", ["good", "bad", "good"]),
+        ("user_gender", [["F", "M"], ["M"], ["F"]]),
+    ],
+)
+def test_each_anomaly_trips_the_gate_and_is_named(feature: str, values: list | None) -> None:
+    with pytest.raises(AnomaliesError) as caught:
+        check({"train": validate(), "test": validate(**{feature: values})})
+    named = [line for line in str(caught.value).splitlines() if line.startswith("  test: ")]
+    assert [line.split(": ")[1] for line in named] == [feature]
+
+
+def test_missing_data_is_an_anomaly() -> None:
+    assert describe("eval", anomalies_pb2.Anomalies(data_missing=True)) == [
+        "eval: whole data set: no examples; expected at least one"
+    ]

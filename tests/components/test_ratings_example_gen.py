@@ -1,0 +1,673 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import pathlib
+import pickle
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apache_beam as beam
+import hypothesis
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+from apache_beam.io import filesystems
+from apache_beam.runners.portability import fn_api_runner
+from hypothesis import strategies
+from ml_metadata.proto import metadata_store_pb2
+from tfx.components.example_gen import driver
+from tfx.dsl.components.base import base_beam_executor
+from tfx.orchestration import data_types, metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.local import local_dag_runner
+from tfx.proto import example_gen_pb2, range_config_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from components import ratings_csv
+from components import ratings_example_gen as gen
+from data.errors import DataError, LayoutError
+from modules import features
+
+REQUIRED = ("user_id", "movie_title", "user_rating")
+ALL = tuple(column.name for column in features.COLUMNS)
+ROWS = (
+    ("007", "Heat (1995)", "4.5", "880000000", "Action|Crime", "1995", "24", "M", "technician", "85711"),
+    ("7", 'Say "cheese", or die', "3", "", "", "", "", "", "", ""),
+    ("ünï", "七人の侍 (1954)", "0.1", "-1", "Drama||War|", "1954", "0", "F", "büro", "00501"),
+    ("7", "T" * 20_000, "1e-3", "999999999999999999", "(no genres listed)", "0", "129", "", "x" * 200, "T8H1N"),
+)
+
+
+def write_csv(path: pathlib.Path, rows: Iterable[Sequence[str]], header: Sequence[str] = REQUIRED) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+    return str(path)
+
+
+def many_rows(rng: np.random.Generator, count: int) -> list[tuple[str, str, str]]:
+    users, titles, stars = rng.integers(1, 30, count), rng.integers(1, 40, count), rng.integers(1, 6, count)
+    return [(str(u), f"Title {t}, The", str(s)) for u, t, s in zip(users, titles, stars, strict=True)]
+
+
+def expected_example(row: Sequence[str], header: Sequence[str] = REQUIRED) -> bytes:
+    """What protobuf makes of a row, value by value."""
+    example = tf.train.Example()
+    for name, cell in zip(header, row, strict=True):
+        values = [value for value in (cell.split("|") if name == "genres" else [cell]) if value]
+        if not values:
+            continue
+        feature = example.features.feature[name]
+        if name == "user_rating":
+            feature.float_list.value[:] = [float(value) for value in values]
+        elif name in ("timestamp", "release_year", "user_age"):
+            feature.int64_list.value[:] = [int(value) for value in values]
+        else:
+            feature.bytes_list.value[:] = [value.encode() for value in values]
+    return example.SerializeToString(deterministic=True)
+
+
+def open_local(path: str) -> Any:
+    return open(path, "rb")
+
+
+def read(path: str, **options: Any) -> list[bytes]:
+    blocks = list(ratings_csv.read_examples(path, open_local, **options))
+    assert all(len(block) for block in blocks)
+    return [example for block in blocks for example in block.examples.to_pylist()]
+
+
+def expected_hash(user: str, title: str) -> int:
+    """The documented hash, in Python integers."""
+
+    def text_hash(text: str) -> int:
+        return struct.unpack("<Q", hashlib.blake2b(text.encode(), digest_size=8).digest())[0]
+
+    low_64_bits = 2**64 - 1
+    mixed = (text_hash(user) * 0x9E3779B97F4A7C15 + text_hash(title)) & low_64_bits
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & low_64_bits
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & low_64_bits
+    return mixed ^ (mixed >> 31)
+
+
+def expected_split(user: str, title: str) -> str:
+    bucket = expected_hash(user, title) % 100
+    return "train" if bucket < 72 else "eval" if bucket < 80 else "test"
+
+
+# Reading
+
+
+def test_every_column_is_encoded_as_protobuf_does(tmp_path: pathlib.Path) -> None:
+    path = write_csv(tmp_path / "ratings.csv", ROWS, ALL)
+    assert read(path) == [expected_example(row, ALL) for row in ROWS]
+
+
+def test_columns_may_stand_in_any_order_and_be_missing(tmp_path: pathlib.Path) -> None:
+    header = ("genres", "user_rating", "movie_title", "user_id")
+    rows = [("Action|Drama", "5", "Heat", "1"), ("", "2", "Speed", "2")]
+    assert read(write_csv(tmp_path / "ratings.csv", rows, header)) == [expected_example(row, header) for row in rows]
+
+
+def test_ids_that_look_like_numbers_stay_as_they_are(tmp_path: pathlib.Path) -> None:
+    path = write_csv(tmp_path / "ratings.csv", [("007", "300", "5"), ("7", "1917", "4"), ("7.0", "NA", "3")])
+    examples = [tf.train.Example.FromString(example).features.feature for example in read(path)]
+    assert [example["user_id"].bytes_list.value[0] for example in examples] == [b"007", b"7", b"7.0"]
+    assert [example["movie_title"].bytes_list.value[0] for example in examples] == [b"300", b"1917", b"NA"]
+
+
+def test_cells_are_tidied_by_the_rules_of_data_prepare(tmp_path: pathlib.Path) -> None:
+    path = write_csv(tmp_path / "ratings.csv", [(" 1 ", "Heat\r\n (1995) ", " 4.0 ")])
+    assert read(path) == [expected_example(("1", "Heat (1995)", "4.0"))]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfuser_id,movie_title,user_rating\n1,Heat,5\n",
+        b"user_id,movie_title,user_rating\r\n1,Heat,5\r\n",
+        b'\n\n"user_id",movie_title,"user_rating"\n\n"1","Heat",5',
+    ],
+    ids=["byte order mark", "carriage returns", "empty lines, no line end"],
+)
+def test_spellings_of_the_same_file(tmp_path: pathlib.Path, content: bytes) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(content)
+    assert read(str(path)) == [expected_example(("1", "Heat", "5"))]
+
+
+def test_blocks_leave_no_trace(tmp_path: pathlib.Path) -> None:
+    rows = [(str(i), f'A "title",\nnumber {i}', "4") for i in range(200)]
+    path = write_csv(tmp_path / "ratings.csv", rows)
+    expected = [expected_example((user, title.replace("\n", " "), stars)) for user, title, stars in rows]
+    for block_bytes in (64, 97, 1000, 1 << 20):
+        assert read(path, block_bytes=block_bytes) == expected
+    assert len(list(ratings_csv.read_examples(path, open_local, block_bytes=97))) > 10
+
+
+def test_a_file_with_a_header_alone_has_no_blocks(tmp_path: pathlib.Path) -> None:
+    assert read(write_csv(tmp_path / "ratings.csv", [])) == []
+
+
+# Characters that end neither a line for Python's csv module nor are blank.
+TEXT = strategies.text(
+    strategies.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), whitelist_characters=' ",'), min_size=1
+).filter(str.strip)
+
+
+@hypothesis.settings(
+    deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(
+    rows=strategies.lists(
+        strategies.tuples(TEXT, TEXT, strategies.floats(0, 5, width=32).map(str)), min_size=1, max_size=20
+    ),
+    block_bytes=strategies.integers(1 << 10, 1 << 14),
+)
+def test_whatever_csv_writes_is_read(
+    tmp_path: pathlib.Path, rows: list[tuple[str, str, str]], block_bytes: int
+) -> None:
+    path = write_csv(tmp_path / "ratings.csv", rows)
+    assert read(path, block_bytes=block_bytes) == [
+        expected_example((user.strip(), title.strip(), stars)) for user, title, stars in rows
+    ]
+
+
+# Guards
+
+HEADER = b"user_id,movie_title,user_rating\n"
+GOOD = b'1,"Heat, the film",5\n\n"2","two\nlines",4\n'
+
+
+@pytest.mark.parametrize(
+    ("bad_row", "expected", "value"),
+    [
+        (b"3,Heat\n", "3 fields", "2: '3,Heat'"),
+        (b"3,Heat,4,5\n", "3 fields", "4: '3,Heat,4,5'"),
+        (b",Heat,4\n", "user_id that is not empty", "''"),
+        (b'3,"  ",4\n', "movie_title that is not empty", "'  '"),
+        (b"3,Heat,\n", "number", "''"),
+        (b"3,Heat,good\n", "number", "'good'"),
+        (b"3,Heat,nan\n", "number", "'nan'"),
+        (b"3,Heat,-inf\n", "number", "'-inf'"),
+        (b"3,Heat,1e39\n", "number", "'1e39'"),
+        (b"3,\xff\xfe,4\n", "movie_title in UTF-8", r"b'\xff\xfe'"),
+        (b'3,"Heat,4\n', "quotes in pairs", "one that stands alone"),
+        (b'3,5" of rain,4\n', "quotes in pairs", "one that stands alone"),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [64, 1 << 20])
+def test_bad_rows_are_named(
+    tmp_path: pathlib.Path, bad_row: bytes, expected: str, value: str, block_bytes: int
+) -> None:
+    path = tmp_path / "ratings.csv"
+    # In rows without quotes, one that is not closed swallows all that follows.
+    path.write_bytes(HEADER + GOOD * 20 + bad_row + b"4,Speed,1\n" * (0 if b'"Heat,' in bad_row else 20))
+    if b'"Heat,' in bad_row:
+        expected, value = "3 fields", "2: "
+    with pytest.raises(ratings_csv.RatingsRowError, match="movie-ranking data prepare") as caught:
+        read(str(path), block_bytes=block_bytes)
+    assert expected in caught.value.expected
+    assert value in caught.value.value
+    # A header, then twenty times four lines.
+    assert (caught.value.file, caught.value.line) == (str(path), 82)
+    assert f"{path}, line 82: expected " in str(caught.value)
+
+
+@pytest.mark.parametrize("block_bytes", [1 << 10, 1 << 20])
+def test_a_quote_left_open_in_the_last_column_does_not_swallow_rows(tmp_path: pathlib.Path, block_bytes: int) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(b'user_id,user_rating,movie_title\n1,5,"Heat"\n2,4,"Speed\n' + b"3,2,Alien\n" * 500)
+    with pytest.raises(ratings_csv.RatingsRowError, match="quote") as caught:
+        read(str(path), block_bytes=block_bytes)
+    assert caught.value.line == 3
+
+
+def test_rows_longer_than_a_block_are_refused(tmp_path: pathlib.Path) -> None:
+    rows = [("1", "Heat", "5")] * 50 + [("1", "T" * 3000, "5")] + [("1", "Heat", "5")] * 50
+    path = write_csv(tmp_path / "ratings.csv", rows)
+    with pytest.raises(ratings_csv.RatingsRowError, match="expected rows of at most 1000 bytes"):
+        read(path, block_bytes=1000)
+    assert len(read(path)) == 101
+
+
+def test_optional_numbers_are_checked(tmp_path: pathlib.Path) -> None:
+    path = write_csv(
+        tmp_path / "r.csv", [("1", "Heat", "5", "1995"), ("1", "Speed", "4", "94.5")], (*REQUIRED, "user_age")
+    )
+    with pytest.raises(
+        ratings_csv.RatingsRowError, match=r"line 3: expected a user_age that is an integer; got '94\.5'"
+    ):
+        read(path)
+
+
+def test_the_first_bad_row_is_named_whatever_its_column(tmp_path: pathlib.Path) -> None:
+    path = write_csv(tmp_path / "r.csv", [("1", "Heat", "5"), ("1", "Speed", "x"), ("", "Alien", "1"), ("1", "", "2")])
+    with pytest.raises(ratings_csv.RatingsRowError) as caught:
+        read(path)
+    assert (caught.value.line, caught.value.value) == (3, "'x'")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"user_id,movie_title,user_rating,mood\n1,Heat,5,x\n", "column 'mood' is not known"),
+        (b"user_id,movie_title\n1,Heat\n", "column 'user_rating' is missing"),
+        (b"user_id,movie_title,user_id,user_rating\n1,Heat,1,5\n", "column 'user_id' stands twice"),
+        (b"1,Heat,5\n2,Speed,4\n", "column '1' is not known"),
+        (b"", "no complete line"),
+        (b"\n\n", "no complete line"),
+    ],
+)
+def test_bad_headers_are_refused(tmp_path: pathlib.Path, content: bytes, message: str) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(content)
+    with pytest.raises(LayoutError, match=message) as caught:
+        read(str(path))
+    assert str(path) in str(caught.value)
+    assert "movie-ranking data prepare" in str(caught.value)
+
+
+def test_bad_rows_of_a_compressed_file_are_named(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "ratings.csv.gz"
+    path.write_bytes(gzip.compress(HEADER + GOOD + b"3,,4\n"))
+    with pytest.raises(ratings_csv.RatingsRowError) as caught:
+        list(ratings_csv.read_examples(str(path), filesystems.FileSystems.open))
+    assert caught.value.line == 6
+
+
+def test_row_errors_survive_pickling() -> None:
+    error = ratings_csv.RatingsRowError(file="ratings.csv", line=3, value="'x'", expected="a number")
+    copied = pickle.loads(pickle.dumps(error))
+    assert type(copied) is ratings_csv.RatingsRowError
+    assert (str(copied), copied.file, copied.line, copied.value, copied.expected) == (
+        str(error),
+        "ratings.csv",
+        3,
+        "'x'",
+        "a number",
+    )
+
+
+# Splits
+
+
+def test_hash_is_the_documented_one(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
+    rows = [*many_rows(rng, 300), ("ünï", "七人の侍", "1")]
+    (block,) = ratings_csv.read_examples(write_csv(tmp_path / "ratings.csv", rows), open_local)
+    hashes = ratings_csv.pair_hash(block.user_hash, block.title_hash)
+    assert hashes.dtype == np.uint64
+    assert hashes.tolist() == [expected_hash(user, title) for user, title, _ in rows]
+
+
+def test_hash_never_changes() -> None:
+    # Another value here, and every split of every user's data is another one.
+    assert ratings_csv.text_hash("90") == 10712378585947845637
+    user = np.array([ratings_csv.text_hash("90")], np.uint64)
+    title = np.array([ratings_csv.text_hash("12 Angry Men (1957)")], np.uint64)
+    assert ratings_csv.pair_hash(user, title).tolist() == [2839075261117029461]
+
+
+def test_buckets_are_half_open() -> None:
+    hashes = np.array([0, 71, 72, 79, 80, 99, 100, 2**64 - 1], np.uint64)
+    # 2**64 - 1 is 15 modulo 100.
+    assert ratings_csv.hash_splits(hashes, (72, 8, 20)).tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    assert ratings_csv.hash_splits(hashes, (1,)).tolist() == [0] * 8
+
+
+def test_shares_are_as_configured() -> None:
+    users = np.array([ratings_csv.text_hash(str(user)) for user in range(100)], np.uint64)
+    titles = np.array([ratings_csv.text_hash(f"Title {title}") for title in range(200)], np.uint64)
+    hashes = ratings_csv.pair_hash(np.repeat(users, 200), np.tile(titles, 100))
+    shares = np.bincount(ratings_csv.hash_splits(hashes, (72, 8, 20))) / 20_000
+    # Four standard deviations of a binomial share.
+    np.testing.assert_allclose(shares, [0.72, 0.08, 0.20], atol=4 * np.sqrt(0.25 / 20_000))
+
+
+# Framing
+
+
+def test_frames_are_those_of_tensorflow(tmp_path: pathlib.Path) -> None:
+    records = [b"", b"a", b"b" * 300, bytes(range(256)), b"c" * 70_000]
+    with tf.io.TFRecordWriter(str(tmp_path / "expected")) as writer:
+        for record in records:
+            writer.write(record)
+    framed = ratings_csv.frame_records(pa.array(records, pa.binary()))
+    assert bytes(ratings_csv.contiguous(framed)) == (tmp_path / "expected").read_bytes()
+    tail = ratings_csv.frame_records(pa.array(records[2:], pa.binary()))
+    assert bytes(ratings_csv.contiguous(framed[2:])) == bytes(ratings_csv.contiguous(tail))
+
+
+def test_no_records_give_no_bytes() -> None:
+    empty = ratings_csv.frame_records(pa.array([], pa.binary()))
+    assert bytes(ratings_csv.contiguous(empty)) == b""
+
+
+# Folders and configuration
+
+
+def splits_of(config: example_gen_pb2.Input) -> dict[str, str]:
+    return {split.name: split.pattern for split in config.splits}
+
+
+def test_input_config_follows_the_folders(tmp_path: pathlib.Path) -> None:
+    write_csv(tmp_path / "flat" / "ratings.csv", ROWS[:1])
+    (split,) = gen.input_config_for(str(tmp_path / "flat")).splits
+    assert split.pattern == "*.csv"
+
+    for name in ("train", "test"):
+        write_csv(tmp_path / "split" / name / "ratings.csv", ROWS[:1])
+    given = {"train": "train/*.csv", "test": "test/*.csv"}
+    assert splits_of(gen.input_config_for(str(tmp_path / "split"))) == given
+    write_csv(tmp_path / "split" / "eval" / "ratings.csv", ROWS[:1])
+    assert splits_of(gen.input_config_for(str(tmp_path / "split"))) == {**given, "eval": "eval/*.csv"}
+
+
+def test_folders_without_ratings_are_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(LayoutError, match=r"\*\.csv files in .*train/, test/ and perhaps eval/; got none"):
+        gen.input_config_for(str(tmp_path))
+    write_csv(tmp_path / "train" / "ratings.csv", ROWS[:1])
+    write_csv(tmp_path / "eval" / "ratings.csv", ROWS[:1])
+    (tmp_path / "test").mkdir()
+    with pytest.raises(LayoutError, match=r"in both train/ and test/ .*; got them in train, eval only"):
+        gen.input_config_for(str(tmp_path))
+
+
+def test_component_splits_by_hash_unless_told_otherwise(tmp_path: pathlib.Path) -> None:
+    write_csv(tmp_path / "ratings.csv", ROWS[:1])
+    properties = gen.RatingsExampleGen(str(tmp_path)).exec_properties
+    output = example_gen_pb2.Output()
+    proto_utils.json_to_proto(properties["output_config"], output)
+    assert [(split.name, split.hash_buckets) for split in output.split_config.splits] == [
+        ("train", 72),
+        ("eval", 8),
+        ("test", 20),
+    ]
+    assert properties["output_data_format"] == example_gen_pb2.FORMAT_TF_EXAMPLE
+    assert gen.RatingsExampleGen(str(tmp_path)).id == "RatingsExampleGen"
+
+
+@pytest.mark.parametrize("folder", ["gs://bucket/ratings", data_types.RuntimeParameter(name="folder", ptype=str)])
+def test_component_does_not_look_into_remote_folders(folder: Any) -> None:
+    with pytest.raises(ValueError, match="input_config must be given"):
+        gen.RatingsExampleGen(folder)
+    config = example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="all", pattern="*.csv")])
+    component = gen.RatingsExampleGen(folder, input_config=config)
+    assert str(component.exec_properties["input_base"]) == str(folder)
+
+
+def test_component_takes_the_fingerprint_of_the_code_into_its_properties(tmp_path: pathlib.Path) -> None:
+    write_csv(tmp_path / "ratings.csv", ROWS[:1])
+    properties = [
+        gen.RatingsExampleGen(str(tmp_path), code_fingerprint=text).exec_properties for text in ("", "a", "b", "a")
+    ]
+    assert properties[1] == properties[3]
+    assert properties[0] != properties[1] != properties[2]
+
+
+def input_config(**patterns: str) -> example_gen_pb2.Input:
+    return example_gen_pb2.Input(
+        splits=[example_gen_pb2.Input.Split(name=name, pattern=pattern) for name, pattern in patterns.items()]
+    )
+
+
+def output_config(by: str | None = None, **buckets: int) -> example_gen_pb2.Output:
+    splits = [example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=count) for name, count in buckets.items()]
+    return example_gen_pb2.Output(split_config=example_gen_pb2.SplitConfig(splits=splits, partition_feature_name=by))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "error", "message"),
+    [
+        (input_config(a="*"), output_config("movie_title", x=1), ValueError, "must be 'user_id'"),
+        (input_config(a="*"), output_config(x=0, y=1), RuntimeError, "hash buckets are required"),
+        (input_config(a="a/*", b="b/*"), output_config(x=1), RuntimeError, "more than one split"),
+    ],
+)
+def test_contradictory_splits_are_refused(inputs: Any, outputs: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        gen.RatingsExampleGen("gs://bucket", input_config=inputs, output_config=outputs)
+
+
+# Work and shards
+
+
+def test_small_files_share_work_and_large_ones_do_not(tmp_path: pathlib.Path) -> None:
+    for name, count in (("b", 1), ("a", 1), ("d", 1), ("c", 100)):
+        write_csv(tmp_path / f"{name}.csv", ROWS[:1] * count, ALL)
+    works = gen.plan_work(str(tmp_path), input_config(all="*.csv"), work_bytes=2000)
+    assert [[pathlib.Path(path).stem for path in work.paths] for work in works] == [["a", "b", "c"], ["d"]]
+    assert [work.order for work in works] == [0, 1]
+    with pytest.raises(LayoutError, match=r"match .*\*\.tsv; got none"):
+        gen.plan_work(str(tmp_path), input_config(all="*.tsv"))
+
+
+def test_shards_hold_the_rows_in_order(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
+    rows = many_rows(rng, 400)
+    path = write_csv(tmp_path / "ratings.csv", rows)
+    rule = gen.SplitRule(names=("a", "b"), hash_buckets=(3, 1))
+    work = gen.Work(order=0, input_split=0, paths=(path,))
+    written = list(gen.write_shards(work, rule, str(tmp_path / "staging"), rows_per_shard=100, block_bytes=500))
+    again = list(gen.write_shards(work, rule, str(tmp_path / "staging"), rows_per_shard=100, block_bytes=500))
+    assert sum(count for _, count in written) == 400
+    assert {shard.path for shard, _ in written}.isdisjoint(shard.path for shard, _ in again)
+
+    folders = [str(tmp_path / name) for name in rule.names]
+    shards = [shard for shard, _ in written][::-1]
+    published = gen.publish_shards(shards, rule, folders)
+    assert gen.publish_shards(shards, rule, folders) == published
+    names = [pathlib.Path(path).name for path in published if "/a/" in path]
+    assert names == [f"data_tfrecord-{index:05d}-of-{len(names):05d}.gz" for index in range(len(names))]
+    assert len(names) in (2, 3)
+    for split, folder in enumerate(folders):
+        expected = [row for row in rows if (expected_hash(row[0], row[1]) % 4 == 3) == bool(split)]
+        assert records_in(folder) == [expected_example(row) for row in expected]
+
+
+def test_shards_that_are_lost_are_missed(tmp_path: pathlib.Path) -> None:
+    shard = gen.Shard(split=0, place=(0, 0), path=str(tmp_path / "lost"))
+    with pytest.raises(FileNotFoundError, match="run the component again"):
+        gen.publish_shards([shard], gen.SplitRule(names=("a",), hash_buckets=(1,)), [str(tmp_path / "a")])
+
+
+def records_in(folder: str) -> list[bytes]:
+    """Records of all shards, read by TensorFlow, which verifies the checksums."""
+    paths = sorted(str(path) for path in pathlib.Path(folder).iterdir())
+    return list(tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator())
+
+
+# The executor
+
+
+def run_executor(
+    base: pathlib.Path,
+    output: pathlib.Path,
+    inputs: example_gen_pb2.Input,
+    outputs: example_gen_pb2.Output | None = None,
+) -> standard_artifacts.Examples:
+    examples = standard_artifacts.Examples()
+    examples.uri = str(output)
+    context = base_beam_executor.BaseBeamExecutor.Context(
+        make_beam_pipeline_fn=lambda: beam.Pipeline(runner=fn_api_runner.FnApiRunner())
+    )
+    gen.Executor(context).Do(
+        {},
+        {"examples": [examples]},
+        {
+            "input_base": str(base),
+            "input_config": proto_utils.proto_to_json(inputs),
+            "output_config": proto_utils.proto_to_json(outputs or gen.default_output_config(inputs)),
+        },
+    )
+    return examples
+
+
+def contents(folder: pathlib.Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_executor_splits_by_hash(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
+    rows = many_rows(rng, 500)
+    write_csv(tmp_path / "in" / "1.csv", rows[:300])
+    write_csv(tmp_path / "in" / "2.csv", [(*row, "Drama") for row in rows[300:]], (*REQUIRED, "genres"))
+    examples = run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"))
+
+    assert examples.split_names == '["train", "eval", "test"]'
+    assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+    assert examples.get_string_custom_property("file_format") == "tfrecords_gzip"
+    assert sorted(contents(tmp_path / "out")) == [
+        f"Split-{name}/data_tfrecord-00000-of-00001.gz" for name in ("eval", "test", "train")
+    ]
+    encoded = [expected_example(row) for row in rows[:300]]
+    encoded += [expected_example((*row, "Drama"), (*REQUIRED, "genres")) for row in rows[300:]]
+    for name in ("train", "eval", "test"):
+        expected = [
+            example for row, example in zip(rows, encoded, strict=True) if expected_split(row[0], row[1]) == name
+        ]
+        assert records_in(f"{examples.uri}/Split-{name}") == expected
+
+
+def test_executor_gives_the_same_bytes_again(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
+    write_csv(tmp_path / "in" / "ratings.csv", many_rows(rng, 500))
+    for name in ("first", "second"):
+        run_executor(tmp_path / "in", tmp_path / name, input_config(all="*.csv"))
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+def test_executor_takes_given_splits_as_they_are(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
+    rows = {name: many_rows(rng, 50) for name in ("train", "eval", "test")}
+    for name, its_rows in rows.items():
+        write_csv(tmp_path / "in" / name / "ratings.csv", its_rows)
+    examples = run_executor(tmp_path / "in", tmp_path / "out", gen.input_config_for(str(tmp_path / "in")))
+    assert examples.split_names == '["train", "eval", "test"]'
+    for name, its_rows in rows.items():
+        assert records_in(f"{examples.uri}/Split-{name}") == [expected_example(row) for row in its_rows]
+
+
+def test_executor_keeps_users_together_where_asked(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
+    rows = many_rows(rng, 500)
+    write_csv(tmp_path / "in" / "ratings.csv", rows)
+    examples = run_executor(
+        tmp_path / "in", tmp_path / "out", input_config(all="*.csv"), output_config("user_id", a=1, b=1)
+    )
+    expected = [
+        expected_example(row)
+        for row in rows
+        if struct.unpack("<Q", hashlib.blake2b(row[0].encode(), digest_size=8).digest())[0] % 2 == 0
+    ]
+    assert 0 < len(expected) < 500
+    assert records_in(f"{examples.uri}/Split-a") == expected
+
+
+def test_executor_writes_an_empty_shard_for_a_split_without_rows(tmp_path: pathlib.Path) -> None:
+    write_csv(tmp_path / "in" / "ratings.csv", [("1", "Heat", "5")])
+    examples = run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"), output_config(a=1, b=1))
+    assert sorted(records_in(f"{examples.uri}/Split-a") + records_in(f"{examples.uri}/Split-b")) == [
+        expected_example(("1", "Heat", "5"))
+    ]
+
+
+def test_executor_raises_the_error_of_the_row(tmp_path: pathlib.Path) -> None:
+    path = write_csv(tmp_path / "in" / "ratings.csv", [("1", "Heat", "5"), ("2", "", "4")])
+    with pytest.raises(ratings_csv.RatingsRowError) as caught:
+        run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"))
+    assert (caught.value.file, caught.value.line) == (path, 3)
+    assert contents(tmp_path / "out") == {}
+
+
+def test_executor_refuses_headers_alone(tmp_path: pathlib.Path) -> None:
+    write_csv(tmp_path / "in" / "train" / "ratings.csv", [("1", "Heat", "5")])
+    write_csv(tmp_path / "in" / "test" / "ratings.csv", [])
+    with pytest.raises(DataError, match="at least one rating in input split 'test'; got none"):
+        run_executor(tmp_path / "in", tmp_path / "out", gen.input_config_for(str(tmp_path / "in")))
+    with pytest.raises(DataError, match="at least one rating; got none"):
+        run_executor(tmp_path / "in" / "test", tmp_path / "out", input_config(all="*.csv"))
+
+
+def test_executor_forgets_what_a_killed_attempt_left(tmp_path: pathlib.Path) -> None:
+    write_csv(tmp_path / "in" / "ratings.csv", [("1", "Heat", "5")])
+    staging = tmp_path / "out" / "staging"
+    staging.mkdir(parents=True)
+    (staging / "error.pickle").write_bytes(pickle.dumps(DataError("no longer true")))
+    (staging / "half-written").write_bytes(b"x")
+    run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"))
+    assert not staging.exists()
+
+
+def test_the_latest_span_is_read(tmp_path: pathlib.Path) -> None:
+    for span, version in ((1, 1), (2, 1), (2, 3)):
+        write_csv(tmp_path / f"span-{span}" / f"v{version}" / "ratings.csv", [(f"{span}.{version}", "Heat", "5")])
+    inputs = input_config(all="span-{SPAN}/v{VERSION}/*.csv")
+    resolve = driver.FileBasedDriver(metadata_handle=None).resolve_exec_properties
+    properties: dict[str, Any] = {"input_base": str(tmp_path), "input_config": proto_utils.proto_to_json(inputs)}
+    resolved = resolve(properties, None, None)
+    assert (resolved["span"], resolved["version"]) == (2, 3)
+    proto_utils.json_to_proto(resolved["input_config"], inputs)
+    examples = run_executor(tmp_path, tmp_path / "out", inputs, output_config(all=1))
+    assert records_in(f"{examples.uri}/Split-all") == [expected_example(("2.3", "Heat", "5"))]
+
+
+# TFX
+
+
+@pytest.mark.slow
+def test_pipeline_run_is_cached_until_the_input_changes(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
+    write_csv(tmp_path / "in" / "span-1" / "ratings.csv", many_rows(rng, 100))
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+
+    def run(code: str) -> tuple[list[int], metadata_store_pb2.Artifact]:
+        """States of all executions so far, and the artifact made last."""
+        local_dag_runner.LocalDagRunner().run(
+            tfx_pipeline.Pipeline(
+                pipeline_name="ratings",
+                pipeline_root=str(tmp_path / "root"),
+                metadata_connection_config=connection,
+                enable_cache=True,
+                components=[
+                    gen.RatingsExampleGen(
+                        str(tmp_path / "in"),
+                        input_config=input_config(all="span-{SPAN}/*.csv"),
+                        range_config=range_config_pb2.RangeConfig(
+                            rolling_range=range_config_pb2.RollingRange(num_spans=1)
+                        ),
+                        code_fingerprint=code,
+                    )
+                ],
+                # An image keeps TFX from packing itself up for workers elsewhere; there are none.
+                beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=none"],
+            )
+        )
+        with metadata.Metadata(connection) as handle:
+            states = [execution.last_known_state for execution in handle.store.get_executions()]
+            return states, handle.store.get_artifacts_by_type("Examples")[-1]
+
+    done, cached = metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED
+    states, first = run("a")
+    assert states == [done]
+    assert first.custom_properties["span"].int_value == 1
+    assert first.custom_properties["input_fingerprint"].string_value.startswith("split:all,num_files:1")
+    assert first.custom_properties["payload_format"].string_value == "FORMAT_TF_EXAMPLE"
+    before = contents(pathlib.Path(first.uri))
+
+    states, artifact = run("a")
+    assert states == [done, cached]
+    assert artifact.uri == first.uri
+    assert contents(pathlib.Path(first.uri)) == before
+
+    states, _ = run("b")
+    assert states == [done, cached, done]
+
+    write_csv(tmp_path / "in" / "span-2" / "ratings.csv", many_rows(rng, 110))
+    states, artifact = run("b")
+    assert states == [done, cached, done, done]
+    assert artifact.custom_properties["span"].int_value == 2
+    records = [len(records_in(f"{artifact.uri}/Split-{name}")) for name in ("train", "eval", "test")]
+    assert sum(records) == 110

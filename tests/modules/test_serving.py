@@ -1,0 +1,210 @@
+"""The exported model: every signature, by hand-computed values, and again in a fresh process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+from tensorflow_serving.apis import prediction_log_pb2
+
+from modules import baselines, dataset, serving
+from modules.notebook_model import NotebookConfig, NotebookModel
+from tests.support import OPTIONAL, REQUIRED, ROWS, analyze, serialize, write_examples
+
+USERS = ["7", "07"]
+TITLES = ["Alien (1979)", "Heat (1995)", "Élan vital"]
+
+
+class TableModel(tfrs.Model):
+    """Rates by a table, unknown ids by its last row and column; adds a star for a genre in the request."""
+
+    def __init__(self, table: np.ndarray):
+        super().__init__()
+        self.table = tf.constant(table, tf.float32)
+
+    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        last = tf.cast(tf.shape(self.table) - 1, tf.int64)
+        user, title = tf.minimum(inputs["user_id"], last[0]), tf.minimum(inputs["movie_title"], last[1])
+        return tf.gather_nd(self.table, tf.stack([user, title], axis=1))[:, None] + tf.reduce_max(
+            inputs["title_features"], axis=1, keepdims=True
+        )
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory):
+    """Path of an exported model; its ratings by (user, title), ids in the order of USERS and TITLES."""
+    folder = tmp_path_factory.mktemp("export")
+    output = analyze(ROWS, REQUIRED + OPTIONAL)
+    fitted_on = dataset.load_ratings(
+        [write_examples(folder / "rows.gz", ROWS)], output, low=1.0, high=5.0, report=lambda _: None
+    )
+    vocabularies = [
+        [name.decode() for name in output.vocabulary_by_name(column)] for column in ("user_id", "movie_title")
+    ]
+    # Rows: the users, then the unknown one; columns likewise. One rating lies below the scale and one above it.
+    wanted = np.array([[2.0, 3.5, 9.0], [4.0, 3.5, -2.0]], np.float32)
+    table = np.full((3, 4), 2.5, np.float32)
+    for row, user in enumerate(USERS):
+        for column, title in enumerate(TITLES):
+            table[vocabularies[0].index(user), vocabularies[1].index(title)] = wanted[row, column]
+    path = str(folder / "model")
+    serving.export(serving.ServingModel(TableModel(table), output, fitted_on), path)
+    return path, np.clip(wanted, 1.0, 5.0), fitted_on, output
+
+
+def test_the_loaded_object_is_callable_as_in_the_notebook(exported) -> None:
+    loaded = tf.saved_model.load(exported[0])
+    rating = loaded({"user_id": np.array(["7"]), "movie_title": ["Alien (1979)"]}).numpy()
+    assert rating.dtype == np.float32
+    np.testing.assert_array_equal(rating, [[2.0]])
+
+
+def test_predictions_stay_within_the_scale(exported) -> None:
+    path, expected, *_ = exported
+    loaded = tf.saved_model.load(path)
+    grid = [(user, title) for user in USERS for title in TITLES]
+    users, titles = (tf.constant(column) for column in zip(*grid, strict=True))
+    answer = loaded.signatures["predict"](user_id=users, movie_title=titles)
+    assert list(answer) == ["predicted_rating"]
+    np.testing.assert_array_equal(answer["predicted_rating"], expected.reshape(-1, 1))
+
+
+@pytest.mark.parametrize("pairs", [[("7", "Alien (1979)")], [("?", "?")], [("7", "?"), ("?", "Heat (1995)")], []])
+def test_all_ways_of_asking_agree(exported, pairs: list[tuple[str, str]]) -> None:
+    loaded = tf.saved_model.load(exported[0])
+    users = tf.constant([user for user, _ in pairs], tf.string)
+    titles = tf.constant([title for _, title in pairs], tf.string)
+    examples = tf.constant([serialize({"user_id": user, "movie_title": title}) for user, title in pairs], tf.string)
+    called = loaded({"user_id": users, "movie_title": titles}).numpy()
+    predicted = loaded.signatures["predict"](user_id=users, movie_title=titles)["predicted_rating"].numpy()
+    served = loaded.signatures["serving_default"](examples=examples)["predicted_rating"].numpy()
+    assert called.shape == (len(pairs), 1)
+    assert np.isfinite(called).all()
+    np.testing.assert_array_equal(predicted, called)
+    np.testing.assert_array_equal(served, called)
+
+
+def test_side_features_in_a_request_are_used(exported) -> None:
+    loaded = tf.saved_model.load(exported[0])
+    plain, horror = (
+        serialize({"user_id": "7", "movie_title": "New", **extra}) for extra in ({}, {"genres": ["Horror"]})
+    )
+    answer = loaded.signatures["serving_default"](examples=tf.constant([plain, horror]))["predicted_rating"]
+    np.testing.assert_array_equal(answer, [[2.5], [3.5]])
+
+
+def test_rank_sorts_and_keeps_ties_in_input_order(exported) -> None:
+    loaded = tf.saved_model.load(exported[0])
+    titles = ["Unseen B", "Alien (1979)", "Unseen A", "Heat (1995)", "Élan vital"]
+    answer = loaded.signatures["rank"](user_id=tf.constant(["7"]), movie_title=tf.constant(titles))
+    order = [title.decode() for title in answer["movie_title"].numpy()]
+    assert order == ["Élan vital", "Heat (1995)", "Unseen B", "Unseen A", "Alien (1979)"]
+    np.testing.assert_array_equal(answer["predicted_rating"], np.array([5.0, 3.5, 2.5, 2.5, 2.0], np.float32))
+
+
+def test_rank_of_one_and_of_no_candidates(exported) -> None:
+    rank = tf.saved_model.load(exported[0]).signatures["rank"]
+    one = rank(user_id=tf.constant(["?"]), movie_title=tf.constant(["?"]))
+    assert one["movie_title"].numpy().tolist() == [b"?"]
+    assert one["predicted_rating"].shape == (1,)
+    none = rank(user_id=tf.constant(["7"]), movie_title=tf.constant([], tf.string))
+    assert none["predicted_rating"].shape == (0,)
+
+
+def test_slices_count_the_ratings_fitted_on(exported) -> None:
+    loaded = tf.saved_model.load(exported[0])
+    pairs = [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("?", "?")]
+    examples = tf.constant([serialize({"user_id": user, "movie_title": title}) for user, title in pairs])
+    answer = loaded.signatures["slices"](examples=examples)
+    # User 7 has three ratings, 07 one; Heat two, Alien one.
+    assert answer["user_activity"].numpy().tolist() == [b"3-9", b"1-2", b"0 (cold)"]
+    assert answer["title_popularity"].numpy().tolist() == [b"1-2", b"1-2", b"0 (cold)"]
+
+
+@pytest.mark.parametrize(("count", "name"), [(0, 0), (1, 1), (2, 1), (3, 2), (9, 2), (10, 3), (199, 4), (200, 5)])
+def test_slice_edges(count: int, name: int) -> None:
+    answer = serving._slice_names(tf.constant([count], tf.int32), tf.constant([0], tf.int64))
+    assert answer.numpy().tolist() == [serving.SLICE_NAMES[name].encode()]
+
+
+def test_baselines_travel_with_the_model(exported) -> None:
+    path, _, fitted_on, output = exported
+    pairs = [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("?", "Heat (1995)"), ("7", "?"), ("?", "?")]
+    examples = tf.constant([serialize({"user_id": user, "movie_title": title}) for user, title in pairs])
+    answer = tf.saved_model.load(path).signatures["baselines"](examples=examples)
+    ids = []
+    for column, names in (("user_id", [user for user, _ in pairs]), ("movie_title", [title for _, title in pairs])):
+        vocabulary = output.vocabulary_by_name(column)
+        positions = {word.decode(): number for number, word in enumerate(vocabulary)}
+        ids.append(np.array([positions.get(name, len(positions)) for name in names]))
+    for name, model in {
+        "global_mean": baselines.GlobalMean,
+        "title_mean": baselines.TitleMean,
+        "user_title_bias": baselines.UserTitleBias,
+    }.items():
+        np.testing.assert_allclose(answer[name], model.fit(fitted_on).predict(*ids), rtol=1e-6, err_msg=name)
+    assert answer["global_mean"].numpy()[0] == pytest.approx(np.mean([row["user_rating"] for row in ROWS]))
+
+
+def test_warm_up_requests_can_be_served(exported) -> None:
+    path = exported[0]
+    loaded = tf.saved_model.load(path)
+    records = tf.data.TFRecordDataset(str(pathlib.Path(path, "assets.extra", "tf_serving_warmup_requests")))
+    asked = []
+    for record in records:
+        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        answer = loaded.signatures[request.model_spec.signature_name](**inputs)
+        assert np.isfinite(answer["predicted_rating"]).all()
+        asked.append(request.model_spec.signature_name)
+    assert asked == ["serving_default", "predict", "rank"]
+
+
+def test_vocabularies_are_inside_the_saved_model(exported) -> None:
+    assets = pathlib.Path(exported[0], "assets")
+    assert sorted((assets / "user_id").read_text().split()) == sorted(USERS)
+    assert sorted((assets / "movie_title").read_text(encoding="utf-8").splitlines()) == sorted(TITLES)
+
+
+@pytest.mark.slow
+def test_a_fresh_process_gives_the_same(exported, tmp_path: pathlib.Path) -> None:
+    path, expected, *_ = exported
+    moved = tmp_path / "elsewhere"
+    pathlib.Path(path).rename(moved)
+    try:
+        script = (
+            "import sys, json, numpy as np, tensorflow as tf\n"
+            "model = tf.saved_model.load(sys.argv[1])\n"
+            "users, titles = json.loads(sys.argv[2])\n"
+            "print(json.dumps(model({'user_id': np.array(users), 'movie_title': titles}).numpy().tolist()))\n"
+        )
+        grid = [[user for user in USERS for _ in TITLES], TITLES * len(USERS)]
+        command = [sys.executable, "-c", script, str(moved), json.dumps(grid)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+        np.testing.assert_array_equal(json.loads(done.stdout), expected.reshape(-1, 1))
+    finally:
+        moved.rename(path)
+
+
+def test_the_notebooks_model_exports_with_its_own_predictions(exported, tmp_path: pathlib.Path) -> None:
+    *_, fitted_on, output = exported
+    model = NotebookModel(fitted_on.num_users, fitted_on.num_titles, NotebookConfig(), seed=3)
+    path = str(tmp_path / "model")
+    wide = dataclasses.replace(fitted_on, low=-9.0, high=9.0)
+    serving.export(serving.ServingModel(model, output, wide), path)
+    vocabulary = output.vocabulary_by_name("movie_title")
+    ids = {
+        "user_id": tf.constant([0, 0, 0, 2], tf.int64),
+        "movie_title": tf.constant([vocabulary.index(title.encode()) for title in TITLES] + [3], tf.int64),
+    }
+    first_user = output.vocabulary_by_name("user_id")[0].decode()
+    names = {"user_id": [first_user] * 3 + ["?"], "movie_title": [*TITLES, "?"]}
+    loaded = tf.saved_model.load(path)
+    np.testing.assert_allclose(loaded({k: tf.constant(v) for k, v in names.items()}), model(ids), rtol=1e-6)
