@@ -30,6 +30,7 @@ setup(
         "tensorflow-recommenders>=0.7.3",
         "tf-keras",
         "click>=8.1",
+        "google-crc32c",
         "numpy",
         "pandas",
         "pooch>=1.8",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from data.errors import DataError
 from data.rejects import REJECTED_FILE
-from data.sidecar import SIDECAR_FILE, Sidecar
+from data.sidecar import RATINGS_FILE, Sidecar
 from data.splits import PARTS
 
 _PREFIX = ".partial-"
@@ -78,9 +78,13 @@ def check_destination(folder: pathlib.Path, files: Sequence[str], sources: Itera
         )
 
 
-def _recorded_files(folder: pathlib.Path) -> tuple[str, ...]:
-    """What an earlier run wrote."""
-    return Sidecar.read(folder).files if (folder / SIDECAR_FILE).exists() else ()
+def _recorded_files(folder: pathlib.Path) -> set[str]:
+    """Ratings files that an earlier run wrote; none where its record cannot be read."""
+    try:
+        recorded = Sidecar.read(folder).files
+    except DataError:
+        return set()
+    return set(recorded) & {RATINGS_FILE, *(f"{part}/{RATINGS_FILE}" for part in PARTS)}
 
 
 def publish(work: pathlib.Path, folder: pathlib.Path, sidecar: Sidecar) -> None:
@@ -92,7 +96,7 @@ def publish(work: pathlib.Path, folder: pathlib.Path, sidecar: Sidecar) -> None:
     for name in sidecar.files:
         (folder / name).parent.mkdir(exist_ok=True)
         (work / name).replace(folder / name)
-    for name in set(earlier).difference(sidecar.files):
+    for name in earlier.difference(sidecar.files):
         (folder / name).unlink(missing_ok=True)
         if (folder / name).parent != folder:
             with contextlib.suppress(OSError):  # not empty: others keep files there

@@ -74,8 +74,9 @@ def prepare(
     each part alone. A film with two ids can then leave the same user and title in both parts; such pairs are kept, so
     that results compare with published ones, and counted in `Summary.pairs_in_both`.
 
-    Memory: at most about 60 bytes a rating (the sort: two int64, the columns, and their sorted copies), beside one
-    Python string for each distinct user, item and title. An archive is unpacked to disk, beside the destination.
+    Memory: about 100 MB and 50 bytes a rating at the peak (sorting: the pair of user and title and its sorted copy, the
+    order, the columns), and a few Python strings for each distinct user, item and title. An archive is unpacked to
+    disk, in the destination.
 
     Args:
       path: folder or zip of a release, or one CSV.

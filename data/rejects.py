@@ -42,6 +42,10 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
+def _with_article(what: str) -> str:
+    return f"{'an' if what[0] in 'aeio' else 'a'} {what}"
+
+
 def parse_text(text: str, what: str) -> str:
     """An id or a title: stripped, with line breaks inside turned into one blank, since a row must stay one line.
 
@@ -50,9 +54,9 @@ def parse_text(text: str, what: str) -> str:
     """
     stripped = tidy(text)
     if not stripped:
-        raise BadFieldError(shown(text), f"a non-empty {what}")
+        raise BadFieldError(shown(text), f"{_with_article(what)} that is not empty")
     if "\0" in stripped:
-        raise BadFieldError(shown(text), f"a {what} without NUL characters")
+        raise BadFieldError(shown(text), f"{_with_article(what)} without NUL characters")
     return stripped
 
 
@@ -86,7 +90,7 @@ def parse_integer(text: str, what: str) -> int | None:
     if not stripped:
         return None
     if not _INTEGER.fullmatch(stripped):
-        raise BadFieldError(shown(text), f"an integer {what}")
+        raise BadFieldError(shown(text), f"{_with_article(what)} that is an integer")
     return int(stripped)
 
 

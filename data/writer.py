@@ -87,9 +87,7 @@ def scale_of(ratings: Sequence[SortedRatings]) -> tuple[float, float]:
     """
     low, high = min(part.rating.min() for part in ratings), max(part.rating.max() for part in ratings)
     if low == high:
-        raise DataError(
-            f"expected ratings that differ, to tell the scale; got {_decimal(low)} alone; give --scale"
-        )
+        raise DataError(f"expected ratings that differ, to tell the scale; got {_decimal(low)} alone; give --scale")
     return float(_decimal(low)), float(_decimal(high))
 
 

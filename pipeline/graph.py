@@ -41,7 +41,11 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "code": fingerprint(TRAINER, preset.module),
     }
 
-    examples = RatingsExampleGen(input_base=config.data.root, input_config=_input_config(config.data))
+    examples = RatingsExampleGen(
+        input_base=config.data.root,
+        input_config=_input_config(config.data),
+        code_fingerprint=fingerprint("components.ratings_example_gen"),
+    )
     statistics = StatisticsGen(examples=examples.outputs["examples"])
     schema = CuratedSchema(
         statistics=statistics.outputs["statistics"],

@@ -14,7 +14,7 @@ from pipeline.exit_codes import ExitCode
 from pipeline.observers import LiveObserver, PlainObserver, terminal
 
 if TYPE_CHECKING:
-    from tfx.orchestration.pipeline import RunOptions
+    from tfx.orchestration.pipeline import Pipeline, RunOptions
 
     from pipeline.config import PipelineConfig
     from pipeline.outcome import Outcome
@@ -39,6 +39,9 @@ def run(
       verbose: show what components write.
       plain: print lines rather than a live table, on a terminal too.
 
+    Raises:
+      ValueError: `from_component` comes after `to_component`.
+
     Returns:
       The exit code; the outcome is also written to `last_run.json` in the output folder.
     """
@@ -52,11 +55,13 @@ def run(
         from components.errors import AnomaliesError
         from pipeline import graph, outcome, report
         from pipeline.local_runner import ComponentError, LocalRunner
+    pipeline = graph.create_pipeline(config)
+    options = _run_options(pipeline, from_component, to_component)
     runner = LocalRunner(logs, observer, verbose=verbose)
     code, reasons = ExitCode.PUSHED, []
     try:
         with observer:
-            runner.run(graph.create_pipeline(config), run_options=_run_options(from_component, to_component))
+            runner.run(pipeline, run_options=options)
     except ComponentError as error:
         anomalous = isinstance(error.__cause__, AnomaliesError)
         code = ExitCode.ANOMALIES if anomalous else _blame(error.__cause__)
@@ -82,14 +87,20 @@ def _blame(cause: BaseException | None) -> ExitCode:
     return ExitCode.FAILED
 
 
-def _run_options(from_component: str | None, to_component: str | None) -> RunOptions | None:
+def _run_options(
+    pipeline: Pipeline, from_component: str | None, to_component: str | None
+) -> RunOptions | None:
+    """Picks components by their order; TFX would leave out those that the named one is not connected with."""
     from tfx.orchestration.pipeline import RunOptions
 
     if not from_component and not to_component:
         return None
-    return RunOptions(
-        from_nodes=[from_component] if from_component else None, to_nodes=[to_component] if to_component else None
-    )
+    order = [component.id for component in pipeline.components]
+    first = order.index(from_component) if from_component else 0
+    last = order.index(to_component) if to_component else len(order) - 1
+    if first > last:
+        raise ValueError(f"--from {from_component} comes after --to {to_component}; the order is {', '.join(order)}")
+    return RunOptions(from_nodes=order[first : last + 1], to_nodes=order[first : last + 1])
 
 
 def _record(config: PipelineConfig, result: Outcome, ended: dict[str, tuple[str, float]], seconds: float) -> None:

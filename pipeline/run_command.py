@@ -102,4 +102,7 @@ def run(
         raise click.UsageError(explain(error)) from error
     except (ValueError, OSError) as error:
         raise click.UsageError(str(error)) from error
-    return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)
+    try:
+        return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -71,3 +71,4 @@ LAYOUTS: dict[str, tuple[Files, str]] = {
     "10M": (TEN_M, TEN_M_CSV),
     "csv": (CSV, CSV_CSV),
 }
+OWN_NAMES = "user_id,movie_title,user_rating\n"
