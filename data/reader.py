@@ -230,7 +230,7 @@ def _batches(table: Table, progress: Progress) -> Iterator[dict[str, pa.Array]]:
                 raise _UnclearError
             yield {ours: by_name[theirs] for ours, theirs in wanted.items()}
             done += len(batch)
-            progress(f"reading {table.shown}", min(file.tell(), total), total)
+            progress(f"reading {table.path.name}", min(file.tell(), total), total)
 
 
 def _distinct(column: pa.Array) -> tuple[list[str], np.ndarray]:

@@ -113,7 +113,7 @@ def generate(
 ) -> Synthetic:
     """Draws ratings; the same arguments give the same ratings.
 
-    Memory: about 60 bytes a rating, or up to 100 where more than a quarter of all pairs are rated.
+    Memory: about 50 bytes a rating, or up to 100 where more than a quarter of all pairs are rated.
 
     Args:
       rows: how many ratings.

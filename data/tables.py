@@ -134,7 +134,7 @@ def records(table: Table, progress: Progress = silent) -> Iterator[Record]:
             yield Record(start, raw.replace("\0", r"\x00"), parsed)
             if lines.number - reported >= _LINES_BETWEEN_REPORTS:
                 reported = lines.number
-                progress(f"checking {table.shown}", lines.bytes_read, total)
+                progress(f"checking {table.path.name}", lines.bytes_read, total)
 
 
 def _parse_split(table: Table, lines: _Lines) -> list[str] | None:

@@ -55,7 +55,7 @@ class TitleMean:
           ValueError: no ratings, or a negative damping.
         """
         mean = _mean(ratings)
-        deviation = _damped_mean(ratings.title, ratings.rating.astype(np.float64) - mean, ratings.num_titles, damping)
+        deviation = damped_mean(ratings.title, ratings.rating.astype(np.float64) - mean, ratings.num_titles, damping)
         return cls(title_mean=mean + np.append(deviation, 0.0))
 
     def predict(self, user: np.ndarray, title: np.ndarray) -> np.ndarray:
@@ -100,10 +100,10 @@ class UserTitleBias:
         user_bias = np.zeros(ratings.num_users)
         title_bias = np.zeros(ratings.num_titles)
         for _ in range(sweeps):
-            title_bias = _damped_mean(
+            title_bias = damped_mean(
                 ratings.title, deviation - user_bias[ratings.user], ratings.num_titles, title_damping
             )
-            user_bias = _damped_mean(
+            user_bias = damped_mean(
                 ratings.user, deviation - title_bias[ratings.title], ratings.num_users, user_damping
             )
         return cls(mean=mean, user_bias=np.append(user_bias, 0.0), title_bias=np.append(title_bias, 0.0))
@@ -121,7 +121,7 @@ def _mean(ratings: Ratings) -> float:
     return float(np.mean(ratings.rating, dtype=np.float64))
 
 
-def _damped_mean(ids: np.ndarray, values: np.ndarray, size: int, damping: float) -> np.ndarray:
+def damped_mean(ids: np.ndarray, values: np.ndarray, size: int, damping: float) -> np.ndarray:
     """Float64 [size]: sum of an id's values / (its count + damping), 0 for an id without values."""
     if damping < 0:
         raise ValueError(f"damping must be at least 0; got {damping}; 0 switches shrinkage off")

@@ -1,25 +1,26 @@
-"""Preset `fast`: a gradient-trained model whose embeddings pool what a user, or a title, was rated.
+"""Preset `fast`: a gradient-trained model whose embeddings pool what a user rated, and who rated a title.
 
-The model. With row u of the users (titles alike, with the roles exchanged):
-  p_u = e_u + W x_u + (sum over its ratings j of (r_uj - m_j) y_j + z_j) / sqrt(their number),
+The model. For user u, and with the roles exchanged for title i:
+  p_u = c + e_u + W x_u + s_u x mean over its ratings j of ((r_uj - m_j) y_j + z_j),   s_u = sqrt(n_u) n_u / (n_u + 3),
   r_ui = mean + b_u + b_i + p_u . q_i + MLP([p_u, q_i]),
-where b is one of the numbers of p, x are side features and m_j is title j's damped mean. Every step hides the ratings
-it is trained on, and a random part of the others, from the pooled sums: a sum that held the rating to predict would
-give it away. The sums are centred by the other side's mean for the same reason: the user's own mean holds it too.
+where b_u is one more number beside p_u made in the same way, n_u counts its ratings, x_u are its side features and m_j
+is title j's damped mean. Every step hides the ratings that it is trained on, and a random share of the others, from
+the pooled means: a pool that held the rating to predict would give it away. The pools are centred by the other side's
+means for the same reason: the user's own mean holds the rating too. A few users and titles a step count as unknown,
+that is by c + W x alone, so that unknown ones of a request are served by numbers that were trained.
 
-Source: Koren 2008, "Factorization meets the neighborhood: a multifaceted collaborative filtering model" (the pooled
-sums, for users), here on both sides, hidden at random as in denoising autoencoders (Vincent et al. 2008).
+Sources: Koren 2008, "Factorization meets the neighborhood: a multifaceted collaborative filtering model" (pooled sums,
+of users); Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders" (hiding).
 
-After training the sums over all ratings are added up once, so that the exported model holds plain embeddings.
+After training the pools over all ratings are added up once, so that the exported model holds plain embeddings.
 
-Cost: an epoch takes `steps` steps, whatever the size of the data, each a few sparse products over all ratings: it is
-linear in ratings (steps x ratings x dimension). Memory: about 40 bytes a rating, and 16 (4 dimension + 2) bytes a user
-and a title; no users x titles array is ever held.
+Cost: an epoch takes `steps` steps, whatever the size of the data, and each is a few sparse products over all ratings:
+linear in ratings (steps x ratings x dimension). Memory: about 60 bytes a rating, and some 60 (dimension + 1) bytes a
+user and a title; no users x titles array is ever held.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -27,9 +28,13 @@ import pydantic
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from modules.baselines import TitleMean
+from modules.baselines import damped_mean
 from modules.features import MOVIE_TITLE, TITLE_FEATURES, USER_FEATURES, USER_ID, USER_RATING
+from modules.metrics import rmse
 from modules.ratings import Ratings
+
+# Ratings of the mean that damp a title's (user's) own mean.
+_MEAN_DAMPING = 5.0
 
 
 class HistoryConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -38,10 +43,318 @@ class HistoryConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     dimension: int = pydantic.Field(32, gt=0, description="numbers in the embedding of a user and a title")
     hidden_units: int = pydantic.Field(64, gt=0, description="width of the relu layer beside the product")
     epochs: int = pydantic.Field(5, gt=0, description="passes over the ratings; early stopping lowers it")
-    schedule_epochs: int = pydantic.Field(
-        5, gt=0, description="passes in which the learning rate falls to zero along a cosine, at least epochs"
+    schedule_epochs: int | None = pydantic.Field(
+        None,
+        gt=0,
+        description="passes in which the learning rate falls to zero along a cosine: epochs if not given, else at "
+        "least epochs; early stopping keeps it, so that the passes it keeps go as they went",
     )
     steps: int = pydantic.Field(40, gt=0, description="steps an epoch, each over as large a part of the ratings")
-    learning_rate: float = pydantic.Field(2e-3, gt=0, description="Adam's first learning rate")
-    regularization: float = pydantic.Field(0.05, ge=0, description="weight of the squared embeddings of each rating")
+    learning_rate: float = pydantic.Field(6e-3, gt=0, description="Adam's first learning rate")
+    regularization: float = pydantic.Field(0.05, ge=0, description="weight of the squared vectors of each rating")
+    initial_deviation: float = pydantic.Field(0.02, gt=0, description="standard deviation of the initial vectors")
     hidden_share: float = pydantic.Field(0.4, ge=0, lt=1, description="share of the history that a step hides")
+    unknown_share: float = pydantic.Field(
+        0.02, ge=0, lt=1, description="share of users and titles that a step treats as unknown"
+    )
+    history_damping: float = pydantic.Field(
+        3.0, gt=0, description="a pool over n ratings counts n / (n + this): a short history says little"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _schedule_covers_epochs(self) -> HistoryConfig:
+        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
+            raise ValueError(
+                f"schedule_epochs must be at least epochs; got {self.schedule_epochs} for {self.epochs}; "
+                "raise it or leave it out"
+            )
+        return self
+
+
+class HistoryModel(tfrs.Model):
+    """mean + b_u + b_i + p_u . q_i + MLP([p_u, q_i]); unknown users and titles are made of their side features."""
+
+    def __init__(self, ratings: Ratings, config: HistoryConfig, *, seed: int) -> None:
+        """Builds tables of zeros, of which the first column is the bias, and a seeded network.
+
+        Args:
+          ratings: gives sizes and the mean.
+          config: widths.
+          seed: of the network's initial values.
+        """
+        super().__init__()
+        columns = 1 + config.dimension
+        self._mean = tf.Variable(np.mean(ratings.rating, dtype=np.float64), dtype=tf.float32, name="mean")
+        # The row behind the vocabulary is that of unknown ones; the features' rows count for them alone.
+        self._user = tf.Variable(tf.zeros([ratings.num_users + 1, columns]), name="user")
+        self._title = tf.Variable(tf.zeros([ratings.num_titles + 1, columns]), name="title")
+        self._user_feature = tf.Variable(tf.zeros([ratings.user_features.shape[1], columns]), name="user_feature")
+        self._title_feature = tf.Variable(tf.zeros([ratings.title_features.shape[1], columns]), name="title_feature")
+        seeds = np.random.SeedSequence(seed).generate_state(2).tolist()
+        glorot = tf.keras.initializers.GlorotUniform
+        self._hidden = tf.keras.layers.Dense(
+            config.hidden_units, activation="relu", kernel_initializer=glorot(seed=seeds[0])
+        )
+        self._output = tf.keras.layers.Dense(1, kernel_initializer=glorot(seed=seeds[1]))
+        self._hidden.build([None, 2 * config.dimension])
+        self._output.build([None, config.hidden_units])
+        self.network_variables = [*self._hidden.trainable_variables, *self._output.trainable_variables]
+        self.task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.MeanSquaredError(), metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")]
+        )
+
+    def assign(self, user: tf.Tensor, title: tf.Tensor, user_feature: tf.Tensor, title_feature: tf.Tensor) -> None:
+        """Fills the tables, float32 [rows, 1 + dimension] each."""
+        self._user.assign(user)
+        self._title.assign(title)
+        self._user_feature.assign(user_feature)
+        self._title_feature.assign(title_feature)
+
+    def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Scores user-title pairs.
+
+        Args:
+          features: `user_id` and `movie_title`, integer [batch]; ids at and behind the end of a vocabulary are unknown
+            users and titles. `user_features` and `title_features`, float32 [batch, size], may be left out; they
+            count for unknown users and titles alone, since those of known ones are in their rows.
+          training: changes nothing.
+
+        Returns:
+          float32 [batch, 1], stars, unclipped.
+        """
+        user = _rows(self._user, features[USER_ID.name], self._user_feature, features.get(USER_FEATURES))
+        title = _rows(self._title, features[MOVIE_TITLE.name], self._title_feature, features.get(TITLE_FEATURES))
+        return self.score(user, title)
+
+    def score(self, user: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
+        """Float32 [batch, 1], stars, of rows [bias, embedding], float32 [batch, 1 + dimension]."""
+        product = tf.reduce_sum(user[:, 1:] * title[:, 1:], axis=1, keepdims=True)
+        hidden = self._hidden(tf.concat([user[:, 1:], title[:, 1:]], axis=1))
+        return self._mean + user[:, :1] + title[:, :1] + product + self._output(hidden)
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Mean squared error of the features beside their labels `user_rating`, float32 [batch], stars."""
+        labels = tf.reshape(inputs[USER_RATING.name], [-1, 1])
+        return self.task(labels=labels, predictions=self(inputs, training=training))
+
+
+def _rows(table: tf.Variable, ids: tf.Tensor, feature_table: tf.Variable, features: tf.Tensor | None) -> tf.Tensor:
+    """Float32 [batch, 1 + dimension]: table rows, to which the features of unknown ids are added."""
+    unknown = table.shape[0] - 1
+    ids = tf.minimum(ids, unknown)
+    rows = tf.gather(table, ids)
+    if features is None:
+        return rows
+    return rows + tf.where((ids == unknown)[:, tf.newaxis], features @ feature_table, 0.0)
+
+
+def fit(
+    ratings: Ratings, config: HistoryConfig, *, seed: int, log_dir: str | None, report: Callable[[str], None]
+) -> HistoryModel:
+    """Fits the model.
+
+    Args:
+      ratings: training rows and side features.
+      config: sizes, regularisation and epochs.
+      seed: of the initial values, of the order of the ratings and of what is hidden.
+      log_dir: folder for TensorBoard's scalars, if any: `loss`, the mean squared error of an epoch's steps.
+      report: is called with one line of progress an epoch.
+
+    Returns:
+      The fitted model.
+
+    Raises:
+      ValueError: no ratings.
+    """
+    writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
+
+    def log(epoch: int, loss: float, model: HistoryModel) -> None:
+        tf.summary.scalar("loss", loss, step=epoch)
+        report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
+
+    with writer.as_default():
+        model = _train(ratings, config, seed, log)
+    writer.close()
+    return model
+
+
+def choose(
+    train: Ratings, validation: Ratings, config: HistoryConfig, *, seed: int, report: Callable[[str], None]
+) -> HistoryConfig:
+    """Picks the number of epochs after which the error on held-out ratings is lowest.
+
+    Args:
+      train: what to fit on.
+      validation: held-out ratings of the same users and titles.
+      config: configuration whose `epochs` are the most to try.
+      seed: as in `fit`.
+      report: is called with one line of progress an epoch.
+
+    Returns:
+      The configuration with the best `epochs`; the learning rate still falls as it did here.
+
+    Raises:
+      ValueError: no ratings to fit on, or none to choose on.
+    """
+    if not len(validation):
+        raise ValueError("expected at least one rating to choose on; got none; check the eval split")
+    features = {USER_ID.name: tf.constant(validation.user), MOVIE_TITLE.name: tf.constant(validation.title)}
+    errors = []
+
+    def measure(epoch: int, loss: float, model: HistoryModel) -> None:
+        predictions = np.clip(model(features).numpy()[:, 0], validation.low, validation.high)
+        errors.append(rmse(validation.rating, predictions))
+        report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}, validation RMSE {errors[-1]:.4f}")
+
+    _train(train, config, seed, measure)
+    return config.model_copy(
+        update={"epochs": int(np.argmin(errors)) + 1, "schedule_epochs": config.schedule_epochs or config.epochs}
+    )
+
+
+def _train(
+    ratings: Ratings, config: HistoryConfig, seed: int, after_epoch: Callable[[int, float, HistoryModel], None]
+) -> HistoryModel:
+    """Trains; `after_epoch` is called with the epoch's number from 1, its mean loss and the model as it then is."""
+    if not len(ratings):
+        raise ValueError("expected at least one rating to fit; got none; check the training split")
+    rng = np.random.default_rng(seed)
+    model = HistoryModel(ratings, config, seed=seed)
+    history = _History(ratings, config, rng)
+    steps = min(config.steps, len(ratings))
+    schedule = tf.keras.optimizers.schedules.CosineDecay(
+        config.learning_rate, steps * (config.schedule_epochs or config.epochs)
+    )
+    optimizer = tf.keras.optimizers.Adam(schedule)
+    variables = [*history.variables, *model.network_variables]
+    user, title = tf.constant(ratings.user), tf.constant(ratings.title)
+    rating = tf.constant(ratings.rating[:, np.newaxis])
+    stateless_seed = np.random.SeedSequence(seed).generate_state(1).view(np.int32)[0]
+
+    # AutoGraph would spend seconds on rewriting Keras' own code, which needs no rewriting.
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)])
+    @tf.autograph.experimental.do_not_convert
+    def step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        visible, known_users, known_titles = (
+            tf.cast(tf.random.stateless_uniform([size], [stateless_seed, 3 * number + part]) >= share, tf.float32)
+            for part, (size, share) in enumerate(
+                (
+                    (len(ratings), config.hidden_share),
+                    (ratings.num_users, config.unknown_share),
+                    (ratings.num_titles, config.unknown_share),
+                )
+            )
+        )
+        visible = tf.tensor_scatter_nd_update(visible, batch[:, tf.newaxis], tf.zeros_like(batch, tf.float32))
+        with tf.GradientTape() as tape:
+            users, titles = history.rows(visible, known_users, known_titles)
+            batch_users, batch_titles = (
+                tf.gather(users, tf.gather(user, batch)),
+                tf.gather(titles, tf.gather(title, batch)),
+            )
+            loss = model.task(
+                labels=tf.gather(rating, batch),
+                predictions=model.score(batch_users, batch_titles),
+                compute_metrics=False,
+            )
+            squares = tf.reduce_sum(batch_users**2, axis=1) + tf.reduce_sum(batch_titles**2, axis=1)
+            penalized = loss + config.regularization * tf.reduce_mean(squares)
+        optimizer.apply_gradients(zip(tape.gradient(penalized, variables), variables, strict=True))
+        return loss
+
+    @tf.function(autograph=False)
+    def fold() -> None:
+        model.assign(*history.tables())
+
+    number = 0
+    for epoch in range(1, config.epochs + 1):
+        losses = []
+        for batch in np.array_split(rng.permutation(len(ratings)).astype(np.int32), steps):
+            losses.append(step(batch, number))
+            number += 1
+        fold()
+        after_epoch(epoch, float(np.mean(losses)), model)
+    return model
+
+
+class _History:
+    """The trained vectors of users and titles, and the pooling of the ratings.
+
+    Attributes:
+      variables: c, e, W, y and z of both sides.
+    """
+
+    def __init__(self, ratings: Ratings, config: HistoryConfig, rng: np.random.Generator) -> None:
+        """Draws the initial vectors."""
+        columns = 1 + config.dimension
+        deviation = ratings.rating - np.mean(ratings.rating, dtype=np.float64)
+        sides = (
+            (ratings.user, ratings.title, ratings.num_users, ratings.num_titles, ratings.user_features),
+            (ratings.title, ratings.user, ratings.num_titles, ratings.num_users, ratings.title_features),
+        )
+
+        def vectors(rows: int) -> tf.Variable:
+            return tf.Variable(rng.normal(0.0, config.initial_deviation, [rows, columns]), dtype=tf.float32)
+
+        self._indices = tf.constant(np.stack([ratings.user, ratings.title], axis=1).astype(np.int64))
+        self._shape = (ratings.num_users, ratings.num_titles)
+        self._common, self._own, self._feature_vectors, self._rated, self._member = (
+            [vectors(rows) for rows in pair]
+            for pair in (
+                (1, 1),
+                (ratings.num_users, ratings.num_titles),
+                (ratings.user_features.shape[1], ratings.title_features.shape[1]),
+                (ratings.num_titles, ratings.num_users),
+                (ratings.num_titles, ratings.num_users),
+            )
+        )
+        self.variables = [
+            *self._common,
+            *self._own,
+            *self._feature_vectors,
+            *self._rated,
+            *self._member,
+        ]
+        self._features, self._centred, self._strength = [], [], []
+        for row, column, rows, columns_of, features in sides:
+            mean = damped_mean(column, deviation, columns_of, _MEAN_DAMPING)
+            count = np.bincount(row, minlength=rows)[:, np.newaxis]
+            self._features.append(tf.constant(features))
+            self._centred.append(tf.constant(deviation - mean[column], tf.float32))
+            self._strength.append(tf.constant(count**1.5 / (count + config.history_damping), tf.float32))
+
+    def rows(self, visible: tf.Tensor, known_users: tf.Tensor, known_titles: tf.Tensor) -> list[tf.Tensor]:
+        """[bias, embedding] of all users and all titles.
+
+        Args:
+          visible: float32 [ratings], 1 for what the pools may hold, else 0.
+          known_users: float32 [num_users], 1, or 0 for what counts as unknown.
+          known_titles: float32 [num_titles].
+
+        Returns:
+          float32 [num_users, 1 + dimension] and [num_titles, 1 + dimension].
+        """
+        return [
+            self._common[side]
+            + self._features[side] @ self._feature_vectors[side]
+            + known[:, tf.newaxis] * (self._own[side] + self._strength[side] * self._pool(side, visible))
+            for side, known in enumerate((known_users, known_titles))
+        ]
+
+    def _pool(self, side: int, visible: tf.Tensor) -> tf.Tensor:
+        """Float32 [rows of the side, 1 + dimension]: mean over visible ratings of deviation x y + z, 0 without any."""
+
+        def total(weights: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+            matrix = tf.SparseTensor(self._indices, weights, self._shape)
+            return tf.sparse.sparse_dense_matmul(matrix, vectors, adjoint_a=side == 1)
+
+        ones = tf.ones_like(self._member[side][:, :1])
+        members = total(visible, tf.concat([self._member[side], ones], axis=1))
+        sums = total(visible * self._centred[side], self._rated[side]) + members[:, :-1]
+        return sums / tf.maximum(members[:, -1:], 1.0)
+
+    def tables(self) -> list[tf.Tensor]:
+        """What `HistoryModel.assign` takes, with everything visible and known."""
+        ones = [tf.ones([rows]) for rows in self._shape]
+        rows = self.rows(tf.ones_like(self._centred[0]), *ones)
+        return [tf.concat(parts, axis=0) for parts in zip(rows, self._common, strict=True)] + self._feature_vectors

@@ -20,21 +20,23 @@ def captured(path: str, *, also_on_terminal: bool) -> Iterator[None]:
       also_on_terminal: leave the streams alone, and only copy what goes through logging to the file.
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    root = logging.getLogger()
-    level, others = root.level, [] if also_on_terminal else root.handlers[:]
     with open(path, "a", encoding="utf-8") as file, contextlib.ExitStack() as stack:
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter(FORMAT))
-        root.addHandler(handler)
-        for other in others:
-            root.removeHandler(other)
-            stack.callback(root.addHandler, other)
+        root = logging.getLogger()
+        stack.callback(_restore, root, root.level, root.handlers[:])
+        root.handlers = [*root.handlers, handler] if also_on_terminal else [handler]
         root.setLevel(logging.INFO)
-        stack.callback(root.setLevel, level)
-        stack.callback(root.removeHandler, handler)
         if not also_on_terminal:
             stack.enter_context(_redirected(file.fileno()))
+            stack.enter_context(contextlib.redirect_stdout(file))
+            stack.enter_context(contextlib.redirect_stderr(file))
         yield
+
+
+def _restore(logger: logging.Logger, level: int, handlers: list[logging.Handler]) -> None:
+    logger.setLevel(level)
+    logger.handlers = handlers
 
 
 @contextlib.contextmanager

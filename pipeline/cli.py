@@ -1,4 +1,4 @@
-"""The command line, `movie-ranking`: reads flags, calls the rest. Nothing heavy is imported until a command needs it."""
+"""The command line, `movie-ranking`. Nothing heavy is imported until a command needs it."""
 
 from __future__ import annotations
 

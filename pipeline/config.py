@@ -91,8 +91,8 @@ class PipelineConfig(_Layer):
     name: str = pydantic.Field("movie-ranking", pattern=r"^[a-z][a-z0-9-]*$", description="name of the pipeline")
     output: str = pydantic.Field("output", description="folder for artifacts, metadata, logs and pushed models")
     data: DataConfig
-    trainer: TrainerConfig = pydantic.Field(default_factory=TrainerConfig)
-    evaluator: EvaluatorConfig = pydantic.Field(default_factory=EvaluatorConfig)
+    trainer: TrainerConfig = pydantic.Field(default_factory=lambda: TrainerConfig())
+    evaluator: EvaluatorConfig = pydantic.Field(default_factory=lambda: EvaluatorConfig())
     cache: bool = pydantic.Field(True, description="take the result of a component whose inputs and code are unchanged")
     beam_args: tuple[str, ...] = pydantic.Field((), description="arguments for every Beam pipeline")
 

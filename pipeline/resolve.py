@@ -7,6 +7,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
+from data.progress import Progress, silent
 from data.sidecar import RATINGS_FILE, Sidecar
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def resolve(
     cache: bool | None = None,
     config_file: str | None = None,
     assignments: tuple[str, ...] = (),
+    progress: Progress = silent,
 ) -> PipelineConfig:
     """Builds the configuration; what is given first here gives way to what is given later: data folder, file, flags.
 
@@ -37,6 +39,7 @@ def resolve(
       cache: whether results of earlier runs may be taken.
       config_file: YAML file with fields of `PipelineConfig`.
       assignments: texts such as "trainer.model.epochs=5".
+      progress: told how far fetching is.
 
     Raises:
       ValueError: something is unknown or out of range (pydantic.ValidationError included), or the data is not there.
@@ -60,7 +63,7 @@ def resolve(
     }
     layers += [_given(flags), configuration.parse_assignments(assignments)]
     asked = configuration.merge(*layers)
-    root = asked.get("data", {}).get("root") or _movielens_100k()
+    root = asked.get("data", {}).get("root") or _movielens_100k(progress)
     values = configuration.merge({"data": describe_data(root)}, asked)
     values["output"] = os.path.abspath(values.get("output", "output"))
     return configuration.PipelineConfig(**values)
@@ -89,10 +92,10 @@ def describe_data(root: str) -> dict[str, Any]:
     return {"root": str(folder), "rating_low": low, "rating_high": high, **layout}
 
 
-def _movielens_100k() -> str:
+def _movielens_100k(progress: Progress) -> str:
     from data import fetch
 
-    return str(fetch.fetch().folder)
+    return str(fetch.fetch(progress=progress).folder)
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

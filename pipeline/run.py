@@ -66,6 +66,8 @@ def run(
         anomalous = isinstance(error.__cause__, AnomaliesError)
         code = ExitCode.ANOMALIES if anomalous else _blame(error.__cause__)
         reasons = str(error.__cause__ if anomalous else error).splitlines()
+    if not runner.started:
+        return ExitCode.PUSHED
     with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
         result = outcome.read(config.metadata_path, runner.executions)
     if code != ExitCode.PUSHED:
@@ -87,9 +89,7 @@ def _blame(cause: BaseException | None) -> ExitCode:
     return ExitCode.FAILED
 
 
-def _run_options(
-    pipeline: Pipeline, from_component: str | None, to_component: str | None
-) -> RunOptions | None:
+def _run_options(pipeline: Pipeline, from_component: str | None, to_component: str | None) -> RunOptions | None:
     """Picks components by their order; TFX would leave out those that the named one is not connected with."""
     from tfx.orchestration.pipeline import RunOptions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from modules.presets import DEFAULT_PRESET, PRESETS
+from pipeline.data_progress import reported
 from pipeline.exit_codes import MEANINGS, ExitCode
 
 COMPONENTS = (
@@ -32,7 +33,7 @@ PRESET_HELP = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.
 @click.option(
     "--data",
     metavar="FOLDER",
-    help="Folder with ratings.csv, or with train/, test/ and perhaps eval/ folders.  [default: MovieLens 100K, fetched]",
+    help="Folder with ratings.csv, or with train/, test/ and perhaps eval/.  [default: MovieLens 100K, fetched]",
 )
 @click.option("--output", metavar="FOLDER", help="Artifacts, metadata, logs and pushed models.  [default: output]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seeds every random choice of the training.  [default: 42]")
@@ -86,21 +87,23 @@ def run(
         fields.show(preset or DEFAULT_PRESET)
         return None
     try:
-        config = resolve.resolve(
-            preset=preset,
-            data=data,
-            output=output,
-            seed=seed,
-            rmse_bound=rmse_bound,
-            cache=False if no_cache else None,
-            config_file=config_file,
-            assignments=assignments,
-        )
+        with reported() as progress:
+            config = resolve.resolve(
+                preset=preset,
+                data=data,
+                output=output,
+                seed=seed,
+                rmse_bound=rmse_bound,
+                cache=False if no_cache else None,
+                config_file=config_file,
+                assignments=assignments,
+                progress=progress,
+            )
     except pydantic.ValidationError as error:
         from pipeline.config import explain
 
         raise click.UsageError(explain(error)) from error
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
         return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -36,7 +36,7 @@ def predict(user: str, titles: tuple[str, ...], output: str) -> None:
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="How many to show.")
 @click.option("--exclude-seen", is_flag=True, help="Leave out what the user rated in the data of the last run.")
 @OUTPUT_OPTION
-def rank(user: str, file: click.utils.LazyFile | None, top: int, exclude_seen: bool, output: str) -> None:
+def rank(user: str, file: TextIO | None, top: int, exclude_seen: bool, output: str) -> None:
     """Rank titles for a user, best first: those of a file, or every title that the model knows."""
     from pipeline import pushed_model
 

@@ -27,7 +27,7 @@ def imported_names(path: pathlib.Path) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_imports_point_one_way(path: pathlib.Path) -> None:
-    forbidden = ORDER[: ORDER.index(path.parent.name)] + ("tests",)
+    forbidden = (*ORDER[: ORDER.index(path.parent.name)], "tests")
     wrong = {name for name in imported_names(path) if name.split(".")[0] in forbidden or name.startswith(".")}
     assert not wrong, f"{path.relative_to(ROOT)} must not import {wrong}"
 

@@ -12,7 +12,7 @@ from data.fetch import RATINGS_SHA256
 from data.movielens import release_year
 from data.prepare import prepare
 from data.sidecar import Sidecar
-from tests.data.small_releases import CSV, HUNDRED_K, LAYOUTS, ONE_M, RECBOLE
+from tests.data.small_releases import CSV, HUNDRED_K, LAYOUTS, ONE_M, RECBOLE, TEN_M, TEN_M_CSV
 
 
 @pytest.mark.parametrize("packed", ["folder", "zip", "inner folder"])
@@ -90,6 +90,12 @@ def test_columns_of_a_release_may_stand_in_another_order(make_folder, tmp_path):
     assert (tmp_path / "out/ratings.csv").read_text(encoding="utf-8").splitlines()[1:] == [
         '1,"Misérables, Les (1995)",0.5,10,Drama,1995'
     ]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_id(make_folder, tmp_path):
+    files = {name: b"\xef\xbb\xbf" + content for name, content in TEN_M.items()}
+    prepare(make_folder(files), tmp_path / "out")
+    assert (tmp_path / "out/ratings.csv").read_text(encoding="utf-8") == TEN_M_CSV
 
 
 # A CSV of the user's own.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from data import reader
 from data.movielens import File, open_own_csv
 from data.prepare import prepare
+from data.progress import silent
 from data.rejects import Rejects
 
 HEADER = ["user_id", "movie_title", "user_rating", "timestamp", "genres", "user_age"]
@@ -97,17 +98,21 @@ def test_any_text_survives(rows, quoting, bad_at):
         assert again.sidecar.sha256 == clean.sidecar.sha256
 
 
-@pytest.mark.parametrize("block_bytes", [64, 1 << 20])
+@pytest.mark.parametrize("block_bytes", [256, 1 << 20])
 def test_blocks_do_not_show(block_bytes, tmp_path, monkeypatch, rng):
     monkeypatch.setattr(reader, "_BLOCK_BYTES", block_bytes)
-    users, titles = rng.integers(0, 20, 500), rng.integers(0, 30, 500)
-    lines = [
-        f'{u},"T, {t}",{r},,{t % 7 or ""},\n' for u, t, r in zip(users, titles, rng.integers(1, 6, 500), strict=True)
+    # What describes users and titles differs from row to row, or is missing: the first value must win in any block.
+    drawn = rng.integers([0, 0, 1, 0, 0], [20, 30, 6, 4, 60], size=(500, 5)).astype(str).tolist()
+    rows = [
+        (user, f"T, {title}", rating, "", genre if genre != "0" else "", age if int(age) > 20 else "")
+        for user, title, rating, genre, age in drawn
     ]
-    (tmp_path / "own.csv").write_text(",".join(HEADER) + "\n" + "".join(lines))
+    with (tmp_path / "own.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([HEADER, *rows])
+    release = open_own_csv(File(tmp_path / "own.csv", "own.csv"), None, (1, 5))
+    batches = list(reader._batches(release.ratings[""], silent))
+    assert (len(batches) > 10) == (block_bytes == 256)
     prepare(tmp_path / "own.csv", tmp_path / "out")
-    rows = [tuple(line.rstrip("\n").replace('"T, ', "T+").replace('"', "").split(",")) for line in lines]
-    rows = [(u, t.replace("+", ", "), r, ts, g, a) for u, t, r, ts, g, a in rows]
     assert read_back(tmp_path / "out/ratings.csv") == expected_rows(rows)
 
 

@@ -118,9 +118,7 @@ class TestOneOutputFolder:
     def test_a_model_worse_than_the_blessed_one_is_not_pushed(self, ratings, output: pathlib.Path) -> None:
         pushed = pushed_versions(output)
         # A learning rate too small to leave the start, where every rating is near zero and clipped to the lowest.
-        code, record = run_pipeline(
-            ratings, output, "evaluator.rmse_bound=9", "trainer.model.learning_rate=0.0000001"
-        )
+        code, record = run_pipeline(ratings, output, "evaluator.rmse_bound=9", "trainer.model.learning_rate=0.0000001")
         assert code == ExitCode.NOT_BLESSED
         assert "above the blessed model's" in " ".join(record["reasons"])
         assert record["baseline_model"]

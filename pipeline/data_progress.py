@@ -1,0 +1,74 @@
+"""Progress of data commands on the terminal, and their errors as messages."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from data.progress import Progress
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class BadDataError(click.ClickException):
+    """Data that cannot be used: a message, and the exit code for bad input."""
+
+    exit_code = int(ExitCode.BAD_INPUT)
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[Progress]:
+    """Shows progress on standard error, and turns what the user can mend into a message with exit code 2."""
+    from data.errors import DataError
+
+    try:
+        with _bar() if sys.stderr.isatty() else _lines() as progress:
+            yield progress
+    except (DataError, OSError) as error:
+        raise BadDataError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    fields = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Bars(*fields, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+@contextlib.contextmanager
+def _lines() -> Iterator[Progress]:
+    """A line now and then, for logs: none where work is short."""
+    last = time.monotonic()
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            click.echo(f"{what}: {100 * done / max(total, 1):.0f} %", err=True)
+
+    yield show

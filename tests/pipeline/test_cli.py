@@ -1,0 +1,117 @@
+"""The command line: help, errors and exit codes, in this process."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from data import synthetic
+from pipeline import cli, doctor
+from pipeline.exit_codes import MEANINGS, ExitCode
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as done:
+        cli.main(list(arguments))
+    return int(done.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("ratings")
+    synthetic.write(folder, rows=200, users=20, titles=30, seed=0)
+    return folder
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in cli.COMMANDS)], ids=lambda command: " ".join(command))
+def test_every_command_explains_itself(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*command, "--help") == 0
+    assert "Usage: movie-ranking" in capsys.readouterr().out
+
+
+def test_summaries_are_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    call("--help")
+    shown = capsys.readouterr().out
+    assert set(cli.SUMMARIES) == set(cli.COMMANDS)
+    assert all(summary in shown for summary in cli.SUMMARIES.values())
+
+
+def test_exit_codes_are_documented_where_they_arise(capsys: pytest.CaptureFixture[str]) -> None:
+    call("run", "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    for code, meaning in MEANINGS.items():
+        assert f"{int(code)} {meaning}" in shown
+    assert set(MEANINGS) == set(ExitCode)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--preset", "best"], "Invalid value for '--preset'"),
+        (["--seed", "-1"], "Invalid value for '--seed'"),
+        (["--rmse-bound", "0"], "Invalid value for '--rmse-bound'"),
+        (["--set", "epochs"], "expected KEY=VALUE"),
+        (["--set", "trainer.speed=9"], "trainer.speed: Extra inputs are not permitted"),
+        (["--preset", "notebook", "--set", "trainer.model.epochs=0"], "epochs"),
+        (["--data", "/nowhere"], "expected ratings.csv"),
+        (["--config", "/nowhere"], "does not exist"),
+        (["--from", "Trainer", "--to", "Transform"], "--from Trainer comes after --to Transform"),
+    ],
+)
+def test_bad_input_is_named_and_exits_with_2(ratings, tmp_path, capsys, arguments: list[str], said: str) -> None:
+    base = [] if "--data" in arguments else ["--data", str(ratings)]
+    assert call("run", *base, "--output", str(tmp_path), *arguments) == ExitCode.BAD_INPUT
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "Traceback" not in shown
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("fly") == ExitCode.BAD_INPUT
+    assert "No such command 'fly'" in capsys.readouterr().err
+
+
+def test_fields_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "--list-fields", "--preset", "notebook") == 0
+    shown = capsys.readouterr().out
+    assert "evaluator.rmse_bound" in shown
+    assert "trainer.model.epochs" in shown
+
+
+@pytest.mark.parametrize("command", [["predict", "--title", "A"], ["rank"]])
+def test_without_a_pushed_model_there_is_nothing_to_ask(tmp_path, capsys, command: list[str]) -> None:
+    assert call(*command, "--user", "1", "--output", str(tmp_path)) == ExitCode.BAD_INPUT
+    assert "run `movie-ranking run` first" in capsys.readouterr().err
+
+
+def test_no_candidates_are_refused(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = tmp_path / "titles.txt"
+    empty.write_text("\n\n")
+    assert call("rank", "--user", "1", "--titles", str(empty), "--output", str(tmp_path)) == ExitCode.BAD_INPUT
+    assert "expected titles" in capsys.readouterr().err
+
+
+def test_the_doctor_finds_this_environment_healthy(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("doctor", "--output", str(tmp_path)) == 0
+    shown = capsys.readouterr().out
+    for name in ("python", "glibc", "tfx", "tensorflow", "apache-beam", "compiler", "headers", "disk", "data"):
+        assert f"ok   {name}" in shown
+
+
+def test_the_doctor_names_what_is_wrong(tmp_path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "NEEDED_GIB", 10**9)
+    monkeypatch.setattr(doctor, "SHOWN", ("no-such-distribution",))
+    assert call("doctor", "--output", str(tmp_path / "not" / "there")) == 1
+    shown = capsys.readouterr().out
+    assert "BAD  disk" in shown
+    assert "missing; run `make setup`" in shown
+
+
+def test_an_interrupt_says_that_it_resumes(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.cli, "main", interrupted)
+    assert call("run") == ExitCode.INTERRUPTED
+    assert "resumes" in capsys.readouterr().err

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pydantic
+import pytest
+
+from data import synthetic
+from data.errors import DataError
+from modules import presets
+from pipeline import config as configuration
+from pipeline import fields, resolve
+from pipeline.config import DataConfig, PipelineConfig
+
+
+def build(**values: object) -> PipelineConfig:
+    return PipelineConfig(**{"data": {"root": "ratings"}, **values})
+
+
+def test_defaults_need_nothing_but_the_data() -> None:
+    config = build()
+    assert config.trainer.preset == presets.DEFAULT_PRESET
+    assert config.rmse_bound == presets.PRESETS[presets.DEFAULT_PRESET].rmse_bound
+    assert config.data.fit_splits == ["train", "eval"]
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"trainer": {"seeds": 1}}, "trainer.seeds"),
+        ({"trainer": {"seed": -1}}, "trainer.seed"),
+        ({"trainer": {"preset": "best"}}, "preset must be one of"),
+        ({"trainer": {"preset": "notebook", "model": {"epoch": 3}}}, "epoch"),
+        ({"trainer": {"preset": "notebook", "model": {"epochs": 0}}}, "epochs"),
+        ({"evaluator": {"rmse_bound": 0}}, "evaluator.rmse_bound"),
+        ({"evaluator": {"max_regression": -0.1}}, "evaluator.max_regression"),
+        ({"evaluator": {"baseline": "best"}}, "evaluator.baseline"),
+        ({"data": {"root": "x", "rating_low": 5.0, "rating_high": 1.0}}, "rating_low must be below"),
+        ({"data": {"root": "x", "splits": ["train"]}}, "splits must have 'test'"),
+        ({"data": {}}, "data.root"),
+        ({"name": "Has Spaces"}, "name"),
+    ],
+)
+def test_each_fault_is_named(values: dict, fault: str) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        build(**values)
+    assert fault in configuration.explain(caught.value)
+
+
+def test_a_built_configuration_cannot_be_changed() -> None:
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        build().trainer.seed = 3  # type: ignore[misc]
+
+
+def test_the_bound_grows_with_the_scale() -> None:
+    ten_stars = build(data={"root": "x", "rating_low": 1.0, "rating_high": 10.0}, trainer={"preset": "notebook"})
+    assert ten_stars.rmse_bound == pytest.approx(presets.PRESETS["notebook"].rmse_bound * 9 / 4)
+    assert build(evaluator={"rmse_bound": 0.7}).rmse_bound == 0.7
+
+
+def test_without_an_eval_split_the_fit_sees_train_alone() -> None:
+    data = DataConfig(root="x", splits=("train", "test"), given=True)
+    assert (data.has_eval, data.fit_splits) == (False, ["train"])
+
+
+def test_assignments_nest_and_are_read_as_yaml() -> None:
+    assert configuration.parse_assignments(("trainer.model.epochs=5", "cache=false", "name=a-b", "x.y=[1, 2]")) == {
+        "trainer": {"model": {"epochs": 5}},
+        "cache": False,
+        "name": "a-b",
+        "x": {"y": [1, 2]},
+    }
+
+
+@pytest.mark.parametrize("assignment", ["epochs", "=5"])
+def test_an_assignment_without_key_or_value_is_refused(assignment: str) -> None:
+    with pytest.raises(ValueError, match="expected KEY=VALUE"):
+        configuration.parse_assignments((assignment,))
+
+
+def test_an_assignment_through_a_value_is_refused() -> None:
+    with pytest.raises(ValueError, match="trainer is already set"):
+        configuration.parse_assignments(("trainer=3", "trainer.seed=4"))
+
+
+def test_merge_goes_deep_and_later_wins() -> None:
+    assert configuration.merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("ratings")
+    synthetic.write(folder, rows=200, users=20, titles=30, seed=0)
+    return folder
+
+
+def test_what_is_given_later_wins(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("trainer: {preset: notebook, seed: 1, model: {epochs: 2}}\nevaluator: {rmse_bound: 0.8}\n")
+    config = resolve.resolve(
+        data=str(ratings), output=str(tmp_path), seed=2, config_file=str(file), assignments=("trainer.model.epochs=4",)
+    )
+    assert (config.trainer.preset, config.trainer.seed, config.trainer.model) == ("notebook", 2, {"epochs": 4})
+    assert config.rmse_bound == 0.8
+    assert config.data.root == str(ratings)
+    assert (config.data.rating_low, config.data.rating_high) == tuple(
+        json.loads((ratings / "ratings.json").read_text())["rating_scale"]
+    )
+
+
+def test_an_empty_folder_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match=r"expected ratings.csv, or the folders train/ and test/"):
+        resolve.resolve(data=str(tmp_path))
+
+
+def test_ratings_without_a_record_of_their_scale_are_refused(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "ratings.csv").write_text("user_id,movie_title,user_rating\n1,A,3\n")
+    with pytest.raises(DataError, match=r"ratings\.json"):
+        resolve.resolve(data=str(tmp_path))
+
+
+def test_a_folder_in_the_cloud_is_not_looked_into() -> None:
+    assert resolve.describe_data("gs://bucket/ratings") == {"root": "gs://bucket/ratings"}
+
+
+def test_a_file_that_is_no_mapping_is_refused(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("- 1\n")
+    with pytest.raises(ValueError, match="must hold fields of the configuration"):
+        resolve.resolve(data=str(ratings), config_file=str(file))
+
+
+def test_every_field_is_listed_with_its_meaning() -> None:
+    rows = {path: meaning for path, _, meaning in fields.list_fields(PipelineConfig)}
+    assert {"data.root", "trainer.seed", "evaluator.rmse_bound", "cache"} <= set(rows)
+    assert all(rows.values())
+    for name in presets.PRESETS:
+        assert all(meaning for _, _, meaning in fields.list_fields(type(presets.build_config(name, {}))))
