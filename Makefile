@@ -1,14 +1,17 @@
 # make run        sets everything up, fetches MovieLens 100K, runs the pipeline, prints the verdict
 # make test       sets everything up, runs every test
-# make check      lint, types and the fast tests
+# make check      style, types and the fast tests
+# make lint       style and types alone
 # make setup      the environment alone (LANE=current or LANE=legacy forces a dependency lane)
 # make lock       compiles both lanes' lock files anew (UPGRADE=1 takes newer releases)
+# make clean      removes the environment, the outputs and the caches in this folder
+# ARGS="..." is passed on: make run ARGS="--preset fast", make test ARGS="-k serving".
 SHELL := /bin/bash
 LANE ?=
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: run test check setup lock clean
+.PHONY: run test check lint setup lock clean
 
 setup:
 	@LANE=$(LANE) requirements/setup.sh
@@ -19,10 +22,12 @@ run: setup
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: setup
+lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+check: lint
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 COMPILE = $(BIN)/uv pip compile -q --native-tls --generate-hashes --no-annotate --extra dev setup.py $(if $(UPGRADE),--upgrade)
@@ -32,4 +37,4 @@ lock: setup
 	$(COMPILE) --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/legacy.txt
 
 clean:
-	rm -rf .venv output .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv output .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

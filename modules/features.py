@@ -91,15 +91,12 @@ AGE_BOUNDARIES = (18.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 56.0)
 # Few old films are rated, so five years share a bin until 1990.
 YEAR_BOUNDARIES = tuple(float(year) for year in (*range(1925, 1990, 5), *range(1990, 2031)))
 
-# Most values of each categorical column that get a position in the vector; rarer ones count as unknown.
-VOCABULARY_LIMITS = {
-    USER_GENDER.name: 4,
-    USER_OCCUPATION.name: 32,
-    USER_ZIP_CODE.name: 16,
-    GENRES.name: 32,
-}
+# All categorical side features share one vocabulary, in which each value carries the name of its column. Its values
+# beyond this many, the rarest, count as unknown.
+CATEGORIES = "categories"
+CATEGORIES_LIMIT = 128
+USER_CATEGORIES = (USER_GENDER, USER_OCCUPATION, USER_ZIP_CODE)
+TITLE_CATEGORIES = (GENRES,)
 
-USER_FEATURES_SIZE = (
-    len(AGE_BOUNDARIES) + 1 + sum(VOCABULARY_LIMITS[c.name] for c in (USER_GENDER, USER_OCCUPATION, USER_ZIP_CODE))
-)
-TITLE_FEATURES_SIZE = len(YEAR_BOUNDARIES) + 1 + VOCABULARY_LIMITS[GENRES.name]
+USER_FEATURES_SIZE = len(AGE_BOUNDARIES) + 1 + CATEGORIES_LIMIT
+TITLE_FEATURES_SIZE = len(YEAR_BOUNDARIES) + 1 + CATEGORIES_LIMIT

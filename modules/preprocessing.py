@@ -21,34 +21,21 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor | tf.SparseTensor]) -> dict[str
       user_id: int64 [batch], most frequent user first, out-of-vocabulary buckets last.
       movie_title: int64 [batch], likewise.
       user_rating: float32 [batch].
-      user_features: float32 [batch, features.USER_FEATURES_SIZE]; blocks age, gender, occupation, postal area.
-      title_features: float32 [batch, features.TITLE_FEATURES_SIZE]; blocks release year, genres. Genres are
-        divided by the square root of their number, so that a film of five does not weigh more than a film of one.
+      user_features: float32 [batch, features.USER_FEATURES_SIZE]: age in bins, then categories.
+      title_features: float32 [batch, features.TITLE_FEATURES_SIZE]: release year in bins, then categories, which are
+        divided by the square root of their number, so that a film of five genres does not weigh more than one of one.
     """
     batch = tf.shape(inputs[features.USER_ID.name])[0]
-    zip_codes = inputs.get(features.USER_ZIP_CODE.name)
-    areas = None if zip_codes is None else zip_codes.with_values(tf.strings.substr(zip_codes.values, 0, 1))
-    genres = _categories(inputs.get(features.GENRES.name), features.GENRES, batch)
+    user, title = _categories(inputs, batch)
+    ages = _bins(inputs.get(features.USER_AGE.name), features.AGE_BOUNDARIES, batch)
+    years = _bins(inputs.get(features.RELEASE_YEAR.name), features.YEAR_BOUNDARIES, batch)
+    title /= tf.sqrt(tf.maximum(tf.reduce_sum(title, axis=1, keepdims=True), 1.0))
     return {
         features.USER_ID.name: _ids(inputs, features.USER_ID),
         features.MOVIE_TITLE.name: _ids(inputs, features.MOVIE_TITLE),
         features.USER_RATING.name: inputs[features.USER_RATING.name],
-        features.USER_FEATURES: tf.concat(
-            [
-                _bins(inputs.get(features.USER_AGE.name), features.AGE_BOUNDARIES, batch),
-                _categories(inputs.get(features.USER_GENDER.name), features.USER_GENDER, batch),
-                _categories(inputs.get(features.USER_OCCUPATION.name), features.USER_OCCUPATION, batch),
-                _categories(areas, features.USER_ZIP_CODE, batch),
-            ],
-            axis=1,
-        ),
-        features.TITLE_FEATURES: tf.concat(
-            [
-                _bins(inputs.get(features.RELEASE_YEAR.name), features.YEAR_BOUNDARIES, batch),
-                genres / tf.sqrt(tf.maximum(tf.reduce_sum(genres, axis=1, keepdims=True), 1.0)),
-            ],
-            axis=1,
-        ),
+        features.USER_FEATURES: tf.concat([ages, user], axis=1),
+        features.TITLE_FEATURES: tf.concat([years, title], axis=1),
     }
 
 
@@ -67,14 +54,38 @@ def _bins(values: tf.SparseTensor | None, boundaries: Sequence[float], batch: tf
     return _rows(values, bins, depth, batch)
 
 
-def _categories(values: tf.SparseTensor | None, column: features.Column, batch: tf.Tensor) -> tf.Tensor:
-    """Multi-hot float32 [batch, limit] of known categories; rare, unknown and missing ones are zeros."""
-    depth = features.VOCABULARY_LIMITS[column.name]
-    if values is None:
-        return tf.zeros([batch, depth])
-    vocabulary = tft.vocabulary(values, top_k=depth, vocab_filename=column.name)
-    ids = tft.apply_vocabulary(values, vocabulary, default_value=-1)
-    return _rows(values, ids.values, depth, batch)
+def _categories(inputs: dict[str, tf.Tensor | tf.SparseTensor], batch: tf.Tensor) -> list[tf.Tensor]:
+    """Multi-hot float32 [batch, limit] each of the user's and the title's categories; zeros where nothing is known."""
+    groups = [_named(inputs, columns) for columns in (features.USER_CATEGORIES, features.TITLE_CATEGORIES)]
+    given = [group for group in groups if group is not None]
+    if not given:
+        return [tf.zeros([batch, features.CATEGORIES_LIMIT]) for _ in groups]
+    # One vocabulary for all columns: each more is one more pass of Beam over the data.
+    vocabulary = tft.vocabulary(
+        tf.sparse.concat(1, given), top_k=features.CATEGORIES_LIMIT, vocab_filename=features.CATEGORIES
+    )
+    vectors = []
+    for group in groups:
+        if group is None:
+            vectors.append(tf.zeros([batch, features.CATEGORIES_LIMIT]))
+        else:
+            ids = tft.apply_vocabulary(group, vocabulary, default_value=-1)
+            vectors.append(_rows(group, ids.values, features.CATEGORIES_LIMIT, batch))
+    return vectors
+
+
+def _named(
+    inputs: dict[str, tf.Tensor | tf.SparseTensor], columns: Sequence[features.Column]
+) -> tf.SparseTensor | None:
+    """The values of the columns that are there, side by side, each behind its column's name; None without columns."""
+    named = []
+    for column in columns:
+        values = inputs.get(column.name)
+        if values is not None:
+            # Of a postal code only the first character counts: the area.
+            text = tf.strings.substr(values.values, 0, 1) if column is features.USER_ZIP_CODE else values.values
+            named.append(values.with_values(tf.strings.join([column.name, text], separator="=")))
+    return tf.sparse.concat(1, named) if named else None
 
 
 def _rows(sparse: tf.SparseTensor, positions: tf.Tensor, depth: int, batch: tf.Tensor) -> tf.Tensor:

@@ -34,6 +34,12 @@ class Preset:
 
 
 PRESETS = {
+    "default": Preset(
+        module="modules.bayesian_model",
+        config="BayesianConfig",
+        rmse_bound=0.95,
+        summary="Bayesian matrix factorisation with side information, the most accurate",
+    ),
     "notebook": Preset(
         module="modules.notebook_model",
         config="NotebookConfig",
@@ -41,7 +47,7 @@ PRESETS = {
         summary="two embeddings and a small network, three epochs; the tutorial model to the letter",
     ),
 }
-DEFAULT_PRESET = "notebook"
+DEFAULT_PRESET = "default"
 
 
 def get(name: str) -> Preset:

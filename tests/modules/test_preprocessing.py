@@ -58,15 +58,32 @@ def test_missing_side_features_are_zeros(full) -> None:
     assert not values["title_features"][2].any()
 
 
+def categories(output: tft.TFTransformOutput) -> list[str]:
+    return [value.decode() for value in output.vocabulary_by_name("categories")]
+
+
 def test_genres_are_divided_by_the_root_of_their_number(full) -> None:
     values, output = full
-    vocabulary = output.vocabulary_by_name("genres")
+    vocabulary = categories(output)
     start = len(features.YEAR_BOUNDARIES) + 1
-    expected = np.zeros((len(ROWS), features.VOCABULARY_LIMITS["genres"]), np.float32)
+    expected = np.zeros((len(ROWS), features.CATEGORIES_LIMIT), np.float32)
     for row, genres in enumerate(row["genres"] for row in ROWS):
         for genre in genres:
-            expected[row, vocabulary.index(genre.encode())] = 1 / np.sqrt(len(genres))
+            expected[row, vocabulary.index(f"genres={genre}")] = 1 / np.sqrt(len(genres))
     np.testing.assert_allclose(values["title_features"][:, start:], expected, rtol=1e-6)
+
+
+def test_user_categories_are_multi_hot(full) -> None:
+    values, output = full
+    vocabulary = categories(output)
+    expected = np.zeros((len(ROWS), features.CATEGORIES_LIMIT), np.float32)
+    for number, row in enumerate(ROWS):
+        for column in ("user_gender", "user_occupation"):
+            for value in row[column]:
+                expected[number, vocabulary.index(f"{column}={value}")] = 1
+        for value in row["user_zip_code"]:
+            expected[number, vocabulary.index(f"user_zip_code={value[0]}")] = 1
+    np.testing.assert_array_equal(values["user_features"][:, len(features.AGE_BOUNDARIES) + 1 :], expected)
 
 
 def test_release_years_are_binned(full) -> None:
@@ -77,11 +94,12 @@ def test_release_years_are_binned(full) -> None:
     assert years[3].argmax() == len(features.YEAR_BOUNDARIES)
 
 
-def test_postal_codes_count_by_their_first_character(full) -> None:
-    values, output = full
-    assert output.vocabulary_by_name("user_zip_code") == [b"9"]
-    area = features.USER_FEATURES_SIZE - features.VOCABULARY_LIMITS["user_zip_code"]
-    assert values["user_features"][:, area].tolist() == [1, 1, 0, 1]
+def test_the_same_text_in_two_columns_is_two_categories(full) -> None:
+    _, output = full
+    assert sorted(categories(output)) == [
+        "genres=Crime", "genres=Horror", "genres=Sci-Fi", "user_gender=F", "user_gender=M", "user_occupation=doctor",
+        "user_occupation=none", "user_zip_code=9",
+    ]  # fmt: skip
 
 
 def test_rating_passes_through(full) -> None:
@@ -97,6 +115,8 @@ def test_without_optional_columns_the_vectors_are_zeros_of_the_same_size() -> No
 
 
 def test_an_optional_column_without_a_single_value_is_no_error() -> None:
-    rows = [{**row, "genres": [], "user_gender": []} for row in ROWS]
+    optional = ("genres", "user_gender", "user_occupation", "user_zip_code")
+    rows = [{**row, **{column: [] for column in optional}} for row in ROWS]
     values, _ = transform(rows, REQUIRED + OPTIONAL)
     assert not values["title_features"][:, len(features.YEAR_BOUNDARIES) + 1 :].any()
+    assert values["user_features"].sum() == 3
