@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from modules.presets import DEFAULT_PRESET, PRESETS
@@ -22,7 +24,13 @@ COMPONENTS = (
     "ServableValidator",
     "Pusher",
 )
-EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
+COMPONENT: dict[str, Any] = {"type": click.Choice(COMPONENTS), "metavar": "COMPONENT"}
+EPILOG = (
+    "Components, in order: "
+    + ", ".join(COMPONENTS)
+    + ".\n\n\b\nExit codes:\n"
+    + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
+)
 PRESET_HELP = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
 
 
@@ -42,8 +50,8 @@ PRESET_HELP = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.
     type=click.FloatRange(min=0, min_open=True),
     help="The test RMSE must be below it, stars.  [default: the preset's]",
 )
-@click.option("--from", "from_component", type=click.Choice(COMPONENTS), help="Start here, on the last run's results.")
-@click.option("--to", "to_component", type=click.Choice(COMPONENTS), help="Stop after this component.")
+@click.option("--from", "from_component", **COMPONENT, help="Start here, on the last run's results.")
+@click.option("--to", "to_component", **COMPONENT, help="Stop after this component.")
 @click.option("--no-cache", is_flag=True, help="Run every component, whether or not anything changed.")
 @click.option(
     "--set",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pathlib
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 from data import synthetic
 from modules import presets
-from pipeline import resolve, run
+from pipeline import cli, resolve, run
 from pipeline.exit_codes import ExitCode
 from tests.conftest import ROOT
 
@@ -97,6 +98,25 @@ class TestOneOutputFolder:
         assert {name for name, state in states(record).items() if state != "cached"} == {"BlessedModel"}
         assert record["pushed_path"] == before["pushed_path"]
         assert "no component was executed" in " ".join(capfd.readouterr().out.split())
+
+    def test_the_pushed_model_answers_on_the_command_line(self, ratings, output: pathlib.Path, capsys) -> None:
+        def lines(*arguments: str) -> list[str]:
+            with pytest.raises(SystemExit) as done:
+                cli.main([*arguments, "--output", str(output)])
+            assert done.value.code == 0
+            return capsys.readouterr().out.splitlines()
+
+        rows = list(csv.DictReader((ratings / "ratings.csv").open(encoding="utf-8")))
+        user = rows[0]["user_id"]
+        seen = {row["movie_title"] for row in rows if row["user_id"] == user}
+        ranked = [line.split(maxsplit=2) for line in lines("rank", "--user", user, "--top", "500")]
+        assert [int(place) for place, _, _ in ranked] == list(range(1, len(ranked) + 1))
+        assert [rating for _, rating, _ in ranked] == sorted((rating for _, rating, _ in ranked), reverse=True)
+        assert seen & {title for _, _, title in ranked}
+        unseen = [line.split(maxsplit=2)[2] for line in lines("rank", "--user", user, "--top", "500", "--exclude-seen")]
+        assert unseen == [title for _, _, title in ranked if title not in seen]
+        best = ranked[0]
+        assert lines("predict", "--user", user, "--title", best[2])[0].split(maxsplit=1) == [best[1], best[2]]
 
     def test_the_same_seed_gives_the_same_rmse(self, ratings, output: pathlib.Path) -> None:
         before = last_run(output)
