@@ -2,6 +2,8 @@
 # make test       sets everything up, runs every test
 # make check      style, types and the fast tests
 # make lint       style and types alone
+# make bench      the notebook as a script, a plain TFX pipeline and this one, side by side on MovieLens 100K
+# make bench-scale  this pipeline on 0.1, 1 and 10 million synthetic ratings (ARGS="--largest 25M" goes on)
 # make setup      the environment alone (LANE=current or LANE=legacy forces a dependency lane)
 # make lock       compiles both lanes' lock files anew (UPGRADE=1 takes newer releases)
 # make clean      removes the environment, the outputs and the caches in this folder
@@ -11,7 +13,7 @@ LANE ?=
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: run test check lint setup lock clean
+.PHONY: run test check lint bench bench-scale setup lock clean
 
 setup:
 	@LANE=$(LANE) requirements/setup.sh
@@ -29,6 +31,12 @@ lint: setup
 
 check: lint
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+bench: setup
+	@$(BIN)/python -m tests.bench.bench laptop $(ARGS)
+
+bench-scale: setup
+	@$(BIN)/python -m tests.bench.bench scale $(ARGS)
 
 COMPILE = $(BIN)/uv pip compile -q --native-tls --generate-hashes --no-annotate --extra dev setup.py $(if $(UPGRADE),--upgrade)
 

@@ -135,6 +135,11 @@ def concatenate(first: Ratings, second: Ratings) -> Ratings:
 
 def _keep_largest(table: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
     """Raises the table's rows to those given, element by element, so that their order does not matter."""
+    # What a user or title is like is said in every rating; only what is new is worth sorting.
+    new = (rows > table[ids]).any(axis=1)
+    if not new.any():
+        return
+    ids, rows = ids[new], rows[new]
     order = np.argsort(ids, kind="stable")
     known, starts = np.unique(ids[order], return_index=True)
     table[known] = np.maximum(table[known], np.maximum.reduceat(rows[order], starts, axis=0))
