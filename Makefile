@@ -5,6 +5,8 @@
 # make bench      the notebook as a script, a plain TFX pipeline and this one, side by side on MovieLens 100K
 # make bench-scale  this pipeline on 0.1, 1 and 10 million synthetic ratings (ARGS="--largest 25M" goes on)
 # make setup      the environment alone (LANE=current or LANE=legacy forces a dependency lane)
+# make compile    the pipeline as a job for Vertex AI or Kubeflow: ARGS="--pipeline-root gs://… --data gs://… --image …"
+# make image      the container image (IMAGE=name:tag)
 # make lock       compiles both lanes' lock files anew (UPGRADE=1 takes newer releases)
 # make clean      removes the environment, the outputs and the caches in this folder
 # ARGS="..." is passed on: make run ARGS="--preset fast", make test ARGS="-k serving".
@@ -12,8 +14,9 @@ SHELL := /bin/bash
 LANE ?=
 ARGS ?=
 BIN := .venv/bin
+IMAGE ?= movie-ranking:latest
 
-.PHONY: run test check lint bench bench-scale setup lock clean
+.PHONY: run test check lint bench bench-scale compile image setup lock clean
 
 setup:
 	@LANE=$(LANE) requirements/setup.sh
@@ -38,7 +41,13 @@ bench: setup
 bench-scale: setup
 	@$(BIN)/python -m tests.bench.bench scale $(ARGS)
 
-COMPILE = $(BIN)/uv pip compile -q --native-tls --generate-hashes --no-annotate --extra dev setup.py $(if $(UPGRADE),--upgrade)
+compile: setup
+	@$(BIN)/movie-ranking compile $(ARGS)
+
+image:
+	docker build --tag $(IMAGE) .
+
+COMPILE = $(BIN)/uv pip compile -q --native-tls --generate-hashes --no-annotate --extra dev --extra kfp --extra vertex setup.py $(if $(UPGRADE),--upgrade)
 
 lock: setup
 	$(COMPILE) --universal --python-version 3.11 -o requirements/current.txt

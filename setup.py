@@ -32,6 +32,7 @@ setup(
         "click>=8.1",
         "google-crc32c",
         "numpy",
+        "optuna>=4",
         "pandas",
         "pooch>=1.8",
         "protobuf",
@@ -46,12 +47,15 @@ setup(
             "mypy>=1.10",
             "pytest>=8",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
             "ruff>=0.6",
             "setuptools",
             "types-PyYAML",
             "wheel",
         ],
         "kfp": ["kfp>=2.5,<2.17", "kfp-pipeline-spec>=0.2.2,<2.17"],
+        # Below 0.5, which needs Python 3.12, myfm imports pkg_resources.
+        "peers": ["myfm>=0.3.6", "scikit-surprise>=1.1.4", 'setuptools<82; python_version < "3.12"'],
         "vertex": ["google-cloud-aiplatform>=1.50"],
     },
 )

@@ -5,6 +5,8 @@ NumPy alone, without a Python loop over users. All functions take arrays of one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -54,29 +56,42 @@ def ndcg_at_k(queries: np.ndarray, labels: np.ndarray, predictions: np.ndarray, 
     if k < 1:
         raise ValueError(f"k must be at least 1; got {k}; pass the number of ranks that count")
     queries, labels, predictions = _columns(queries=queries, labels=labels, predictions=predictions)
-    labels = labels.astype(np.float64)
     _, query = np.unique(queries, return_inverse=True)
-    sizes = np.bincount(query)
-    first = np.cumsum(sizes) - sizes
-
-    rank = np.arange(len(query)) - np.repeat(first, sizes)  # From 0 within each query, once rows are sorted by query.
-    discount = np.where(rank < k, 1.0 / np.log2(rank + 2.0), 0.0)
-
-    by_prediction = np.lexsort((-predictions, query))
-    new_run = _changes(query[by_prediction], predictions[by_prediction])
-    run = np.cumsum(new_run) - 1
-    tied_discount = (np.bincount(run, weights=discount) / np.bincount(run))[run]
-    gained = np.bincount(query[by_prediction], weights=labels[by_prediction] * tied_discount)
-
-    by_label = np.lexsort((-labels, query))
-    largest = np.bincount(query[by_label], weights=labels[by_label] * discount)
-
-    counted = labels[by_label][first] > 0
+    counted = np.bincount(query, weights=labels > 0) > 0
     if not counted.any():
         return float("nan")
-    # Negative labels may sink the largest DCG to zero or below; Model Analysis gives such a query a zero.
-    ratio = np.divide(gained, largest, out=np.zeros_like(gained), where=largest > 0)
-    return float(np.mean(ratio[counted]))
+    return float(np.mean(ndcg_by_query(query, labels, predictions, [k])[0, counted]))
+
+
+def ndcg_by_query(query: np.ndarray, labels: np.ndarray, predictions: np.ndarray, depths: Sequence[int]) -> np.ndarray:
+    """NDCG of each query at several depths, defined as in `ndcg_at_k`.
+
+    Args:
+      query: int [ratings], 0 <= query < queries, each of them used.
+      labels: float [ratings], stars.
+      predictions: float [ratings].
+      depths: numbers of ranks that count, each at least 1.
+
+    Returns:
+      float64 [depths, queries]; NaN where a prediction of the query is NaN, whatever where no label is positive.
+    """
+    labels = np.asarray(labels, np.float64)
+    sizes = np.bincount(query)
+    rank = np.arange(len(query)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # Once rows are sorted by query.
+    by_prediction, by_label = np.lexsort((-predictions, query)), np.lexsort((-labels, query))
+    sorted_query = query[by_prediction]
+    run = np.cumsum(_changes(sorted_query, predictions[by_prediction])) - 1
+
+    ndcg = np.empty((len(depths), len(sizes)))
+    for position, depth in enumerate(depths):
+        discount = np.where(rank < depth, 1.0 / np.log2(rank + 2.0), 0.0)
+        tied_discount = (np.bincount(run, weights=discount) / np.bincount(run))[run]
+        gained = np.bincount(sorted_query, weights=labels[by_prediction] * tied_discount)
+        largest = np.bincount(sorted_query, weights=labels[by_label] * discount)
+        # Negative labels may sink the largest DCG to zero or below; Model Analysis gives such a query a zero.
+        ndcg[position] = np.divide(gained, largest, out=np.zeros_like(gained), where=largest > 0)
+    ndcg[:, query[np.isnan(predictions)]] = np.nan
+    return ndcg
 
 
 def pairwise_accuracy(queries: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> float:

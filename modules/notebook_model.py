@@ -19,6 +19,7 @@ import tensorflow_recommenders as tfrs
 
 from modules.features import MOVIE_TITLE, USER_ID, USER_RATING
 from modules.ratings import Ratings
+from modules.training_log import open_log
 
 
 class NotebookConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -127,11 +128,9 @@ def fit(
         return model.train_step(batch)["loss"]
 
     firsts = tf.range(0, len(ratings), config.batch_size)
-    writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
-    with writer.as_default():
+    with open_log(log_dir) as log:
         for epoch in range(1, config.epochs + 1):
             loss = float(np.mean([step(first) for first in firsts]))
-            tf.summary.scalar("loss", loss, step=epoch)
+            log("loss", loss, epoch)
             report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
-    writer.close()
     return model

@@ -40,6 +40,13 @@ PRESETS = {
         rmse_bound=0.95,
         summary="Bayesian matrix factorisation with side information, the most accurate",
     ),
+    "fast": Preset(
+        module="modules.history_model",
+        config="HistoryConfig",
+        rmse_bound=0.98,
+        summary="embeddings that pool what a user rated and who rated a title, trained in seconds by gradients",
+        chooses=True,
+    ),
     "notebook": Preset(
         module="modules.notebook_model",
         config="NotebookConfig",

@@ -18,6 +18,10 @@ COMMANDS = {
     "run": ("pipeline.run_command", "run"),
     "predict": ("pipeline.serve_commands", "predict"),
     "rank": ("pipeline.serve_commands", "rank"),
+    "benchmark": ("pipeline.benchmark_commands", "benchmark"),
+    "tune": ("pipeline.tune_command", "tune"),
+    "compile": ("pipeline.compile_command", "compile_"),
+    "submit": ("pipeline.submit_command", "submit"),
     "doctor": ("pipeline.doctor", "doctor"),
 }
 SUMMARIES = {
@@ -25,6 +29,10 @@ SUMMARIES = {
     "run": "Run the pipeline on this machine.",
     "predict": "Rate a title for a user with the pushed model.",
     "rank": "Rank titles for a user with the pushed model.",
+    "benchmark": "Measure accuracy beside other libraries.",
+    "tune": "Search for better hyper-parameters.",
+    "compile": "Compile the pipeline for Vertex AI or Kubeflow Pipelines.",
+    "submit": "Start, schedule or cancel the compiled pipeline on a cluster.",
     "doctor": "Check the environment.",
 }
 

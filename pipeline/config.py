@@ -8,6 +8,8 @@ from typing import Any, Literal
 import pydantic
 
 from modules import presets
+from pipeline import parameters
+from pipeline.cluster_config import ClusterConfig
 
 HASHED_SPLITS = ("train", "eval", "test")
 
@@ -95,11 +97,23 @@ class PipelineConfig(_Layer):
     evaluator: EvaluatorConfig = pydantic.Field(default_factory=lambda: EvaluatorConfig())
     cache: bool = pydantic.Field(True, description="take the result of a component whose inputs and code are unchanged")
     beam_args: tuple[str, ...] = pydantic.Field((), description="arguments for every Beam pipeline")
+    artifacts: str | None = pydantic.Field(
+        None, description="folder for artifacts; left out: `artifacts` in the output folder"
+    )
+    runtime_parameters: tuple[parameters.Name, ...] = pydantic.Field(
+        (), description="what a compiled pipeline leaves open until it is submitted; a local run leaves nothing open"
+    )
+    cluster: ClusterConfig = pydantic.Field(default_factory=lambda: ClusterConfig())
 
     @property
     def pipeline_root(self) -> str:
         """Where artifacts go."""
-        return os.path.join(self.output, "artifacts")
+        return self.artifacts or os.path.join(self.output, "artifacts")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the output folder is on this machine; elsewhere the platform keeps the metadata."""
+        return "://" not in self.output
 
     @property
     def metadata_path(self) -> str:

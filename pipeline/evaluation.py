@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tensorflow_model_analysis as tfma
+# TFMA 0.52 exports most of these messages under no other name.
+from tensorflow_model_analysis.proto import config_pb2
 
 from modules import features, serving
 
@@ -14,7 +15,7 @@ RANKING_DEPTH = 10
 BASELINE_NAME = "baseline"
 
 
-def create_eval_config(rmse_bound: float, max_regression: float) -> tfma.EvalConfig:
+def create_eval_config(rmse_bound: float, max_regression: float) -> config_pb2.EvalConfig:
     """RMSE and MAE over all ratings and by slice, NDCG@10 by user; RMSE decides.
 
     Args:
@@ -28,39 +29,41 @@ def create_eval_config(rmse_bound: float, max_regression: float) -> tfma.EvalCon
         "prediction_key": serving.PREDICTED_RATING,
         "preprocessing_function_names": [serving.SLICES_SIGNATURE],
     }
-    rmse_threshold = tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(upper_bound={"value": rmse_bound}),
-        change_threshold=tfma.GenericChangeThreshold(
-            direction=tfma.MetricDirection.LOWER_IS_BETTER, absolute={"value": max_regression}
+    rmse_threshold = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(upper_bound={"value": rmse_bound}),
+        change_threshold=config_pb2.GenericChangeThreshold(
+            direction=config_pb2.MetricDirection.LOWER_IS_BETTER, absolute={"value": max_regression}
         ),
     )
-    return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(**model)],
+    return config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(**model)],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            tfma.SlicingSpec(feature_keys=[serving.USER_ACTIVITY]),
-            tfma.SlicingSpec(feature_keys=[serving.TITLE_POPULARITY]),
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=[serving.USER_ACTIVITY]),
+            config_pb2.SlicingSpec(feature_keys=[serving.TITLE_POPULARITY]),
         ],
         metrics_specs=[
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 metrics=[
-                    tfma.MetricConfig(class_name="ExampleCount"),
+                    config_pb2.MetricConfig(class_name="ExampleCount"),
                     # Keras metrics are named, since Keras numbers unnamed ones anew in a process that runs twice.
-                    tfma.MetricConfig(
+                    config_pb2.MetricConfig(
                         class_name="RootMeanSquaredError",
                         config=f'"name": "{RMSE}"',
                         # A threshold without slices would have to hold in every slice.
                         per_slice_thresholds=[
-                            tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=rmse_threshold)
+                            config_pb2.PerSliceMetricThreshold(
+                                slicing_specs=[config_pb2.SlicingSpec()], threshold=rmse_threshold
+                            )
                         ],
                     ),
-                    tfma.MetricConfig(class_name="MeanAbsoluteError", config=f'"name": "{MAE}"'),
+                    config_pb2.MetricConfig(class_name="MeanAbsoluteError", config=f'"name": "{MAE}"'),
                 ]
             ),
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 query_key=features.USER_ID.name,
                 metrics=[
-                    tfma.MetricConfig(
+                    config_pb2.MetricConfig(
                         class_name="NDCG",
                         config=f'"gain_key": "{features.USER_RATING.name}", "top_k_list": [{RANKING_DEPTH}]',
                     )
@@ -68,5 +71,5 @@ def create_eval_config(rmse_bound: float, max_regression: float) -> tfma.EvalCon
             ),
         ],
         # TFMA would re-create the compiled metrics of a Keras model, which a TFRS model does not have.
-        options=tfma.Options(include_default_metrics={"value": False}),
+        options=config_pb2.Options(include_default_metrics={"value": False}),
     )

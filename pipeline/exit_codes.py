@@ -26,3 +26,36 @@ MEANINGS = {
     ExitCode.STOPPED_EARLY: "the run ended before Pusher, as --to asked",
     ExitCode.INTERRUPTED: "interrupted; the same command resumes",
 }
+
+
+class ServiceCode(enum.IntEnum):
+    """Exit codes that `movie-ranking submit` adds: what became of a job or a request on a cluster."""
+
+    NO_CREDENTIALS = 7
+    NOT_PERMITTED = 8
+    OVER_QUOTA = 9
+    REFUSED = 10
+    UNREACHABLE = 11
+    CANCELLED = 12
+    TIMED_OUT = 13
+    PUSH_UNKNOWN = 14
+
+
+# Of `movie-ranking submit`, beside those of the run that it may wait for.
+SUBMIT_MEANINGS: dict[ExitCode | ServiceCode, str] = {
+    ExitCode.PUSHED: "the job was accepted; with --wait, the model was pushed",
+    ExitCode.FAILED: "with --wait: a task failed",
+    ExitCode.BAD_INPUT: "bad input: a flag, a parameter or the compiled job",
+    ExitCode.ANOMALIES: "with --wait: the data does not fit the schema; nothing was trained",
+    ExitCode.NOT_BLESSED: "with --wait: the model was not blessed",
+    ExitCode.NOT_SERVABLE: "with --wait: the exported model could not be loaded and queried",
+    ServiceCode.NO_CREDENTIALS: "no credentials, or ones that do not hold",
+    ServiceCode.NOT_PERMITTED: "the credentials do not permit it",
+    ServiceCode.OVER_QUOTA: "a quota of the project is used up",
+    ServiceCode.REFUSED: "the service refused it: bucket, image, name, parameter or schedule",
+    ServiceCode.UNREACHABLE: "the service could not be reached",
+    ServiceCode.CANCELLED: "with --wait: the job was cancelled",
+    ServiceCode.TIMED_OUT: "with --wait: --timeout passed; the job goes on",
+    ServiceCode.PUSH_UNKNOWN: "with --wait: the job succeeded; the service does not tell whether a model was pushed",
+    ExitCode.INTERRUPTED: "interrupted while waiting; the job goes on",
+}

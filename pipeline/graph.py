@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tfx.components import Evaluator, ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
+from tfx.components import ExampleValidator, Pusher, StatisticsGen, Transform
+from tfx.components.example_gen import utils
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata
@@ -13,11 +14,13 @@ from tfx.types.channel import Channel
 
 from components.anomaly_gate import AnomalyGate
 from components.baseline_comparison import BaselineComparison
+from components.bounded_evaluator import BoundedEvaluator
 from components.curated_schema import CuratedSchema
 from components.ratings_example_gen import RatingsExampleGen
+from components.ratings_trainer import RatingsTrainer
 from components.servable_validator import ServableValidator
 from modules import presets
-from pipeline import baseline, evaluation
+from pipeline import baseline, evaluation, parameters, vertex
 from pipeline.config import DataConfig, PipelineConfig
 from pipeline.fingerprint import fingerprint
 
@@ -31,18 +34,17 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
       config: everything the pipeline depends on.
     """
     scale = {"rating_low": config.data.rating_low, "rating_high": config.data.rating_high}
-    preset = presets.get(config.trainer.preset)
     settings = {
         "preset": config.trainer.preset,
         "model": config.trainer.model,
         "seed": config.trainer.seed,
         "rating_scale": list(scale.values()),
         "has_eval": config.data.has_eval,
-        "code": fingerprint(TRAINER, preset.module),
+        "code": fingerprint(TRAINER, "components.ratings_trainer", *_model_modules(config)),
     }
 
     examples = RatingsExampleGen(
-        input_base=config.data.root,
+        input_base=parameters.runtime(config, "data_root").get("data_root", config.data.root),
         input_config=_input_config(config.data),
         code_fingerprint=fingerprint("components.ratings_example_gen"),
     )
@@ -65,15 +67,16 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         custom_config={"code": fingerprint(PREPROCESSING)},
     )
     transform.add_upstream_node(gate)
-    trainer = Trainer(
+    trainer = RatingsTrainer(
         run_fn=f"{TRAINER}.run_fn",
         examples=examples.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema.outputs["schema"],
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=config.data.fit_splits[-1:]),
-        custom_config=settings,
-    )
+        **vertex.trainer_arguments(config, settings),
+        **parameters.runtime(config, "preset", "seed", "training_budget"),
+    ).with_id("Trainer")
     model = trainer.outputs["model"]
     comparison = BaselineComparison(
         examples=examples.outputs["examples"],
@@ -82,36 +85,52 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         code=fingerprint("components.baseline_comparison"),
     )
     blessed = _blessed_model(config, model)
-    evaluator = Evaluator(
+    evaluator = BoundedEvaluator(
         examples=examples.outputs["examples"],
         model=model,
         baseline_model=blessed.outputs["model"] if blessed else None,
         example_splits=["test"],
         eval_config=evaluation.create_eval_config(config.rmse_bound, config.evaluator.max_regression),
-    )
+        code_fingerprint=fingerprint("components.bounded_evaluator"),
+        **parameters.runtime(config, "rmse_bound"),
+    ).with_id("Evaluator")
     servable = ServableValidator(model=model, code=fingerprint("components.servable_validator"), **scale)
+    approved = {
+        "model": model,
+        "model_blessing": evaluator.outputs["blessing"],
+        "infra_blessing": servable.outputs["blessing"],
+    }
     pusher = Pusher(
-        model=model,
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=servable.outputs["blessing"],
+        **approved,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_dir)
         ),
     )
+    endpoint = vertex.endpoint_pusher(config, **approved)
+    pushers = [pusher if config.cluster.pushes_to_folder else None, endpoint]
     nodes = [examples, statistics, schema, anomalies, gate, transform, trainer, comparison, blessed, evaluator]
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.pipeline_root,
-        components=[node for node in (*nodes, servable, pusher) if node is not None],
+        components=[node for node in (*nodes, servable, *pushers) if node is not None],
         enable_cache=config.cache,
         beam_pipeline_args=list(config.beam_args),
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
+        metadata_connection_config=(
+            metadata.sqlite_metadata_connection_config(config.metadata_path) if config.is_local else None
+        ),
     )
 
 
-def _input_config(data: DataConfig) -> example_gen_pb2.Input | None:
+def _model_modules(config: PipelineConfig) -> list[str]:
+    """The model files that Trainer may run: all of them where a submission picks one."""
+    if "preset" in config.runtime_parameters:
+        return [preset.module for preset in presets.PRESETS.values()]
+    return [presets.get(config.trainer.preset).module]
+
+
+def _input_config(data: DataConfig) -> example_gen_pb2.Input:
     if not data.given:
-        return None
+        return utils.make_default_input_config("*.csv")
     splits = [example_gen_pb2.Input.Split(name=name, pattern=f"{name}/*.csv") for name in data.splits]
     return example_gen_pb2.Input(splits=splits)
 

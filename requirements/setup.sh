@@ -95,7 +95,10 @@ command -v g++ >/dev/null || missing+=(g++)
       "Debian, Ubuntu: apt-get install ${missing[*]}" "Fedora: dnf install gcc-c++ python3-devel"
 
 say "$lane lane, $("$python" --version 2>&1) ($python), glibc $glibc"
-"$python" -m venv --clear "$venv"
+rm -f "$stamp"
+# An environment of the same interpreter is brought up to date in place.
+base='import os, sys; print(os.path.realpath(sys.base_prefix))'
+[ "$("$venv/bin/python" -c "$base" 2>/dev/null)" = "$("$python" -c "$base")" ] || "$python" -m venv --clear "$venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check "uv==$uv_version"
 # --compile-bytecode: without it, each start under PYTHONDONTWRITEBYTECODE=1 compiles TensorFlow and TFX anew.
 "$venv/bin/uv" pip install --python "$venv/bin/python" --native-tls --require-hashes --compile-bytecode -r "requirements/$lane.txt"

@@ -1,0 +1,28 @@
+# The current lane on Debian 13, whose glibc (2.41) its wheels need. One image for every task and for Dataflow workers.
+FROM python:3.13-slim-trixie AS build
+
+# pyfarmhash comes as source only.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
+RUN python -m venv /opt/movie-ranking
+WORKDIR /build
+COPY requirements/current.txt requirements/current.txt
+RUN /opt/movie-ranking/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/current.txt
+COPY setup.py README.md ./
+COPY data data
+COPY modules modules
+COPY components components
+COPY pipeline pipeline
+RUN /opt/movie-ranking/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
+# A container starts seconds sooner if Python need not compile what it imports, and its user may not write here.
+RUN /opt/movie-ranking/bin/python -m compileall -q /opt/movie-ranking/lib
+
+FROM python:3.13-slim-trixie
+COPY --from=build /opt/movie-ranking /opt/movie-ranking
+ENV PATH=/opt/movie-ranking/bin:$PATH TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 PYTHONUNBUFFERED=1
+RUN useradd --create-home --uid 1000 tasks
+USER tasks
+WORKDIR /home/tasks
+# Kubeflow and Vertex name their own command; by hand it is the command line.
+ENTRYPOINT ["movie-ranking"]

@@ -1,0 +1,128 @@
+"""`movie-ranking benchmark`: figures that the documentation states, measured."""
+
+from __future__ import annotations
+
+import pathlib
+
+import click
+
+from modules.presets import PRESETS
+from pipeline.data_progress import reported
+from pipeline.exit_codes import ExitCode
+
+
+@click.group()
+def benchmark() -> None:
+    """Measure how good and how fast the models are, on this machine."""
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+
+@benchmark.command()
+@click.option(
+    "--splits",
+    default="notebook,u1",
+    show_default=True,
+    callback=_names,
+    metavar="NAME,…",
+    help="notebook: 80,000 / 19,693 rows, as in the tutorial notebook; u1 to u5: published folds of MovieLens 100K; "
+    "ua and ub: its published splits with ten test ratings a user.",
+)
+@click.option(
+    "--presets",
+    default=",".join(PRESETS),
+    show_default=True,
+    callback=_names,
+    metavar="NAME,…",
+    help="Presets to measure; the first is the one that all others are compared with.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How often to repeat what is seeded."
+)
+@click.option(
+    "--source",
+    type=click.Path(exists=True, path_type=pathlib.Path),
+    metavar="PATH",
+    help="Folder or zip of the raw MovieLens 100K files.  [default: fetched]",
+)
+@click.option(
+    "--peers/--no-peers",
+    default=None,
+    help="Measure Surprise and myFM, too: `pip install movie-ranking[peers]`.  [default: those that are installed]",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    default="output/benchmark",
+    show_default=True,
+    metavar="FOLDER",
+    help="Data, results and logs.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what TFX and the libraries write.")
+def accuracy(
+    splits: tuple[str, ...],
+    presets: tuple[str, ...],
+    seeds: int,
+    source: pathlib.Path | None,
+    peers: bool | None,
+    output: pathlib.Path,
+    verbose: bool,
+) -> ExitCode | None:
+    """Compare the presets with baselines and other libraries on published splits.
+
+    Every preset is trained, exported, loaded again, and asked with user and title alone. The table is printed and saved
+    as accuracy.md and accuracy.json. What was measured before is taken over, until code, data or library change, so
+    that an interrupted benchmark resumes.
+    """
+    from pipeline.capture import captured
+    from pipeline.observers import terminal
+
+    output = output.absolute()
+    with captured(str(output / "logs" / "start-up.log"), also_on_terminal=verbose):
+        from pipeline import accuracy_benchmark as measuring
+        from pipeline import accuracy_table as table
+        from pipeline import benchmark_splits
+        from pipeline import peers as others
+        from pipeline.config import TrainerConfig
+        from pipeline.local_runner import ComponentError
+
+        gone = {} if peers is False else others.missing()
+    _check("--splits", splits, benchmark_splits.SPLITS)
+    _check("--presets", presets, tuple(PRESETS))
+    console = terminal()
+    if gone:
+        named = "; ".join(f"{package}: {reason}" for package, reason in gone.items())
+        if peers:
+            raise click.UsageError(f"--peers needs what cannot be imported: {named}; pip install movie-ranking[peers]")
+        console.print(f"left out, since they cannot be imported: {named}", highlight=False, markup=False)
+    with reported() as progress:
+        folders = {
+            split: benchmark_splits.make(split, output / "data", source=source, progress=progress) for split in splits
+        }
+    # The first seed is the one that `movie-ranking run` takes.
+    numbers = range(TrainerConfig().seed, TrainerConfig().seed + seeds)
+    methods = [
+        *(measuring.preset_method(name, numbers) for name in presets),
+        *(measuring.baseline_method(name) for name in measuring.BASELINES),
+        *(measuring.peer_method(peer, numbers) for peer in (() if peers is False else others.installed())),
+    ]
+    try:
+        measurements = measuring.measure(folders, methods, output, console, verbose=verbose)
+    except ComponentError as error:
+        click.echo(str(error), err=True)
+        return ExitCode.FAILED
+    rows = table.summarize(measurements)
+    table.save(measurements, rows, output)
+    table.show(rows, console)
+    console.print(f"saved in {output}: {table.TABLE_FILE}, {table.RESULTS_FILE}", highlight=False)
+    return None
+
+
+def _check(option: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise click.BadParameter(
+            f"expected names among {', '.join(known)}; got {', '.join(unknown) or 'none'}", param_hint=option
+        )

@@ -1,0 +1,106 @@
+"""What the configuration's Vertex variants add to the graph: training jobs, endpoints, Dataflow workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfx.dsl.components.base.base_component import BaseComponent
+    from tfx.types.channel import Channel
+
+    from pipeline.config import PipelineConfig
+
+
+def trainer_arguments(config: PipelineConfig, settings: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of RatingsTrainer that say where it trains, `custom_config` among them.
+
+    Args:
+      config: of the pipeline.
+      settings: what the training itself needs.
+    """
+    job = config.cluster.training_job
+    if job is None:
+        return {"custom_config": settings}
+    # Google's client takes seconds to import, and a local run has no use for it.
+    from tfx.extensions.google_cloud_ai_platform import constants
+    from tfx.extensions.google_cloud_ai_platform.trainer import executor
+
+    from components.vertex_training import Executor
+
+    machine: dict[str, Any] = {"machine_type": job.machine_type}
+    if job.accelerator:
+        machine |= {"accelerator_type": job.accelerator, "accelerator_count": job.accelerators}
+    arguments: dict[str, Any] = {
+        "project": config.cluster.project,
+        "worker_pool_specs": [
+            {"machine_spec": machine, "replica_count": 1, "container_spec": {"image_uri": config.cluster.image}}
+        ],
+        **_given(service_account=config.cluster.service_account, network=config.cluster.network),
+    }
+    return {
+        "custom_config": {
+            **settings,
+            constants.ENABLE_VERTEX_KEY: True,
+            constants.VERTEX_REGION_KEY: config.cluster.region,
+            executor.TRAINING_ARGS_KEY: arguments,
+        },
+        "executor_class": Executor,
+    }
+
+
+def endpoint_pusher(config: PipelineConfig, **inputs: Channel) -> BaseComponent | None:
+    """Deploys a blessed model to a Vertex endpoint, if the configuration has one.
+
+    Args:
+      config: of the pipeline.
+      inputs: `model`, `model_blessing` and `infra_blessing`.
+    """
+    endpoint = config.cluster.endpoint
+    if endpoint is None:
+        return None
+    from tfx.extensions.google_cloud_ai_platform import constants
+    from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher
+
+    serving = {
+        "project_id": config.cluster.project,
+        "endpoint_name": endpoint.name,
+        "machine_type": endpoint.machine_type,
+        "min_replica_count": 1,
+        "max_replica_count": endpoint.max_replicas,
+        **_given(service_account=config.cluster.service_account),
+    }
+    settings = {
+        constants.ENABLE_VERTEX_KEY: True,
+        constants.VERTEX_REGION_KEY: config.cluster.region,
+        constants.VERTEX_CONTAINER_IMAGE_URI_KEY: endpoint.serving_image,
+        constants.SERVING_ARGS_KEY: serving,
+    }
+    return Pusher(**inputs, custom_config=settings).with_id("EndpointPusher")
+
+
+def dataflow_arguments(config: PipelineConfig) -> tuple[str, ...]:
+    """Beam's arguments for Dataflow, if the configuration asks for it."""
+    cluster, dataflow = config.cluster, config.cluster.dataflow
+    if dataflow is None:
+        return ()
+    options = {
+        "runner": "DataflowRunner",
+        "project": cluster.project,
+        "region": cluster.region,
+        "temp_location": f"{config.output.rstrip('/')}/dataflow",
+        # Workers run our own functions, which are in this image only.
+        "sdk_container_image": cluster.image,
+        "experiments": "use_runner_v2",
+        "machine_type": dataflow.machine_type,
+        "max_num_workers": dataflow.max_workers,
+        **_given(
+            subnetwork=dataflow.subnetwork,
+            service_account_email=cluster.service_account,
+            dataflow_kms_key=cluster.encryption_key,
+        ),
+    }
+    return tuple(f"--{name}={value}" for name, value in options.items())
+
+
+def _given(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
