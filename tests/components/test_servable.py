@@ -57,7 +57,9 @@ class Servable(tf.Module):
         skew = 0.5 if self.fault == "signatures differ" else 0.0
         return {"predicted_rating": tf.minimum(self.rate(parsed["user_id"], parsed["movie_title"]) + skew, 5.0)}
 
-    @tf.function(input_signature=[tf.TensorSpec([n], tf.string, name) for n, name in ((1, "user_id"), (None, "movie_title"))])
+    @tf.function(
+        input_signature=[tf.TensorSpec([n], tf.string, name) for n, name in ((1, "user_id"), (None, "movie_title"))]
+    )
     def rank(self, user_id: tf.Tensor, movie_title: tf.Tensor) -> dict[str, tf.Tensor]:
         rating = tf.reshape(self.rate(tf.repeat(user_id, tf.size(movie_title)), movie_title), [-1])
         order = tf.argsort(rating, direction="ASCENDING" if self.fault == "worst first" else "DESCENDING")

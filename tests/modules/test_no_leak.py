@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import pathlib
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from modules import presets
 from pipeline import resolve
 from pipeline.config import HASHED_SPLITS, DataConfig, PipelineConfig, TrainerConfig
 from pipeline.graph import create_pipeline
-from pipeline.local_runner import CACHED, DONE, LocalRunner
+from pipeline.local_runner import DONE, LocalRunner
 from pipeline.observers import Observer
 
 ROWS, USERS, TITLES = 1_500, 30, 60
@@ -69,7 +71,8 @@ def predictions_of(data: pathlib.Path, preset: str, output: pathlib.Path) -> np.
     observer = Observer()
     runner = LocalRunner(str(output / data.name / "logs"), observer)
     runner.run(create_pipeline(config), run_options=RunOptions(to_nodes=["Trainer"]))
-    assert observer.ended["Trainer"][0] in (DONE, CACHED)
+    # Trained on this folder, not taken from another run.
+    assert observer.ended["Trainer"][0] == DONE
     (path,) = (output / data.name / "artifacts" / "Trainer" / "model" / str(runner.executions["Trainer"])).glob(
         "**/saved_model.pb"
     )
@@ -79,23 +82,23 @@ def predictions_of(data: pathlib.Path, preset: str, output: pathlib.Path) -> np.
     return model({"user_id": tf.repeat(users, len(titles)), "movie_title": tf.tile(titles, [len(users)])}).numpy()
 
 
-# Each data folder has an output folder of its own below it, so that nothing of one run is taken by another.
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return tmp_path_factory.mktemp("output")
+def rated(folders, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], np.ndarray]:
+    """Predictions by name of the data folder and preset; each folder has an output folder of its own."""
+    output = tmp_path_factory.mktemp("output")
+    return functools.cache(lambda name, preset: predictions_of(folders[name], preset, output))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", list(presets.PRESETS))
-def test_another_test_split_gives_the_same_model(preset: str, folders, output: pathlib.Path) -> None:
-    first, other = (predictions_of(folders[name], preset, output) for name in ("first", "other test"))
-    np.testing.assert_array_equal(first, other)
+def test_another_test_split_gives_the_same_model(preset: str, rated: Callable[[str, str], np.ndarray]) -> None:
+    np.testing.assert_array_equal(rated("first", preset), rated("other test", preset))
 
 
 @pytest.mark.slow
-def test_another_training_rating_gives_another_model(folders, output: pathlib.Path) -> None:
+def test_another_training_rating_gives_another_model(rated: Callable[[str, str], np.ndarray]) -> None:
     """What the test above would see if something leaked."""
-    first, other = (predictions_of(folders[name], "fast", output) for name in ("first", "other train"))
+    first, other = rated("first", "fast"), rated("other train", "fast")
     assert first.shape == other.shape
     assert np.abs(first - other).max() > 1e-3
 
