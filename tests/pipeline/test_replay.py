@@ -96,8 +96,12 @@ class TestOneCluster:
         return json.loads((output / run.LAST_RUN_FILE).read_text())
 
     @pytest.fixture(scope="class")
-    def first(self, machine: replay.Cluster) -> dict[str, replay.Task]:
-        return machine.run(job())
+    def vertex_job(self) -> dict:
+        return job()
+
+    @pytest.fixture(scope="class")
+    def first(self, machine: replay.Cluster, vertex_job: dict) -> dict[str, replay.Task]:
+        return machine.run(vertex_job)
 
     def test_every_task_succeeds(self, first: dict[str, replay.Task]) -> None:
         assert set(states(first).values()) == {replay.SUCCEEDED}, failures(first)
@@ -120,8 +124,8 @@ class TestOneCluster:
     def test_the_first_job_has_no_model_to_compare_with(self, first: dict[str, replay.Task]) -> None:
         assert first["Evaluator"].inputs["baseline_model"] == []
 
-    def test_a_second_job_with_other_parameters(self, machine: replay.Cluster, first: dict[str, replay.Task]) -> None:
-        second = machine.run(job(), {"seed": 7, "training_budget": 6, "rmse_bound": 1.15})
+    def test_a_second_job_with_other_parameters(self, machine: replay.Cluster, vertex_job: dict, first) -> None:
+        second = machine.run(vertex_job, {"seed": 7, "training_budget": 6, "rmse_bound": 1.15})
         assert not failures(second)
         cached = {name for name, state in states(second).items() if state == replay.CACHED}
         assert cached == {
@@ -134,9 +138,9 @@ class TestOneCluster:
         assert blessing["current_model_id"] == second["Trainer"].outputs["model"][0]["name"]
         assert metrics(second["Evaluator"])[RMSE] != pytest.approx(metrics(first["Evaluator"])[RMSE], abs=TOLERANCE)
 
-    def test_a_model_over_the_bound_is_not_pushed(self, machine: replay.Cluster, folder: pathlib.Path, first) -> None:
+    def test_a_model_over_the_bound_is_not_pushed(self, machine, vertex_job: dict, folder: pathlib.Path, first) -> None:
         before = sorted((folder / "first" / "serving_model").iterdir())
-        tasks = machine.run(job(), {"rmse_bound": 0.1})
+        tasks = machine.run(vertex_job, {"rmse_bound": 0.1})
         assert not failures(tasks)
         assert tasks["Trainer"].state == replay.CACHED
         assert tasks["Evaluator"].outputs["blessing"][0]["metadata"]["blessed"] == 0
