@@ -86,7 +86,7 @@ def accuracy(
         from pipeline import benchmark_splits
         from pipeline import peers as others
         from pipeline.config import TrainerConfig
-        from pipeline.local_runner import ComponentError
+        from pipeline.dag_runner import ComponentError
 
         gone = {} if peers is False else others.missing()
     _check("--splits", splits, benchmark_splits.SPLITS)

@@ -54,7 +54,7 @@ def run(
     with status, captured(os.path.join(logs, "start-up.log"), also_on_terminal=verbose):
         from components.errors import AnomaliesError
         from pipeline import graph, outcome, report
-        from pipeline.local_runner import ComponentError, LocalRunner
+        from pipeline.dag_runner import ComponentError, LocalRunner
     pipeline = graph.create_pipeline(config)
     options = _run_options(pipeline, from_component, to_component)
     runner = LocalRunner(logs, observer, verbose=verbose)

@@ -16,7 +16,7 @@ from modules import dataset, progress
 from modules.ratings import Ratings
 from pipeline import graph
 from pipeline.config import PipelineConfig
-from pipeline.local_runner import LocalRunner
+from pipeline.dag_runner import LocalRunner
 from pipeline.observers import Observer
 
 _LAST = "Transform"

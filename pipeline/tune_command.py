@@ -73,7 +73,7 @@ def tune(
     console = terminal()
     with captured(f"{config.output}/logs/start-up.log", also_on_terminal=verbose):
         from pipeline import tuning
-        from pipeline.local_runner import ComponentError
+        from pipeline.dag_runner import ComponentError
     try:
         found = tuning.search(config, trials=trials, timeout=timeout, console=console, verbose=verbose)
     except ComponentError as error:

@@ -17,8 +17,8 @@ from data import synthetic
 from modules import presets
 from pipeline import resolve
 from pipeline.config import HASHED_SPLITS, DataConfig, PipelineConfig, TrainerConfig
+from pipeline.dag_runner import DONE, LocalRunner
 from pipeline.graph import create_pipeline
-from pipeline.local_runner import DONE, LocalRunner
 from pipeline.observers import Observer
 
 ROWS, USERS, TITLES = 1_500, 30, 60
