@@ -25,7 +25,7 @@ LEGEND = (
     "seconds by the clock. CPU s: seconds of the processor, all threads together."
 )
 # Of the table where no terminal gives a width, in characters.
-_WIDTH = 120
+_WIDTH = 140
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

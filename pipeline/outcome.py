@@ -7,11 +7,9 @@ import json
 import os
 from typing import Any
 
-import ml_metadata
 import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.evaluator import constants as evaluator_constants
-from tfx.orchestration import metadata
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import curated_schema
@@ -20,8 +18,7 @@ from components.servable_validator import NOT_BLESSED_FILE
 from modules import serving
 from pipeline import evaluation
 from pipeline.exit_codes import ExitCode
-
-OUTPUT = metadata_store_pb2.Event.OUTPUT
+from pipeline.run_artifacts import RunArtifacts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,23 +46,6 @@ class Outcome:
     pushed_path: str | None
 
 
-class _Artifacts:
-    """The output artifacts of a run's executions."""
-
-    def __init__(self, metadata_path: str, executions: dict[str, int]):
-        self._store = ml_metadata.MetadataStore(metadata.sqlite_metadata_connection_config(metadata_path))
-        self._executions = executions
-
-    def get(self, component: str, key: str) -> metadata_store_pb2.Artifact | None:
-        """The component's output of that key, or None if it has none."""
-        if component not in self._executions:
-            return None
-        for event in self._store.get_events_by_execution_ids([self._executions[component]]):
-            if event.type == OUTPUT and any(step.key == key for step in event.path.steps):
-                return self._store.get_artifacts_by_id([event.artifact_id])[0]
-        return None
-
-
 def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
     """Reads what a finished run came to.
 
@@ -73,7 +53,7 @@ def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
       metadata_path: the ML Metadata database.
       executions: the run's execution by component, done and cached ones alike.
     """
-    artifacts = _Artifacts(metadata_path, executions)
+    artifacts = RunArtifacts(metadata_path, executions)
     metrics: dict[str, float] = {}
     slices: dict[tuple[str, str], dict[str, float]] = {}
     if evaluation_artifact := artifacts.get("Evaluator", "evaluation"):
@@ -99,7 +79,7 @@ def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
     )
 
 
-def _verdict(artifacts: _Artifacts, pushed_path: str | None) -> tuple[ExitCode, list[str]]:
+def _verdict(artifacts: RunArtifacts, pushed_path: str | None) -> tuple[ExitCode, list[str]]:
     blessing, servable = artifacts.get("Evaluator", "blessing"), artifacts.get("ServableValidator", "blessing")
     if blessing and not _number(blessing, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY):
         evaluation_artifact = artifacts.get("Evaluator", "evaluation")

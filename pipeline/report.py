@@ -8,7 +8,7 @@ from rich.table import Table
 from components import baseline_comparison
 from data.errors import DataError
 from data.sidecar import Sidecar
-from modules import serving
+from modules import features, serving
 from pipeline import evaluation
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
@@ -80,6 +80,7 @@ def _facts(
     if outcome.split_sizes:
         sizes = ", ".join(f"{split} {size:,}" for split, size in outcome.split_sizes.items())
         facts.append(("rows", f"{sum(outcome.split_sizes.values()):,} in: {sizes}; {_rejected(config.data.root)}"))
+    facts.append(("side features", _side_features(config.data.root)))
     if "AnomalyGate" in ended:
         facts.append(
             ("anomalies", "none" if outcome.exit_code != ExitCode.ANOMALIES else str(len(outcome.reasons) - 2))
@@ -102,3 +103,14 @@ def _rejected(root: str) -> str:
         return f"{Sidecar.read(root).rejected:,} rejected when it was prepared"
     except DataError:
         return "no record of rejected rows"
+
+
+def _side_features(root: str) -> str:
+    """What the data say of users and titles beside the ratings, which the presets can do without."""
+    try:
+        columns = Sidecar.read(root).columns
+    except DataError:
+        return "no record of the columns"
+    described = [column.name for column in features.OPTIONAL_COLUMNS if column.describes != "rating"]
+    present = [name for name in described if name in columns]
+    return ", ".join(present) if present else "none: the model knows users and titles by their ratings alone"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-import ml_metadata
 import tensorflow_transform as tft
-from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import RunOptions
 from tfx.types import artifact_utils, standard_artifacts
 
@@ -18,6 +15,7 @@ from pipeline import graph
 from pipeline.config import PipelineConfig
 from pipeline.dag_runner import LocalRunner
 from pipeline.observers import Observer
+from pipeline.run_artifacts import RunArtifacts
 
 _LAST = "Transform"
 
@@ -57,24 +55,14 @@ def run_to_transform(config: PipelineConfig, observer: Observer, *, verbose: boo
     """
     runner = LocalRunner(os.path.join(config.output, "logs"), observer, verbose=verbose)
     runner.run(graph.create_pipeline(config), run_options=RunOptions(to_nodes=[_LAST]))
-    store = ml_metadata.MetadataStore(metadata.sqlite_metadata_connection_config(config.metadata_path))
+    artifacts = RunArtifacts(config.metadata_path, runner.executions)
     examples = standard_artifacts.Examples()
-    examples.set_mlmd_artifact(_output(store, runner.executions["RatingsExampleGen"], "examples"))
+    examples.set_mlmd_artifact(artifacts.require("RatingsExampleGen", "examples"))
     return Transformed(
         config=config,
-        output=tft.TFTransformOutput(_output(store, runner.executions[_LAST], "transform_graph").uri),
+        output=tft.TFTransformOutput(artifacts.require(_LAST, "transform_graph").uri),
         patterns={
             split: os.path.join(artifact_utils.get_split_uri([examples], split), "*")
             for split in artifact_utils.decode_split_names(examples.split_names)
         },
     )
-
-
-def _output(store: ml_metadata.MetadataStore, execution: int, key: str) -> metadata_store_pb2.Artifact:
-    """The artifact that an execution put out under a key."""
-    (number,) = (
-        event.artifact_id
-        for event in store.get_events_by_execution_ids([execution])
-        if event.type == metadata_store_pb2.Event.OUTPUT and any(step.key == key for step in event.path.steps)
-    )
-    return store.get_artifacts_by_id([number])[0]

@@ -1,0 +1,41 @@
+"""What a local run put out, by component, from ML Metadata."""
+
+from __future__ import annotations
+
+import ml_metadata
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+
+
+class RunArtifacts:
+    """The output artifacts of a run's executions."""
+
+    def __init__(self, metadata_path: str, executions: dict[str, int]):
+        """Opens the database.
+
+        Args:
+          metadata_path: the ML Metadata database.
+          executions: the run's execution by component, done and cached ones alike.
+        """
+        self._store = ml_metadata.MetadataStore(metadata.sqlite_metadata_connection_config(metadata_path))
+        self._executions = executions
+
+    def get(self, component: str, key: str) -> metadata_store_pb2.Artifact | None:
+        """The component's output of that key, or None if it has none."""
+        if component not in self._executions:
+            return None
+        for event in self._store.get_events_by_execution_ids([self._executions[component]]):
+            if event.type == metadata_store_pb2.Event.OUTPUT and any(step.key == key for step in event.path.steps):
+                return self._store.get_artifacts_by_id([event.artifact_id])[0]
+        return None
+
+    def require(self, component: str, key: str) -> metadata_store_pb2.Artifact:
+        """The component's output of that key.
+
+        Raises:
+          LookupError: it has none.
+        """
+        artifact = self.get(component, key)
+        if artifact is None:
+            raise LookupError(f"expected {component} to have put out {key!r} in this run; it has not; run it again")
+        return artifact
