@@ -22,6 +22,7 @@ for 950,000 (6,000 users, 4,000 titles), with 0.7 GB at most.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -153,7 +154,13 @@ class HistoryModel(tfrs.Model):
 
 
 def fit(
-    ratings: Ratings, config: HistoryConfig, *, seed: int, log_dir: str | None, report: Callable[[str], None]
+    ratings: Ratings,
+    config: HistoryConfig,
+    *,
+    seed: int,
+    log_dir: str | None,
+    report: Callable[[str], None],
+    strategy: tf.distribute.Strategy | None = None,
 ) -> HistoryModel:
     """Fits the model.
 
@@ -163,9 +170,10 @@ def fit(
       seed: of the initial values, of the order of the ratings and of what is hidden.
       log_dir: folder for TensorBoard's scalars, if any: `loss`, the mean squared error of an epoch's steps.
       report: is called with one line of progress an epoch.
+      strategy: devices or workers among which each batch, and each pool, is dealt out; None for one device.
 
     Returns:
-      The fitted model.
+      The fitted model, on one device.
 
     Raises:
       ValueError: no ratings.
@@ -176,11 +184,17 @@ def fit(
             log("loss", loss, epoch)
             report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
 
-        return _train(ratings, config, seed, tell)
+        return _train(ratings, config, seed, tell, strategy)
 
 
 def choose(
-    train: Ratings, validation: Ratings, config: HistoryConfig, *, seed: int, report: Callable[[str], None]
+    train: Ratings,
+    validation: Ratings,
+    config: HistoryConfig,
+    *,
+    seed: int,
+    report: Callable[[str], None],
+    strategy: tf.distribute.Strategy | None = None,
 ) -> HistoryConfig:
     """Picks the number of epochs after which the error on held-out ratings is lowest.
 
@@ -190,6 +204,7 @@ def choose(
       config: configuration whose `epochs` are the most to try.
       seed: as in `fit`.
       report: is called with one line of progress an epoch.
+      strategy: as in `fit`.
 
     Returns:
       The configuration with the best `epochs`; the learning rate still falls as it did here.
@@ -207,35 +222,39 @@ def choose(
         errors.append(rmse(validation.rating, predictions))
         report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}, validation RMSE {errors[-1]:.4f}")
 
-    _train(train, config, seed, measure)
+    _train(train, config, seed, measure, strategy)
     return config.model_copy(
         update={"epochs": int(np.argmin(errors)) + 1, "schedule_epochs": config.schedule_epochs or config.epochs}
     )
 
 
 def _train(
-    ratings: Ratings, config: HistoryConfig, seed: int, after_epoch: Callable[[int, float, HistoryModel], None]
+    ratings: Ratings,
+    config: HistoryConfig,
+    seed: int,
+    after_epoch: Callable[[int, float, HistoryModel], None],
+    strategy: tf.distribute.Strategy | None,
 ) -> HistoryModel:
     """Trains; `after_epoch` is called with the epoch's number from 1, its mean loss and the model as it then is."""
     if not len(ratings):
         raise ValueError("expected at least one rating to fit; got none; check the training split")
     rng = np.random.default_rng(seed)
     model = HistoryModel(ratings, config, seed=seed)
-    history = _History(ratings, config, rng)
     steps = min(config.steps, len(ratings))
     schedule = tf.keras.optimizers.schedules.CosineDecay(
         config.learning_rate, steps * (config.schedule_epochs or config.epochs)
     )
-    optimizer = tf.keras.optimizers.Adam(schedule)
-    variables = [*history.variables, *model.network_variables]
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        history = _History(ratings, config, rng)
+        trained = HistoryModel(ratings, config, seed=seed) if strategy else model
+        optimizer = tf.keras.optimizers.Adam(schedule)
+    variables = [*history.variables, *trained.network_variables]
     user, title = tf.constant(ratings.user), tf.constant(ratings.title)
     rating = tf.constant(ratings.rating[:, np.newaxis])
     stateless_seed = np.random.SeedSequence(seed).generate_state(1).view(np.int32)[0]
 
-    # AutoGraph would spend seconds on rewriting Keras' own code, which needs no rewriting.
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)])
-    @tf.autograph.experimental.do_not_convert
-    def step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    def replica_step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        replica = tf.distribute.get_replica_context() if strategy else None
         visible, known_users, known_titles = (
             tf.cast(tf.random.stateless_uniform([size], [stateless_seed, 3 * number + part]) >= share, tf.float32)
             for part, (size, share) in enumerate(
@@ -247,26 +266,42 @@ def _train(
             )
         )
         visible = tf.tensor_scatter_nd_update(visible, batch[:, tf.newaxis], tf.zeros_like(batch, tf.float32))
+        share = _share(batch, replica)
         with tf.GradientTape() as tape:
-            users, titles = history.rows(visible, known_users, known_titles)
-            batch_users, batch_titles = (
-                tf.gather(users, tf.gather(user, batch)),
-                tf.gather(titles, tf.gather(title, batch)),
+            users, titles = history.rows(visible, known_users, known_titles, replica)
+            share_users, share_titles = (
+                tf.gather(users, tf.gather(user, share)),
+                tf.gather(titles, tf.gather(title, share)),
             )
-            loss = model.task(
-                labels=tf.gather(rating, batch),
-                predictions=model.score(batch_users, batch_titles),
-                compute_metrics=False,
-            )
-            squares = tf.reduce_sum(batch_users**2, axis=1) + tf.reduce_sum(batch_titles**2, axis=1)
-            penalized = loss + config.regularization * tf.reduce_mean(squares)
+            labels, predictions = tf.gather(rating, share), trained.score(share_users, share_titles)
+            squares = tf.reduce_sum(share_users**2, axis=1) + tf.reduce_sum(share_titles**2, axis=1)
+            if replica is None:
+                loss = trained.task(labels=labels, predictions=predictions, compute_metrics=False)
+                penalized = loss + config.regularization * tf.reduce_mean(squares)
+            else:
+                # The replica's part of the batch's mean: the parts add up to it, as their gradients do.
+                size = tf.cast(tf.size(batch), tf.float32)
+                loss = tf.reduce_sum(tf.square(labels - predictions)) / size
+                penalized = loss + config.regularization * tf.reduce_sum(squares) / size
         optimizer.apply_gradients(zip(tape.gradient(penalized, variables), variables, strict=True))
         return loss
+
+    # AutoGraph would spend seconds on rewriting Keras' own code, which needs no rewriting.
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)])
+    @tf.autograph.experimental.do_not_convert
+    def step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        if strategy is None:
+            return replica_step(batch, number)
+        losses = strategy.run(replica_step, args=(batch, number))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     @tf.function(autograph=False)
     def fold() -> None:
         for table, value in zip(model.tables, history.tables(), strict=True):
             table.assign(value)
+        if trained is not model:
+            for variable, value in zip(model.network_variables, trained.network_variables, strict=True):
+                variable.assign(value)
 
     number = 0
     for epoch in range(1, config.epochs + 1):
@@ -277,6 +312,11 @@ def _train(
         fold()
         after_epoch(epoch, float(np.mean(losses)), model)
     return model
+
+
+def _share(rows: tf.Tensor, replica: tf.distribute.ReplicaContext | None) -> tf.Tensor:
+    """What one replica works on: every n-th row; all rows without replicas."""
+    return rows if replica is None else rows[replica.replica_id_in_sync_group :: replica.num_replicas_in_sync]
 
 
 class _History:
@@ -323,13 +363,20 @@ class _History:
             self._centred.append(tf.constant(deviation - mean[column], tf.float32))
             self._strength.append(tf.constant(count**1.5 / (count + config.history_damping), tf.float32))
 
-    def rows(self, visible: tf.Tensor, known_users: tf.Tensor, known_titles: tf.Tensor) -> list[tf.Tensor]:
+    def rows(
+        self,
+        visible: tf.Tensor,
+        known_users: tf.Tensor,
+        known_titles: tf.Tensor,
+        replica: tf.distribute.ReplicaContext | None = None,
+    ) -> list[tf.Tensor]:
         """[bias, embedding] of all users and all titles.
 
         Args:
           visible: float32 [ratings], 1 for what the pools may hold, else 0.
           known_users: float32 [num_users], 1, or 0 for what counts as unknown.
           known_titles: float32 [num_titles].
+          replica: the replica that asks, each of which adds up its share of the ratings; None adds up all.
 
         Returns:
           float32 [num_users, 1 + dimension] and [num_titles, 1 + dimension].
@@ -337,16 +384,17 @@ class _History:
         return [
             self._common[side]
             + self._features[side] @ self._feature_vectors[side]
-            + known[:, tf.newaxis] * (self._own[side] + self._strength[side] * self._pool(side, visible))
+            + known[:, tf.newaxis] * (self._own[side] + self._strength[side] * self._pool(side, visible, replica))
             for side, known in enumerate((known_users, known_titles))
         ]
 
-    def _pool(self, side: int, visible: tf.Tensor) -> tf.Tensor:
+    def _pool(self, side: int, visible: tf.Tensor, replica: tf.distribute.ReplicaContext | None) -> tf.Tensor:
         """Float32 [rows of the side, 1 + dimension]: mean over visible ratings of deviation x y + z, 0 without any."""
 
         def total(weights: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-            matrix = tf.SparseTensor(self._indices, weights, self._shape)
-            return tf.sparse.sparse_dense_matmul(matrix, vectors, adjoint_a=side == 1)
+            matrix = tf.SparseTensor(_share(self._indices, replica), _share(weights, replica), self._shape)
+            part = tf.sparse.sparse_dense_matmul(matrix, vectors, adjoint_a=side == 1)
+            return part if replica is None else replica.all_reduce(tf.distribute.ReduceOp.SUM, part)
 
         ones = tf.ones_like(self._member[side][:, :1])
         members = total(visible, tf.concat([self._member[side], ones], axis=1))

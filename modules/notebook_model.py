@@ -10,6 +10,7 @@ and 16 bytes a rating.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -90,9 +91,37 @@ class NotebookModel(tfrs.Model):
         labels = tf.reshape(inputs[USER_RATING.name], [-1, 1])
         return self.task(labels=labels, predictions=self(inputs, training=training))
 
+    def replica_step(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """What one replica of a `tf.distribute.Strategy` does for `train_step`: every n-th row of the batch.
+
+        Args:
+          batch: the whole batch, as in `compute_loss`.
+
+        Returns:
+          This replica's part of the batch's mean squared error; the parts add up to it, as their gradients do.
+        """
+        context = tf.distribute.get_replica_context()
+        share = {
+            name: column[context.replica_id_in_sync_group :: context.num_replicas_in_sync]
+            for name, column in batch.items()
+        }
+        labels = tf.reshape(share[USER_RATING.name], [-1, 1])
+        size = tf.cast(tf.size(batch[USER_RATING.name]), tf.float32)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(labels - self(share, training=True))) / size
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return loss
+
 
 def fit(
-    ratings: Ratings, config: NotebookConfig, *, seed: int, log_dir: str | None, report: Callable[[str], None]
+    ratings: Ratings,
+    config: NotebookConfig,
+    *,
+    seed: int,
+    log_dir: str | None,
+    report: Callable[[str], None],
+    strategy: tf.distribute.Strategy | None = None,
 ) -> NotebookModel:
     """Fits the model.
 
@@ -102,17 +131,19 @@ def fit(
       seed: of the initial values and of the order of the rows.
       log_dir: folder for TensorBoard's scalars, if any: `loss`, the mean squared error of an epoch's batches.
       report: is called with one line of progress an epoch.
+      strategy: devices or workers among which each batch is dealt out; None for one device.
 
     Returns:
-      The fitted model.
+      The fitted model, on one device.
 
     Raises:
       ValueError: no ratings.
     """
     if not len(ratings):
         raise ValueError("expected at least one rating to fit; got none; check the training split")
-    model = NotebookModel(ratings.num_users, ratings.num_titles, config, seed=seed)
-    model.compile(optimizer=tf.keras.optimizers.Adagrad(learning_rate=config.learning_rate))
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = _new(ratings, config, seed)
+        model.compile(optimizer=tf.keras.optimizers.Adagrad(learning_rate=config.learning_rate))
     order = np.random.default_rng(seed).permutation(len(ratings))
     columns = {
         USER_ID.name: tf.constant(ratings.user[order]),
@@ -125,7 +156,10 @@ def fit(
     @tf.autograph.experimental.do_not_convert
     def step(first: tf.Tensor) -> tf.Tensor:
         batch = {name: column[first : first + config.batch_size] for name, column in columns.items()}
-        return model.train_step(batch)["loss"]
+        if strategy is None:
+            return model.train_step(batch)["loss"]
+        losses = strategy.run(model.replica_step, args=(batch,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     firsts = tf.range(0, len(ratings), config.batch_size)
     with open_log(log_dir) as log:
@@ -133,4 +167,15 @@ def fit(
             loss = float(np.mean([step(first) for first in firsts]))
             log("loss", loss, epoch)
             report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
+    if strategy is None:
+        return model
+    alone = _new(ratings, config, seed)
+    alone.set_weights(model.get_weights())
+    return alone
+
+
+def _new(ratings: Ratings, config: NotebookConfig, seed: int) -> NotebookModel:
+    """An untrained model with its variables, which replicas may not make."""
+    model = NotebookModel(ratings.num_users, ratings.num_titles, config, seed=seed)
+    model({USER_ID.name: tf.zeros([1], tf.int32), MOVIE_TITLE.name: tf.zeros([1], tf.int32)})
     return model

@@ -18,6 +18,8 @@ class Preset:
       module: import path of the model file, which has a `fit`.
       config: name of the configuration class in it.
       rmse_bound: default upper bound of the test RMSE on a scale that spans four stars, as 1 to 5 does.
+      distributes: its `fit`, and its `choose` if it has one, take a `strategy`, which is a `tf.distribute.Strategy`, to
+        train on several devices or workers.
       chooses: the model picks something on held-out ratings (it has a `choose`), then fits on all of them.
       summary: one line for help texts.
     """
@@ -27,6 +29,7 @@ class Preset:
     rmse_bound: float
     summary: str
     chooses: bool = False
+    distributes: bool = False
 
     def load(self) -> types.ModuleType:
         """Imports the model file, and TensorFlow with it."""
@@ -46,12 +49,14 @@ PRESETS = {
         rmse_bound=0.98,
         summary="embeddings that pool what a user rated and who rated a title, trained in seconds by gradients",
         chooses=True,
+        distributes=True,
     ),
     "notebook": Preset(
         module="modules.notebook_model",
         config="NotebookConfig",
         rmse_bound=1.2,
         summary="two embeddings and a small network, three epochs; the tutorial model to the letter",
+        distributes=True,
     ),
 }
 DEFAULT_PRESET = "default"
@@ -67,6 +72,24 @@ def get(name: str) -> Preset:
         return PRESETS[name]
     except KeyError:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}") from None
+
+
+def check_strategy(name: str, strategy: str) -> None:
+    """Checks that a preset can be trained under a strategy.
+
+    Args:
+      name: of the preset.
+      strategy: one of `distribution.NAMES`.
+
+    Raises:
+      ValueError: there is no such preset, or it is trained on one device only.
+    """
+    if strategy != "none" and not get(name).distributes:
+        able = ", ".join(each for each, preset in PRESETS.items() if preset.distributes)
+        raise ValueError(
+            f"strategy {strategy} needs a preset that trains on several devices: {able}; got {name}, whose steps "
+            "build on one another on one device; take another preset, or strategy none"
+        )
 
 
 def build_config(name: str, values: dict[str, Any]) -> pydantic.BaseModel:

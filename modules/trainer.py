@@ -9,17 +9,20 @@ import tensorflow_recommenders as tfrs
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from modules import dataset, presets, progress, serving
+from modules import dataset, distribution, presets, progress, serving
 from modules.ratings import Ratings
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Fits the preset named in `custom_config` and exports it; called by the TFX Trainer.
 
-    `custom_config` holds `preset`, `model` (values over the preset's defaults), `seed`, `rating_scale` and
-    `has_eval` (whether there are eval files of their own).
+    `custom_config` holds `preset`, `model` (values over the preset's defaults), `seed`, `strategy` (see
+    `distribution.create`), `rating_scale` and `has_eval` (whether there are eval files of their own). Of several
+    workers the chief alone writes; the others return when it has, so that they all find the model.
     """
     settings: dict[str, Any] = fn_args.custom_config or {}
+    strategy = distribution.create(settings["strategy"])
+    is_chief = distribution.is_chief(strategy)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     low, high = settings["rating_scale"]
 
@@ -34,10 +37,13 @@ def run_fn(fn_args: FnArgs) -> None:
         preset=settings["preset"],
         values=settings["model"],
         seed=settings["seed"],
-        log_dir=fn_args.model_run_dir,
+        log_dir=fn_args.model_run_dir if is_chief else None,
+        strategy=strategy,
     )
-    progress.report("exporting")
-    serving.export(serving.ServingModel(model, transform_output, fitted_on), fn_args.serving_model_dir)
+    if is_chief:
+        progress.report("exporting")
+        serving.export(serving.ServingModel(model, transform_output, fitted_on), fn_args.serving_model_dir)
+    distribution.wait_for_all(strategy)
 
 
 def train(
@@ -48,6 +54,7 @@ def train(
     values: dict[str, Any],
     seed: int,
     log_dir: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> tuple[tfrs.Model, Ratings]:
     """Fits a preset on all ratings given; a preset that chooses does so on `eval_ratings` first.
 
@@ -58,17 +65,23 @@ def train(
       values: configuration over the preset's defaults.
       seed: seeds every random choice.
       log_dir: folder for TensorBoard logs.
+      strategy: several devices or workers to train on; None for one device.
 
     Returns:
       The fitted model and the ratings it was fitted on: train and eval together.
+
+    Raises:
+      ValueError: an unknown preset, configuration out of range, or a strategy for a preset that takes none.
     """
+    presets.check_strategy(preset, "none" if strategy is None else type(strategy).__name__)
     tf.keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     chosen = presets.get(preset)
     module = chosen.load()
     config = presets.build_config(preset, values)
     everything = train_ratings if eval_ratings is None else dataset.concatenate(train_ratings, eval_ratings)
+    several = {} if strategy is None else {"strategy": strategy}
     if chosen.chooses:
         fit_part, choose_part = dataset.carve(train_ratings) if eval_ratings is None else (train_ratings, eval_ratings)
-        config = module.choose(fit_part, choose_part, config, seed=seed, report=progress.report)
-    return module.fit(everything, config, seed=seed, log_dir=log_dir, report=progress.report), everything
+        config = module.choose(fit_part, choose_part, config, seed=seed, report=progress.report, **several)
+    return module.fit(everything, config, seed=seed, log_dir=log_dir, report=progress.report, **several), everything

@@ -23,6 +23,8 @@ class ComponentSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
 class TrainingJobConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Machines of a Vertex custom training job."""
 
+    workers: int = pydantic.Field(1, gt=0, description="machines that train together, by trainer.strategy multi_worker")
+
     machine_type: str = pydantic.Field("n1-standard-8", description="Compute Engine machine type")
     accelerator: str | None = pydantic.Field(None, description="such as NVIDIA_TESLA_T4")
     accelerators: int = pydantic.Field(1, gt=0, description="how many accelerators, where one is named")

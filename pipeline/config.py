@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from modules import presets
+from modules import distribution, presets
 from pipeline import parameters
 from pipeline.cluster_config import ClusterConfig
 
@@ -59,6 +59,11 @@ class TrainerConfig(_Layer):
 
     preset: str = pydantic.Field(presets.DEFAULT_PRESET, description=f"one of {', '.join(presets.PRESETS)}")
     seed: int = pydantic.Field(42, ge=0, description="seeds every random choice of the training")
+    strategy: distribution.Name = pydantic.Field(
+        "none",
+        description="train on one device (none), on every GPU of the machine (mirrored), or on the workers in "
+        "TF_CONFIG (multi_worker), each a process of its own; presets that train on one device alone take none",
+    )
     model: dict[str, Any] = pydantic.Field(
         default_factory=dict, description="values over the preset's defaults, by field name of its configuration"
     )
@@ -66,6 +71,7 @@ class TrainerConfig(_Layer):
     @pydantic.model_validator(mode="after")
     def _check(self) -> TrainerConfig:
         presets.build_config(self.preset, self.model)
+        presets.check_strategy(self.preset, self.strategy)
         return self
 
 
@@ -104,6 +110,16 @@ class PipelineConfig(_Layer):
         (), description="what a compiled pipeline leaves open until it is submitted; a local run leaves nothing open"
     )
     cluster: ClusterConfig = pydantic.Field(default_factory=lambda: ClusterConfig())
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> PipelineConfig:
+        job, several = self.cluster.training_job, self.trainer.strategy == "multi_worker"
+        if job is not None and (job.workers > 1) != several:
+            raise ValueError(
+                "expected strategy multi_worker for a training job of two workers or more, and another for one; got "
+                f"trainer.strategy {self.trainer.strategy} and cluster.training_job.workers {job.workers}; change one"
+            )
+        return self
 
     @property
     def pipeline_root(self) -> str:

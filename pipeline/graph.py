@@ -38,6 +38,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "preset": config.trainer.preset,
         "model": config.trainer.model,
         "seed": config.trainer.seed,
+        "strategy": config.trainer.strategy,
         "rating_scale": list(scale.values()),
         "has_eval": config.data.has_eval,
         "code": fingerprint(TRAINER, "components.ratings_trainer", *_model_modules(config)),

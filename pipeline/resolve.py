@@ -22,6 +22,7 @@ def resolve(
     data: str | None = None,
     output: str | None = None,
     seed: int | None = None,
+    strategy: str | None = None,
     rmse_bound: float | None = None,
     cache: bool | None = None,
     config_file: str | None = None,
@@ -35,6 +36,7 @@ def resolve(
       data: folder with the ratings; left out (and not in the file either): MovieLens 100K, fetched if need be.
       output: folder for everything the pipeline writes.
       seed: of the training.
+      strategy: of the training, one of `distribution.NAMES`.
       rmse_bound: stars.
       cache: whether results of earlier runs may be taken.
       config_file: YAML file with fields of `PipelineConfig`.
@@ -58,7 +60,7 @@ def resolve(
         "output": output,
         "cache": cache,
         "data": {"root": data},
-        "trainer": {"preset": preset, "seed": seed},
+        "trainer": {"preset": preset, "seed": seed, "strategy": strategy},
         "evaluator": {"rmse_bound": rmse_bound},
     }
     layers += [_given(flags), configuration.parse_assignments(assignments)]

@@ -40,11 +40,17 @@ def run(
       plain: print lines rather than a live table, on a terminal too.
 
     Raises:
-      ValueError: `from_component` comes after `to_component`.
+      ValueError: `from_component` comes after `to_component`, or the strategy takes several machines.
 
     Returns:
       The exit code; the outcome is also written to `last_run.json` in the output folder.
     """
+    if config.trainer.strategy == "multi_worker":
+        # Every worker would have its own metadata and artifacts, and only one of them a model.
+        raise ValueError(
+            "expected strategy none or mirrored for a run on this machine; got multi_worker; compile the pipeline with "
+            "cluster.training_job.workers, so that Trainer alone runs on several"
+        )
     console = terminal()
     live = console.is_terminal and not (plain or verbose)
     began = time.perf_counter()

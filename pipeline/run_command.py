@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from modules import distribution
 from modules.presets import DEFAULT_PRESET, PRESETS
 from pipeline.data_progress import reported
 from pipeline.exit_codes import MEANINGS, ExitCode
@@ -46,6 +47,11 @@ PRESET_HELP = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.
 @click.option("--output", metavar="FOLDER", help="Artifacts, metadata, logs and pushed models.  [default: output]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seeds every random choice of the training.  [default: 42]")
 @click.option(
+    "--strategy",
+    type=click.Choice(distribution.NAMES),
+    help="Train on one device, every GPU, or the workers in TF_CONFIG; some presets take none alone.  [default: none]",
+)
+@click.option(
     "--rmse-bound",
     type=click.FloatRange(min=0, min_open=True),
     help="The test RMSE must be below it, stars.  [default: the preset's]",
@@ -70,6 +76,7 @@ def run(
     data: str | None,
     output: str | None,
     seed: int | None,
+    strategy: str | None,
     rmse_bound: float | None,
     from_component: str | None,
     to_component: str | None,
@@ -101,6 +108,7 @@ def run(
                 data=data,
                 output=output,
                 seed=seed,
+                strategy=strategy,
                 rmse_bound=rmse_bound,
                 cache=False if no_cache else None,
                 config_file=config_file,

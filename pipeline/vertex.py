@@ -30,11 +30,12 @@ def trainer_arguments(config: PipelineConfig, settings: dict[str, Any]) -> dict[
     machine: dict[str, Any] = {"machine_type": job.machine_type}
     if job.accelerator:
         machine |= {"accelerator_type": job.accelerator, "accelerator_count": job.accelerators}
+    pool = {"machine_spec": machine, "container_spec": {"image_uri": config.cluster.image}}
+    # The first pool is the chief alone; Vertex puts both pools into every machine's TF_CONFIG.
+    sizes = [1, job.workers - 1] if job.workers > 1 else [1]
     arguments: dict[str, Any] = {
         "project": config.cluster.project,
-        "worker_pool_specs": [
-            {"machine_spec": machine, "replica_count": 1, "container_spec": {"image_uri": config.cluster.image}}
-        ],
+        "worker_pool_specs": [{**pool, "replica_count": size} for size in sizes],
         **_given(service_account=config.cluster.service_account, network=config.cluster.network),
     }
     return {

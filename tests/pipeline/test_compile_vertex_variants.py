@@ -51,6 +51,16 @@ def test_a_training_job_gets_its_machine_and_the_settings() -> None:
     }
 
 
+def test_several_workers_are_a_chief_and_the_rest_who_know_the_strategy() -> None:
+    several = ("cluster.training_job.workers=3", "trainer.strategy=multi_worker")
+    settings = constant(compiled(assignments=several), "Trainer", "custom_config")
+    assert settings["strategy"] == "multi_worker"
+    pools = settings[vertex_executor.TRAINING_ARGS_KEY]["worker_pool_specs"]
+    assert [pool["replica_count"] for pool in pools] == [1, 2]
+    assert all(pool["container_spec"]["image_uri"] == IMAGE for pool in pools)
+    assert pools[0]["machine_spec"] == pools[1]["machine_spec"] == {"machine_type": "n1-standard-8"}
+
+
 def test_the_training_job_runs_our_trainer_with_the_parameters_of_the_submission(monkeypatch, tmp_path) -> None:
     # The client wants credentials at once, and uses none of them here.
     loopback.write_service_account(tmp_path / "account.json")

@@ -10,7 +10,7 @@ from data import synthetic
 from data.errors import DataError
 from modules import presets
 from pipeline import config as configuration
-from pipeline import fields, resolve
+from pipeline import fields, resolve, run
 from pipeline.config import DataConfig, PipelineConfig
 
 
@@ -41,12 +41,36 @@ def test_defaults_need_nothing_but_the_data() -> None:
         ({"data": {"root": "x", "splits": ["train"]}}, "splits must have 'test'"),
         ({"data": {}}, "data.root"),
         ({"name": "Has Spaces"}, "name"),
+        ({"trainer": {"preset": "notebook", "strategy": "tpu"}}, "trainer.strategy"),
+        ({"trainer": {"preset": "default", "strategy": "mirrored"}}, "strategy mirrored needs a preset that trains on"),
+        (
+            {
+                "trainer": {"preset": "notebook", "strategy": "mirrored"},
+                "cluster": {"project": "p", "region": "r", "training_job": {"workers": 2}},
+            },
+            "got trainer.strategy mirrored and cluster.training_job.workers 2",
+        ),
+        (
+            {
+                "trainer": {"preset": "notebook", "strategy": "multi_worker"},
+                "cluster": {"project": "p", "region": "r", "training_job": {}},
+            },
+            "got trainer.strategy multi_worker and cluster.training_job.workers 1",
+        ),
     ],
 )
 def test_each_fault_is_named(values: dict, fault: str) -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         build(**values)
     assert fault in configuration.explain(caught.value)
+
+
+def test_a_run_on_this_machine_takes_no_several_workers() -> None:
+    config = build(trainer={"preset": "notebook", "strategy": "multi_worker"})
+    with pytest.raises(
+        ValueError, match=r"expected strategy none or mirrored.*got multi_worker.*training_job\.workers"
+    ):
+        run.run(config)
 
 
 def test_a_built_configuration_cannot_be_changed() -> None:
@@ -100,9 +124,15 @@ def test_what_is_given_later_wins(ratings: pathlib.Path, tmp_path: pathlib.Path)
     file = tmp_path / "config.yaml"
     file.write_text("trainer: {preset: notebook, seed: 1, model: {epochs: 2}}\nevaluator: {rmse_bound: 0.8}\n")
     config = resolve.resolve(
-        data=str(ratings), output=str(tmp_path), seed=2, config_file=str(file), assignments=("trainer.model.epochs=4",)
+        data=str(ratings),
+        output=str(tmp_path),
+        seed=2,
+        strategy="mirrored",
+        config_file=str(file),
+        assignments=("trainer.model.epochs=4",),
     )
     assert (config.trainer.preset, config.trainer.seed, config.trainer.model) == ("notebook", 2, {"epochs": 4})
+    assert config.trainer.strategy == "mirrored"
     assert config.rmse_bound == 0.8
     assert config.data.root == str(ratings)
     assert (config.data.rating_low, config.data.rating_high) == tuple(
