@@ -16,6 +16,7 @@ from modules import features, metrics, serving
 COMPARISON_FILE = "comparison.json"
 BATCH = 8192
 MODEL = "model"
+OVERALL = "overall"
 BASELINES = (serving.GLOBAL_MEAN, serving.TITLE_MEAN, serving.USER_TITLE_BIAS)
 
 
@@ -48,22 +49,23 @@ def score(model_path: str, files: list[str]) -> dict[str, np.ndarray]:
     return {name: np.concatenate(parts) for name, parts in columns.items()}
 
 
-def compare(scored: dict[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
+def compare(scored: dict[str, np.ndarray]) -> dict[str, dict[str, dict[str, float | None]]]:
     """RMSE, MAE, NDCG@10 and pairwise accuracy of the model and each baseline, overall and for cold-start ratings.
 
     Args:
       scored: what `score` returned.
 
     Returns:
-      {"overall" | "cold user" | "cold title": {"model" | baseline: {"ratings" | metric: value}}}; a slice that has no
-      ratings is left out.
+      {"overall" | cold-start slice: {"model" | baseline: {"ratings" | metric: value}}}; a slice that has no ratings is
+      left out.
     """
     rating = scored[features.USER_RATING.name]
-    cold = serving.SLICE_NAMES[0].encode()
+    cold, sparse = (name.encode() for name in serving.SLICE_NAMES[:2])
     slices = {
-        "overall": np.ones(len(rating), bool),
-        "cold user": scored[serving.USER_ACTIVITY] == cold,
-        "cold title": scored[serving.TITLE_POPULARITY] == cold,
+        OVERALL: np.ones(len(rating), bool),
+        "unknown users": scored[serving.USER_ACTIVITY] == cold,
+        "users of 1 or 2 ratings": scored[serving.USER_ACTIVITY] == sparse,
+        "unknown titles": scored[serving.TITLE_POPULARITY] == cold,
     }
     return {
         name: {predictor: _metrics(scored, predictor, rows) for predictor in (MODEL, *BASELINES)}
@@ -72,16 +74,18 @@ def compare(scored: dict[str, np.ndarray]) -> dict[str, dict[str, dict[str, floa
     }
 
 
-def _metrics(scored: dict[str, np.ndarray], predictor: str, rows: np.ndarray) -> dict[str, float]:
+def _metrics(scored: dict[str, np.ndarray], predictor: str, rows: np.ndarray) -> dict[str, float | None]:
     user, rating, predicted = (
         scored[name][rows] for name in (features.USER_ID.name, features.USER_RATING.name, predictor)
     )
+    pairwise = metrics.pairwise_accuracy(user, rating, predicted)
     return {
         "ratings": int(rows.sum()),
         "rmse": metrics.rmse(rating, predicted),
         "mae": metrics.mae(rating, predicted),
         "ndcg_at_10": metrics.ndcg_at_k(user, rating, predicted),
-        "pairwise_accuracy": metrics.pairwise_accuracy(user, rating, predicted),
+        # Not a number where no user has two different ratings.
+        "pairwise_accuracy": None if np.isnan(pairwise) else pairwise,
     }
 
 

@@ -41,7 +41,7 @@ class Outcome:
     split_sizes: dict[str, int]
     metrics: dict[str, float]
     slices: dict[tuple[str, str], dict[str, float]]
-    comparison: dict[str, dict[str, dict[str, float]]]
+    comparison: dict[str, dict[str, dict[str, float | None]]]
     baseline_model: str | None
     pushed_path: str | None
 

@@ -55,11 +55,22 @@ def show(
 
 
 def _comparison_table(outcome: Outcome) -> Table:
+    """All test ratings, then those that models find hardest: the model beside the title mean."""
     table = Table("on the test ratings", "RMSE", "MAE", "NDCG@10", "pairwise accuracy", title_justify="left")
-    for predictor, label in PREDICTORS.items():
-        row = outcome.comparison["overall"][predictor]
+
+    def add(name: str, predictor: str, label: str) -> None:
+        row = outcome.comparison[name][predictor]
         values = (row[key] for key in ("rmse", "mae", "ndcg_at_10", "pairwise_accuracy"))
-        table.add_row(label, *(f"{value:.4f}" for value in values))
+        table.add_row(label, *("" if value is None else f"{value:.4f}" for value in values))
+
+    for predictor, label in PREDICTORS.items():
+        add(baseline_comparison.OVERALL, predictor, label)
+    for name in outcome.comparison:
+        if name != baseline_comparison.OVERALL:
+            table.add_section()
+            count = outcome.comparison[name][baseline_comparison.MODEL]["ratings"]
+            for predictor in (baseline_comparison.MODEL, serving.TITLE_MEAN):
+                add(name, predictor, f"{name} ({count:,}): {PREDICTORS[predictor]}")
     return table
 
 

@@ -19,7 +19,7 @@ def test_metrics_by_hand() -> None:
     }
     result = compare(scored)
     # Nobody rated a title that was unknown, so there is no such slice.
-    assert set(result) == {"overall", "cold user"}
+    assert set(result) == {"overall", "unknown users"}
     model = result["overall"]["model"]
     assert model["ratings"] == 4
     assert model["rmse"] == pytest.approx(np.sqrt((1 + 0 + 4 + 4) / 4))
@@ -30,5 +30,26 @@ def test_metrics_by_hand() -> None:
     assert model["ndcg_at_10"] == pytest.approx((1 + wrong_order) / 2)
     assert result["overall"]["title_mean"]["rmse"] == 0
     assert result["overall"]["global_mean"]["pairwise_accuracy"] == pytest.approx(0.5)
-    assert result["cold user"]["model"]["ratings"] == 2
-    assert result["cold user"]["model"]["rmse"] == pytest.approx(2.0)
+    assert result["unknown users"]["model"]["ratings"] == 2
+    assert result["unknown users"]["model"]["rmse"] == pytest.approx(2.0)
+
+
+def test_cold_start_slices() -> None:
+    slices = [b"0 (cold)", b"1-2", b"3-9", b"1-2"]
+    scored = {
+        "user_id": np.array([b"1", b"2", b"3", b"4"]),
+        "user_rating": np.array([5.0, 3.0, 4.0, 2.0], np.float32),
+        "user_activity": np.array(slices),
+        "title_popularity": np.array(slices[::-1]),
+        **{name: np.full(4, 3.0, np.float32) for name in ("model", "global_mean", "title_mean", "user_title_bias")},
+    }
+    result = compare(scored)
+    assert {name: part["model"]["ratings"] for name, part in result.items()} == {
+        "overall": 4,
+        "unknown users": 1,
+        "users of 1 or 2 ratings": 2,
+        "unknown titles": 1,
+    }
+    assert result["unknown titles"]["model"]["pairwise_accuracy"] is None
+    assert result["users of 1 or 2 ratings"]["title_mean"]["rmse"] == pytest.approx(np.sqrt(0.5))
+    assert result["unknown titles"]["model"]["rmse"] == pytest.approx(1.0)
