@@ -1,5 +1,6 @@
 """BaselineComparison: the model beside what the mean and the biases alone predict, on the same test rows."""
 
+import itertools
 import json
 import os
 
@@ -8,13 +9,13 @@ import tensorflow as tf
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import io_utils, path_utils
+from tfx.types import standard_artifacts
+from tfx.utils import path_utils
 
+from components import example_files
 from modules import features, metrics, serving
 
 COMPARISON_FILE = "comparison.json"
-BATCH = 8192
 MODEL = "model"
 OVERALL = "overall"
 BASELINES = (serving.GLOBAL_MEAN, serving.TITLE_MEAN, serving.USER_TITLE_BIAS)
@@ -25,7 +26,7 @@ def score(model_path: str, files: list[str]) -> dict[str, np.ndarray]:
 
     Args:
       model_path: folder of the SavedModel.
-      files: gzipped TFRecord files of tf.Examples.
+      files: TFRecord files of tf.Examples.
 
     Returns:
       Arrays [ratings]: `user_id` (bytes), `user_rating`, the slice of the user and the title (bytes), and float32
@@ -37,7 +38,7 @@ def score(model_path: str, files: list[str]) -> dict[str, np.ndarray]:
         features.USER_RATING.name: tf.io.FixedLenFeature([], tf.float32),
     }
     columns: dict[str, list[np.ndarray]] = {}
-    for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(BATCH):
+    for serialized in itertools.chain.from_iterable(map(example_files.read_serialized, files)):
         answers = {
             **tf.io.parse_example(serialized, spec),
             **loaded.signatures[serving.SLICES_SIGNATURE](examples=serialized),
@@ -107,7 +108,7 @@ def BaselineComparison(
       code: fingerprint of this component's code, so that an edit invalidates the cache.
     """
     del code
-    files = sorted(fileio.glob(io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))))
+    files = example_files.split_files(examples, [split])
     result = compare(score(path_utils.serving_model_path(model.uri), files))
     with fileio.open(os.path.join(comparison.uri, COMPARISON_FILE), "w") as file:
         json.dump(result, file, indent=2)

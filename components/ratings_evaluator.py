@@ -25,19 +25,16 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as tfma_writer
 from tfx import types
 from tfx.components.evaluator import constants
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
 from tfx.dsl.io import fileio
-from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
 from tfx.types.system_executions import Evaluate
 from tfx.utils import io_utils, json_utils, path_utils, proto_utils
 
-from components import columnar_metrics
+from components import columnar_metrics, example_files
 from components.columnar_metrics import OVERALL, ScoredRatings, SliceKey, SliceSums
 from components.evaluation_plan import EvaluationPlan, Scoring
 
-BATCH = 8192
 # Ratings that are collected before they are handed on, about 30 bytes each.
 BLOCK_ROWS = 1 << 18
 # Queries are shared out among so many parts, each of which is measured in memory, by one worker.
@@ -146,7 +143,7 @@ def _slices(name: str | None, values: dict[str, tf.Tensor], batch: int) -> tuple
 
 
 def read_scored(
-    scorer: Scorer, path: str, *, batch_rows: int = BATCH, block_rows: int = BLOCK_ROWS
+    scorer: Scorer, path: str, *, batch_rows: int = example_files.BATCH, block_rows: int = BLOCK_ROWS
 ) -> Iterator[ScoredRatings]:
     """Scores a TFRecord file of tf.Examples, gzipped if its name says so.
 
@@ -159,9 +156,8 @@ def read_scored(
     Yields:
       blocks of rows, in the order of the file.
     """
-    compression = "GZIP" if path.endswith(".gz") else ""
     parts: list[ScoredRatings] = []
-    for examples in tf.data.TFRecordDataset(path, compression_type=compression).batch(batch_rows).prefetch(1):
+    for examples in example_files.read_serialized(path, batch_rows):
         parts.append(scorer.score(examples))
         if sum(map(len, parts)) >= block_rows:
             yield columnar_metrics.concatenate(parts)
@@ -276,7 +272,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         plan = EvaluationPlan.of(config, has_baseline=baseline is not None)
         paths = [path_utils.serving_model_path(each.uri) for each in (model, baseline) if each is not None]
-        sums = self._evaluate(plan, _example_files(examples, splits), paths, folder)
+        sums = self._evaluate(plan, example_files.split_files(examples, splits), paths, folder)
         validation = write_results(
             plan, sums, folder, data=examples.uri, models=dict(zip(plan.models, paths, strict=True))
         )
@@ -311,24 +307,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             sums = pickle.loads(file.read())
         fileio.remove(path)
         return sums
-
-
-def _example_files(examples: types.Artifact, splits: Sequence[str]) -> list[str]:
-    """The files of the splits, each in the order of paths."""
-    payload, file_format = examples_utils.get_payload_format(examples), examples_utils.get_file_format(examples)
-    if payload != example_gen_pb2.FORMAT_TF_EXAMPLE or not file_format.startswith("tfrecords"):
-        raise ValueError(
-            f"expected tf.Examples in TFRecord files; got {example_gen_pb2.PayloadFormat.Name(payload)} in "
-            f"{file_format} of {examples.uri}; have ExampleGen write them so"
-        )
-    files = []
-    for split in splits:
-        pattern = io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))
-        found = sorted(fileio.glob(pattern))
-        if not found:
-            raise ValueError(f"expected files of examples that match {pattern}; got none; run ExampleGen again")
-        files += found
-    return files
 
 
 def _bless(blessing: types.Artifact, model: types.Artifact, baseline: types.Artifact | None, *, blessed: bool) -> None:

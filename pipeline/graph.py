@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from tfx.components import ExampleValidator, Pusher, StatisticsGen, Transform
+from tfx.components import ExampleValidator, Pusher
 from tfx.components.example_gen import utils
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
 from components.anomaly_gate import AnomalyGate
 from components.baseline_comparison import BaselineComparison
 from components.bounded_evaluator import BoundedEvaluator
+from components.columnar_statistics_gen import ColumnarStatisticsGen
+from components.columnar_transform import ColumnarTransform
 from components.curated_schema import CuratedSchema
 from components.ratings_example_gen import RatingsExampleGen
 from components.ratings_trainer import RatingsTrainer
@@ -49,7 +51,9 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         input_config=_input_config(config.data),
         code_fingerprint=fingerprint("components.ratings_example_gen"),
     )
-    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    statistics = ColumnarStatisticsGen(
+        examples=examples.outputs["examples"], code_fingerprint=fingerprint("components.columnar_statistics_gen")
+    ).with_id("StatisticsGen")
     schema = CuratedSchema(
         statistics=statistics.outputs["statistics"],
         code=fingerprint("components.curated_schema", resources=[("data", "schema.pbtxt")]),
@@ -57,16 +61,14 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     )
     anomalies = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     gate = AnomalyGate(anomalies=anomalies.outputs["anomalies"], code=fingerprint("components.anomaly_gate"))
-    transform = Transform(
+    # Trainer applies the graph to whole batches itself.
+    transform = ColumnarTransform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn=f"{PREPROCESSING}.preprocessing_fn",
-        splits_config=transform_pb2.SplitsConfig(analyze=config.data.fit_splits),
-        # Trainer applies the graph to whole batches itself, and StatisticsGen has the statistics.
-        materialize=False,
-        disable_statistics=True,
-        custom_config={"code": fingerprint(PREPROCESSING)},
-    )
+        analyzed_splits=config.data.fit_splits,
+        code_fingerprint=fingerprint(PREPROCESSING, "components.columnar_transform"),
+    ).with_id("Transform")
     transform.add_upstream_node(gate)
     trainer = RatingsTrainer(
         run_fn=f"{TRAINER}.run_fn",

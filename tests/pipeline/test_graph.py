@@ -61,7 +61,7 @@ def test_building_it_writes_no_file(tmp_path: pathlib.Path) -> None:
 )
 def test_test_ratings_reach_the_evaluator_alone(splits, fit, choose, has_eval) -> None:
     pipeline = create(data={"root": "/nowhere", "given": True, "splits": splits})
-    analyzed = json.loads(component(pipeline, "Transform").exec_properties["splits_config"])["analyze"]
+    analyzed = json.loads(component(pipeline, "Transform").exec_properties["analyzed_splits"])
     assert analyzed == fit
     trainer = component(pipeline, "Trainer").exec_properties
     assert json.loads(trainer["train_args"])["splits"] == ["train"]
