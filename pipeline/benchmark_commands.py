@@ -120,6 +120,71 @@ def accuracy(
     return None
 
 
+@benchmark.command()
+@click.option(
+    "--model",
+    "path",
+    type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    metavar="FOLDER",
+    help="SavedModel to ask.  [default: the newest under output/serving_model]",
+)
+@click.option(
+    "--candidates", type=click.IntRange(min=1), default=1_000, show_default=True, help="Titles in a request to rank."
+)
+@click.option(
+    "--requests",
+    type=click.IntRange(min=1),
+    default=2_000,
+    show_default=True,
+    help="How many requests to rank to time.",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    help="Pairs of user and title to rate for each batch size.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the users and titles that are drawn."
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    default="output/benchmark",
+    show_default=True,
+    metavar="FOLDER",
+    help="Results.",
+)
+def scoring(
+    path: pathlib.Path | None, candidates: int, requests: int, pairs: int, seed: int, output: pathlib.Path
+) -> None:
+    """Measure how fast an exported model ranks and rates.
+
+    The model is loaded into this process and asked for known users and titles, drawn at random, with NumPy arrays of
+    strings: rank for its latency, predict in batches of several sizes for its throughput. The tables are printed, and
+    saved as scoring.json. All cores that the process may use are used; `taskset -c 0,1` leaves it two.
+    """
+    from pipeline import scoring_benchmark as measuring
+    from pipeline.observers import terminal
+
+    def report(text: str) -> None:
+        click.echo(text, err=True)
+
+    try:
+        # A folder that cannot be written should not come out after the measuring.
+        output.mkdir(parents=True, exist_ok=True)
+        report("loading the model")
+        model = measuring.ScoredModel.latest("output") if path is None else measuring.ScoredModel(path)
+    except (ValueError, OSError) as error:
+        raise click.UsageError(str(error)) from error
+    measured = measuring.measure(model, candidates=candidates, requests=requests, pairs=pairs, seed=seed, report=report)
+    measuring.save(measured, output)
+    console = terminal()
+    measuring.show(measured, console)
+    console.print(f"saved in {output}: {measuring.RESULTS_FILE}", highlight=False)
+
+
 def _check(option: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown or not names:

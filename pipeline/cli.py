@@ -29,7 +29,7 @@ SUMMARIES = {
     "run": "Run the pipeline on this machine.",
     "predict": "Rate a title for a user with the pushed model.",
     "rank": "Rank titles for a user with the pushed model.",
-    "benchmark": "Measure accuracy beside other libraries.",
+    "benchmark": "Measure accuracy beside other libraries, and speed.",
     "tune": "Search for better hyper-parameters.",
     "compile": "Compile the pipeline for Vertex AI or Kubeflow Pipelines.",
     "submit": "Start, schedule or cancel the compiled pipeline on a cluster.",
