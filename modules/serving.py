@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tensorflow_transform as tft
+from tf_keras.src.saving.legacy.saved_model import utils as keras_saving
 
 from modules import baselines, features
 from modules.ratings import Ratings
@@ -150,7 +151,10 @@ def export(serving: ServingModel, path: str) -> None:
         SLICES_SIGNATURE: serving.slices,
         BASELINES_SIGNATURE: serving.baselines,
     }
-    tf.saved_model.save(serving, path, signatures=signatures)
+    # As with `tf.keras.Model.save(save_traces=False)`: Keras would trace its layers once more, for loading with Keras,
+    # which takes several times as long as the rest of the export.
+    with keras_saving.keras_option_scope(save_traces=False):
+        tf.saved_model.save(serving, path, signatures=signatures)
     write_warm_up_requests(path)
 
 
