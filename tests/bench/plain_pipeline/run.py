@@ -53,7 +53,7 @@ def create_pipeline(data: str, output: str) -> tfx.dsl.Pipeline:
             metrics_specs=[
                 tfma.MetricsSpec(metrics=[tfma.MetricConfig(class_name="RootMeanSquaredError", threshold=bound)])
             ],
-            options=tfma.Options(include_default_metrics={"value": False}),
+            options={"include_default_metrics": {"value": False}},
         ),
     )
     destination = tfx.proto.PushDestination.Filesystem(base_directory=os.path.join(output, "serving_model"))
