@@ -30,14 +30,6 @@ class TrainingJobConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     accelerators: int = pydantic.Field(1, gt=0, description="how many accelerators, where one is named")
 
 
-class DataflowConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Workers of the Beam pipelines on Dataflow."""
-
-    machine_type: str = pydantic.Field("n1-standard-4", description="Compute Engine machine type of a worker")
-    max_workers: int = pydantic.Field(10, gt=0, description="most workers of a pipeline")
-    subnetwork: str | None = pydantic.Field(None, description="URL of the workers' subnetwork")
-
-
 class EndpointConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """A Vertex endpoint that a blessed model is deployed to."""
 
@@ -69,12 +61,11 @@ class ClusterConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     training_job: TrainingJobConfig | None = pydantic.Field(
         None, description="train in a Vertex custom training job of its own"
     )
-    dataflow: DataflowConfig | None = pydantic.Field(None, description="run the Beam pipelines on Dataflow")
     endpoint: EndpointConfig | None = pydantic.Field(None, description="deploy a blessed model to a Vertex endpoint")
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> ClusterConfig:
-        needy = [name for name in ("training_job", "dataflow", "endpoint") if getattr(self, name) is not None]
+        needy = [name for name in ("training_job", "endpoint") if getattr(self, name) is not None]
         if needy and not (self.project and self.region):
             raise ValueError(f"{', '.join(needy)} need cluster.project and cluster.region; give --project and --region")
         return self

@@ -27,6 +27,8 @@ def resolve(
     preset: str | None = None,
     seed: int | None = None,
     rmse_bound: float | None = None,
+    beam: str | None = None,
+    beam_args: tuple[str, ...] = (),
     config_file: str | None = None,
     assignments: tuple[str, ...] = (),
 ) -> PipelineConfig:
@@ -42,6 +44,8 @@ def resolve(
       preset: name of the model.
       seed: of the training.
       rmse_bound: stars.
+      beam: what runs Beam pipelines, one of `beam_config.RUNNERS`.
+      beam_args: more arguments of Beam.
       config_file: YAML file with fields of `PipelineConfig`.
       assignments: texts such as "cluster.image=…".
 
@@ -55,13 +59,16 @@ def resolve(
         raise ValueError(
             "expected --data, the folder of the ratings as the tasks will see it, such as gs://BUCKET/ml-100k"
         )
-    flags = {"cluster.image": image, "cluster.project": project, "cluster.region": region}
+    # Dataflow's temporary files go below the artifacts, so that the configuration is not complete without them.
+    flags = {"artifacts": pipeline_root, "cluster.image": image, "cluster.project": project, "cluster.region": region}
     given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
     config = local.resolve(
         preset=preset,
         data=data,
         seed=seed,
         rmse_bound=rmse_bound,
+        beam=beam,
+        beam_args=beam_args,
         config_file=config_file,
         assignments=(*given, *assignments),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from modules.presets import DEFAULT_PRESET, PRESETS
+from pipeline.beam_options import beam_options
 from pipeline.exit_codes import ExitCode
 
 EPILOG = """\b
@@ -30,6 +31,7 @@ Exit codes:
 @click.option(
     "--rmse-bound", type=click.FloatRange(min=0, min_open=True), help="The test RMSE must be below it, stars."
 )
+@beam_options
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE",
     help="Any configuration field, such as cluster.components.Trainer.cpu=8; may be repeated.",
@@ -53,6 +55,8 @@ def compile_(
     preset: str | None,
     seed: int | None,
     rmse_bound: float | None,
+    beam: str | None,
+    beam_args: tuple[str, ...],
     assignments: tuple[str, ...],
     config_file: str | None,
     schema: str,
@@ -79,6 +83,8 @@ def compile_(
             preset=preset,
             seed=seed,
             rmse_bound=rmse_bound,
+            beam=beam,
+            beam_args=beam_args,
             config_file=config_file,
             assignments=assignments,
         )

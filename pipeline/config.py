@@ -8,7 +8,8 @@ from typing import Any, Literal
 import pydantic
 
 from modules import distribution, presets
-from pipeline import parameters
+from pipeline import beam_config, locations, parameters
+from pipeline.beam_config import BeamConfig
 from pipeline.cluster_config import ClusterConfig
 
 HASHED_SPLITS = ("train", "eval", "test")
@@ -102,9 +103,9 @@ class PipelineConfig(_Layer):
     trainer: TrainerConfig = pydantic.Field(default_factory=lambda: TrainerConfig())
     evaluator: EvaluatorConfig = pydantic.Field(default_factory=lambda: EvaluatorConfig())
     cache: bool = pydantic.Field(True, description="take the result of a component whose inputs and code are unchanged")
-    beam_args: tuple[str, ...] = pydantic.Field((), description="arguments for every Beam pipeline")
+    beam: BeamConfig = pydantic.Field(default_factory=lambda: BeamConfig())
     artifacts: str | None = pydantic.Field(
-        None, description="folder for artifacts; left out: `artifacts` in the output folder"
+        None, description="folder for artifacts, here or gs://BUCKET/FOLDER; left out: `artifacts` in the output folder"
     )
     runtime_parameters: tuple[parameters.Name, ...] = pydantic.Field(
         (), description="what a compiled pipeline leaves open until it is submitted; a local run leaves nothing open"
@@ -119,7 +120,16 @@ class PipelineConfig(_Layer):
                 "expected strategy multi_worker for a training job of two workers or more, and another for one; got "
                 f"trainer.strategy {self.trainer.strategy} and cluster.training_job.workers {job.workers}; change one"
             )
+        # What is missing is said when the configuration is built, not when the first Beam pipeline starts.
+        _ = self.beam_args
         return self
+
+    @property
+    def beam_args(self) -> list[str]:
+        """Arguments of every Beam pipeline."""
+        return beam_config.arguments(
+            self.beam, self.cluster, pipeline_root=self.pipeline_root, data_root=self.data.root
+        )
 
     @property
     def pipeline_root(self) -> str:
@@ -129,7 +139,7 @@ class PipelineConfig(_Layer):
     @property
     def is_local(self) -> bool:
         """Whether the output folder is on this machine; elsewhere the platform keeps the metadata."""
-        return "://" not in self.output
+        return not locations.is_remote(self.output)
 
     @property
     def metadata_path(self) -> str:

@@ -117,7 +117,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         pipeline_root=config.pipeline_root,
         components=[node for node in (*nodes, servable, *pushers) if node is not None],
         enable_cache=config.cache,
-        beam_pipeline_args=list(config.beam_args),
+        beam_pipeline_args=config.beam_args,
         metadata_connection_config=(
             metadata.sqlite_metadata_connection_config(config.metadata_path) if config.is_local else None
         ),

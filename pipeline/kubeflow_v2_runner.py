@@ -20,7 +20,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2  # noqa: E402
 from tfx.orchestration.kubeflow.v2 import compiler_utils, kubeflow_v2_dag_runner  # noqa: E402
 from tfx.types.experimental import simple_artifacts  # noqa: E402
 
-from pipeline import graph, vertex  # noqa: E402
+from pipeline import graph  # noqa: E402
 from pipeline.cluster_config import EVERY_COMPONENT, ClusterConfig, ComponentSettings  # noqa: E402
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def for_cluster(config: PipelineConfig, platform: Platform, pipeline_root: str) 
     cluster = config.cluster
     if not cluster.image:
         raise ValueError("expected a container image in cluster.image; got none; give --image, see `make image`")
-    vertex_only = [name for name in ("training_job", "dataflow", "endpoint") if getattr(cluster, name) is not None]
+    vertex_only = [name for name in ("training_job", "endpoint") if getattr(cluster, name) is not None]
     if platform == "kubeflow" and vertex_only:
         raise ValueError(f"cluster.{', cluster.'.join(vertex_only)} need Vertex AI; leave them out for Kubeflow")
     if platform == "vertex" and not pipeline_root.startswith("gs://"):
@@ -72,7 +72,7 @@ def for_cluster(config: PipelineConfig, platform: Platform, pipeline_root: str) 
     if platform == "kubeflow":
         cluster = _without_stale_data(cluster)
     root = pipeline_root.rstrip("/")
-    changed = config.model_copy(
+    return config.model_copy(
         update={
             "output": root,
             "artifacts": root,
@@ -81,7 +81,6 @@ def for_cluster(config: PipelineConfig, platform: Platform, pipeline_root: str) 
             "cluster": cluster,
         }
     )
-    return changed.model_copy(update={"beam_args": (*config.beam_args, *vertex.dataflow_arguments(changed))})
 
 
 def _without_stale_data(cluster: ClusterConfig) -> ClusterConfig:

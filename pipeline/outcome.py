@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.evaluator import constants as evaluator_constants
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import curated_schema
@@ -85,7 +86,7 @@ def _verdict(artifacts: RunArtifacts, pushed_path: str | None) -> tuple[ExitCode
         evaluation_artifact = artifacts.get("Evaluator", "evaluation")
         return ExitCode.NOT_BLESSED, _missed_thresholds(evaluation_artifact.uri) if evaluation_artifact else []
     if servable and not _number(servable, "blessed"):
-        with open(os.path.join(servable.uri, NOT_BLESSED_FILE), encoding="utf-8") as file:
+        with fileio.open(os.path.join(servable.uri, NOT_BLESSED_FILE)) as file:
             return ExitCode.NOT_SERVABLE, file.read().splitlines()
     if artifacts.get("Pusher", "pushed_model") is None:
         return ExitCode.STOPPED_EARLY, ["the run ended before Pusher"]
@@ -151,7 +152,7 @@ def _baseline_model(blessing: metadata_store_pb2.Artifact | None) -> str | None:
 
 
 def _read_json(path: str) -> Any:
-    with open(path, encoding="utf-8") as file:
+    with fileio.open(path) as file:
         return json.load(file)
 
 

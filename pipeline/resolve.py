@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
 from data.progress import Progress, silent
 from data.sidecar import RATINGS_FILE, Sidecar
+from pipeline import locations
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
-
-CLOUD_PREFIXES = ("gs://", "s3://", "hdfs://")
 
 
 def resolve(
@@ -25,6 +23,8 @@ def resolve(
     strategy: str | None = None,
     rmse_bound: float | None = None,
     cache: bool | None = None,
+    beam: str | None = None,
+    beam_args: tuple[str, ...] = (),
     config_file: str | None = None,
     assignments: tuple[str, ...] = (),
     progress: Progress = silent,
@@ -39,6 +39,8 @@ def resolve(
       strategy: of the training, one of `distribution.NAMES`.
       rmse_bound: stars.
       cache: whether results of earlier runs may be taken.
+      beam: what runs Beam pipelines, one of `beam_config.RUNNERS`.
+      beam_args: more arguments of Beam, instead of those of the file; none: the file's.
       config_file: YAML file with fields of `PipelineConfig`.
       assignments: texts such as "trainer.model.epochs=5".
       progress: told how far fetching is.
@@ -62,12 +64,13 @@ def resolve(
         "data": {"root": data},
         "trainer": {"preset": preset, "seed": seed, "strategy": strategy},
         "evaluator": {"rmse_bound": rmse_bound},
+        "beam": {"runner": beam, "args": beam_args or None},
     }
     layers += [_given(flags), configuration.parse_assignments(assignments)]
     asked = configuration.merge(*layers)
     root = asked.get("data", {}).get("root") or _movielens_100k(progress)
     values = configuration.merge({"data": describe_data(root)}, asked)
-    values["output"] = os.path.abspath(values.get("output", "output"))
+    values["output"] = locations.absolute(values.get("output", "output"))
     return configuration.PipelineConfig(**values)
 
 
@@ -76,8 +79,9 @@ def describe_data(root: str) -> dict[str, Any]:
 
     Raises:
       DataError: the folder has no ratings, or no record of their scale.
+      ValueError: it is in a place that TFX knows no file system for.
     """
-    if root.startswith(CLOUD_PREFIXES):
+    if locations.is_remote(root):
         return {"root": root}
     folder = pathlib.Path(root).absolute()
     given = [split for split in ("train", "eval", "test") if (folder / split).is_dir()]

@@ -9,6 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from pipeline import locations
 from pipeline.capture import captured
 from pipeline.exit_codes import ExitCode
 from pipeline.observers import LiveObserver, PlainObserver, terminal
@@ -40,7 +41,8 @@ def run(
       plain: print lines rather than a live table, on a terminal too.
 
     Raises:
-      ValueError: `from_component` comes after `to_component`, or the strategy takes several machines.
+      ValueError: `from_component` comes after `to_component`, the strategy takes several machines, or a folder is in a
+        place that a run on this machine cannot use.
 
     Returns:
       The exit code; the outcome is also written to `last_run.json` in the output folder.
@@ -50,6 +52,12 @@ def run(
         raise ValueError(
             "expected strategy none or mirrored for a run on this machine; got multi_worker; compile the pipeline with "
             "cluster.training_job.workers, so that Trainer alone runs on several"
+        )
+    if not config.is_local:
+        raise ValueError(
+            "expected a folder on this machine for output, where metadata, logs and pushed models go; got "
+            f"{config.output}; give artifacts alone another place, such as --set artifacts={config.output}, or compile "
+            "the pipeline for a cluster"
         )
     console = terminal()
     live = console.is_terminal and not (plain or verbose)
@@ -61,6 +69,8 @@ def run(
         from components.errors import AnomaliesError
         from pipeline import graph, outcome, report
         from pipeline.dag_runner import ComponentError, LocalRunner
+    for folder in (config.data.root, config.pipeline_root):
+        locations.check_readable(folder)
     pipeline = graph.create_pipeline(config)
     options = _run_options(pipeline, from_component, to_component)
     runner = LocalRunner(logs, observer, verbose=verbose)

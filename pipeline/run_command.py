@@ -8,6 +8,7 @@ import click
 
 from modules import distribution
 from modules.presets import DEFAULT_PRESET, PRESETS
+from pipeline.beam_options import beam_options
 from pipeline.data_progress import reported
 from pipeline.exit_codes import MEANINGS, ExitCode
 
@@ -42,7 +43,8 @@ PRESET_HELP = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.
 @click.option(
     "--data",
     metavar="FOLDER",
-    help="Folder with ratings.csv, or with train/, test/ and perhaps eval/.  [default: MovieLens 100K, fetched]",
+    help="Folder with ratings.csv, or with train/, test/ and perhaps eval/, here or on gs://.  "
+    "[default: MovieLens 100K, fetched]",
 )
 @click.option("--output", metavar="FOLDER", help="Artifacts, metadata, logs and pushed models.  [default: output]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seeds every random choice of the training.  [default: 42]")
@@ -56,6 +58,7 @@ PRESET_HELP = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.
     type=click.FloatRange(min=0, min_open=True),
     help="The test RMSE must be below it, stars.  [default: the preset's]",
 )
+@beam_options
 @click.option("--from", "from_component", **COMPONENT, help="Start here, on the last run's results.")
 @click.option("--to", "to_component", **COMPONENT, help="Stop after this component.")
 @click.option("--no-cache", is_flag=True, help="Run every component, whether or not anything changed.")
@@ -78,6 +81,8 @@ def run(
     seed: int | None,
     strategy: str | None,
     rmse_bound: float | None,
+    beam: str | None,
+    beam_args: tuple[str, ...],
     from_component: str | None,
     to_component: str | None,
     no_cache: bool,
@@ -111,6 +116,8 @@ def run(
                 strategy=strategy,
                 rmse_bound=rmse_bound,
                 cache=False if no_cache else None,
+                beam=beam,
+                beam_args=beam_args,
                 config_file=config_file,
                 assignments=assignments,
                 progress=progress,

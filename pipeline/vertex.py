@@ -1,4 +1,4 @@
-"""What the configuration's Vertex variants add to the graph: training jobs, endpoints, Dataflow workers."""
+"""What the configuration's Vertex variants add to the graph: training jobs and endpoints."""
 
 from __future__ import annotations
 
@@ -77,30 +77,6 @@ def endpoint_pusher(config: PipelineConfig, **inputs: Channel) -> BaseComponent 
         constants.SERVING_ARGS_KEY: serving,
     }
     return Pusher(**inputs, custom_config=settings).with_id("EndpointPusher")
-
-
-def dataflow_arguments(config: PipelineConfig) -> tuple[str, ...]:
-    """Beam's arguments for Dataflow, if the configuration asks for it."""
-    cluster, dataflow = config.cluster, config.cluster.dataflow
-    if dataflow is None:
-        return ()
-    options = {
-        "runner": "DataflowRunner",
-        "project": cluster.project,
-        "region": cluster.region,
-        "temp_location": f"{config.output.rstrip('/')}/dataflow",
-        # Workers run our own functions, which are in this image only.
-        "sdk_container_image": cluster.image,
-        "experiments": "use_runner_v2",
-        "machine_type": dataflow.machine_type,
-        "max_num_workers": dataflow.max_workers,
-        **_given(
-            subnetwork=dataflow.subnetwork,
-            service_account_email=cluster.service_account,
-            dataflow_kms_key=cluster.encryption_key,
-        ),
-    }
-    return tuple(f"--{name}={value}" for name, value in options.items())
 
 
 def _given(**values: str | None) -> dict[str, str]:

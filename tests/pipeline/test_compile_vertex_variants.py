@@ -88,12 +88,14 @@ def test_what_starts_the_training_job_names_our_trainer() -> None:
     assert vertex_training.Executor()._GetExecutorClass() is ratings_trainer.Executor
 
 
-def test_dataflow_runs_every_beam_pipeline_and_nothing_else() -> None:
+def test_every_beam_task_asks_for_dataflow_and_its_workers() -> None:
     key = "projects/project/locations/europe-west4/keyRings/ring/cryptoKeys/key"
     job = compiled(
         assignments=(
-            "cluster.dataflow.max_workers=3",
-            "cluster.dataflow.subnetwork=regions/europe-west4/subnetworks/default",
+            "beam.runner=dataflow",
+            "beam.max_workers=3",
+            "beam.machine_type=n1-standard-4",
+            "beam.subnetwork=regions/europe-west4/subnetworks/default",
             f"cluster.service_account={ACCOUNT}",
             f"cluster.encryption_key={key}",
         )
@@ -113,8 +115,6 @@ def test_dataflow_runs_every_beam_pipeline_and_nothing_else() -> None:
     }
     for component in BEAM_COMPONENTS:
         assert expected <= set(arguments(job, component)), component
-    for component in ("ServableValidator", "BaselineComparison", "Trainer", "Pusher"):
-        assert "--runner=DataflowRunner" not in arguments(compiled(), component)
 
 
 @pytest.mark.parametrize(("folder_too", "pushers"), [(True, {"Pusher", "EndpointPusher"}), (False, {"EndpointPusher"})])

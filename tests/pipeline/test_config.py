@@ -10,7 +10,7 @@ from data import synthetic
 from data.errors import DataError
 from modules import presets
 from pipeline import config as configuration
-from pipeline import fields, resolve, run
+from pipeline import fields, locations, resolve, run
 from pipeline.config import DataConfig, PipelineConfig
 
 
@@ -151,8 +151,65 @@ def test_ratings_without_a_record_of_their_scale_are_refused(tmp_path: pathlib.P
         resolve.resolve(data=str(tmp_path))
 
 
-def test_a_folder_in_the_cloud_is_not_looked_into() -> None:
-    assert resolve.describe_data("gs://bucket/ratings") == {"root": "gs://bucket/ratings"}
+@pytest.mark.parametrize("scheme", ["gs", "s3", "hdfs"])
+def test_a_folder_in_the_cloud_is_not_looked_into_and_keeps_its_name(scheme: str) -> None:
+    assert resolve.describe_data(f"{scheme}://bucket/ratings") == {"root": f"{scheme}://bucket/ratings"}
+    config = resolve.resolve(
+        data=f"{scheme}://bucket/ratings",
+        output=f"{scheme}://bucket/output/",
+        assignments=(f"artifacts={scheme}://bucket/artifacts",),
+    )
+    assert config.data.root == f"{scheme}://bucket/ratings"
+    assert (config.output, config.is_local) == (f"{scheme}://bucket/output", False)
+    assert config.pipeline_root == f"{scheme}://bucket/artifacts"
+    assert config.serving_dir == f"{scheme}://bucket/output/serving_model"
+
+
+@pytest.mark.parametrize("folders", [{"data": "az://b/ratings"}, {"data": "gs://b/ratings", "output": "file:///tmp"}])
+def test_a_place_that_tfx_does_not_know_is_refused(folders: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"expected a folder on this machine, or in gs://, s3://, hdfs://; got"):
+        resolve.resolve(**folders)
+
+
+def test_metadata_and_logs_of_a_run_stay_on_this_machine() -> None:
+    config = build(output="gs://bucket/output", data={"root": "gs://bucket/ratings"})
+    with pytest.raises(ValueError, match=r"expected a folder on this machine for output.*--set artifacts=gs://bucket/"):
+        run.run(config)
+
+
+@pytest.mark.parametrize("place", ["data", "artifacts"])
+def test_what_tensorflow_cannot_read_is_refused_before_anything_runs(tmp_path: pathlib.Path, place: str) -> None:
+    roots = {"data": {"root": "s3://bucket/x"}} if place == "data" else {"artifacts": "s3://bucket/x"}
+    with pytest.raises(ValueError, match=r"or in gs://, which TensorFlow .* reads.*got s3://bucket/x; s3:// needs"):
+        run.run(build(output=str(tmp_path), **roots), plain=True)
+    assert not (tmp_path / "metadata.sqlite").exists()
+
+
+@pytest.mark.parametrize("folder", ["/data", "data", "gs://bucket/ratings"])
+def test_folders_here_and_in_cloud_storage_are_readable(folder: str) -> None:
+    locations.check_readable(folder)
+
+
+def test_flags_name_the_beam_runner_and_overrule_the_file(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("beam: {runner: direct, workers: 2, args: [--streaming]}\n")
+    from_file = resolve.resolve(data=str(ratings), config_file=str(file))
+    assert (from_file.beam.workers, from_file.beam.args) == (2, ("--streaming",))
+    flags = resolve.resolve(
+        data=str(ratings),
+        beam="flink",
+        beam_args=("--flink_version=1.19", "--checkpointing_interval=1000"),
+        assignments=("beam.job_endpoint=localhost:8099", "beam.environment=loopback", "beam.parallelism=4"),
+    )
+    assert flags.beam_args == [
+        "--runner=FlinkRunner",
+        "--job_endpoint=localhost:8099",
+        "--parallelism=4",
+        "--environment_type=LOOPBACK",
+        "--sdk_container_image=none",
+        "--flink_version=1.19",
+        "--checkpointing_interval=1000",
+    ]
 
 
 def test_a_file_that_is_no_mapping_is_refused(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:

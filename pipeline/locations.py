@@ -1,0 +1,50 @@
+"""Folders on this machine and elsewhere."""
+
+from __future__ import annotations
+
+import os
+
+# What TFX's file systems are registered for.
+REMOTE_SCHEMES = ("gs://", "s3://", "hdfs://")
+
+
+def is_remote(folder: str) -> bool:
+    """Whether a folder is on another machine.
+
+    Raises:
+      ValueError: it is in a place that TFX knows no file system for.
+    """
+    if folder.startswith(REMOTE_SCHEMES):
+        return True
+    if "://" in folder:
+        raise ValueError(f"expected a folder on this machine, or in {', '.join(REMOTE_SCHEMES)}; got {folder}")
+    return False
+
+
+def absolute(folder: str) -> str:
+    """The absolute path of a folder on this machine; a remote one as it is, but for slashes at its end.
+
+    Raises:
+      ValueError: see `is_remote`.
+    """
+    return folder.rstrip("/") if is_remote(folder) else os.path.abspath(folder)
+
+
+def check_readable(folder: str) -> None:
+    """Refuses a remote folder that TensorFlow cannot read here; contacts nothing.
+
+    Raises:
+      ValueError: this installation has no file system for it.
+    """
+    if not is_remote(folder):
+        return
+    import tensorflow as tf
+
+    scheme = folder.partition("://")[0]
+    known = [name for name in tf.io.gfile.get_registered_schemes() if name in ("gs", "s3", "hdfs")]
+    if scheme not in known:
+        raise ValueError(
+            f"expected a folder on this machine, or in {', '.join(f'{name}://' for name in known)}, which TensorFlow "
+            f"{tf.__version__} reads as it is installed here; got {folder}; {scheme}:// needs a plug-in, as "
+            "tensorflow-io has it for some versions, loaded in every process; copy the folder, or mount it"
+        )
