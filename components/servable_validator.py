@@ -1,9 +1,6 @@
 """ServableValidator: gives the infra blessing to a model that a fresh process can load and query."""
 
-import json
 import os
-import subprocess
-import sys
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -11,22 +8,10 @@ from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from components import probe_process
+
 BLESSED_FILE = "INFRA_BLESSED"
 NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
-PROBE_TIMEOUT_S = 600
-
-
-def probe_in_fresh_process(model_path: str, rating_low: float, rating_high: float) -> list[str]:
-    """What does not hold of the exported model, in words; empty if it is servable. See `servable_probe`."""
-    command = [sys.executable, "-m", "components.servable_probe", model_path]
-    command += ["--low", str(rating_low), "--high", str(rating_high)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return [f"the model did not answer within {PROBE_TIMEOUT_S} s"]
-    if done.returncode:
-        return [f"the process that loaded the model ended with {done.returncode}: {done.stderr.strip()[-2000:]}"]
-    return json.loads(done.stdout.splitlines()[-1])["failures"]
 
 
 @component
@@ -49,7 +34,7 @@ def ServableValidator(
       code: fingerprint of this component's code, so that an edit invalidates the cache.
     """
     del code
-    failures = probe_in_fresh_process(path_utils.serving_model_path(model.uri), rating_low, rating_high)
+    failures = probe_process.probe(path_utils.serving_model_path(model.uri), rating_low, rating_high)
     blessing.set_int_custom_property("blessed", 0 if failures else 1)
     blessing.set_int_custom_property("has_model", 0)
     name = NOT_BLESSED_FILE if failures else BLESSED_FILE

@@ -15,11 +15,14 @@ from tfx.orchestration.local import local_dag_runner, runner_utils
 from tfx.orchestration.portable import launcher, partial_run_utils, runtime_parameter_utils
 from tfx.proto.orchestration import local_deployment_config_pb2, pipeline_pb2
 
+from components import probe_process
 from modules import progress
 from pipeline.capture import captured
 from pipeline.observers import Observer
 
 State = metadata_store_pb2.Execution
+# The component whose process can be started ahead.
+PROBING = "ServableValidator"
 DONE, CACHED, SKIPPED, FAILED = "done", "cached", "skipped", "failed"
 
 
@@ -56,6 +59,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         self._log_dir, self._observer, self._verbose = log_dir, observer, verbose
         self.started = False
         self.executions: dict[str, int] = {}
+        self._before_probe: set[str] = set()
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
         """Runs a compiled pipeline; see the base class.
@@ -81,8 +85,13 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             )
         nodes = [node.pipeline_node for node in pipeline.nodes]
         self._observer.run_started([node.node_info.id for node in nodes])
-        for node in nodes:
-            self._run_node(node, pipeline, deployment, connection)
+        to_run = [node.node_info.id for node in nodes if not node.execution_options.HasField("skip")]
+        self._before_probe = set(to_run[: to_run.index(PROBING)]) if PROBING in to_run else set()
+        try:
+            for node in nodes:
+                self._run_node(node, pipeline, deployment, connection)
+        finally:
+            probe_process.stop_ahead()
 
     def _run_node(
         self,
@@ -96,6 +105,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             self._observer.component_ended(name, SKIPPED, 0.0)
             return
         began = time.perf_counter()
+        executor_spec = runner_utils.extract_executor_spec(deployment, name)
         self._observer.component_started(name)
         log_path = os.path.join(self._log_dir, f"{name}.log")
         try:
@@ -108,7 +118,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                     mlmd_connection=metadata.Metadata(connection),
                     pipeline_info=pipeline.pipeline_info,
                     pipeline_runtime_spec=pipeline.runtime_spec,
-                    executor_spec=runner_utils.extract_executor_spec(deployment, name),
+                    executor_spec=executor_spec,
                     custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
                 ).launch()
         except Exception as error:
@@ -121,6 +131,9 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             raise ComponentError(name, log_path, "TFX could not resolve its inputs")
         self.executions[name] = info.execution_id
         done = CACHED if state == State.CACHED else DONE
+        # What comes behind a component that ran will run too; a resolver, which has no executor, says nothing of it.
+        if done == DONE and executor_spec is not None and name in self._before_probe:
+            probe_process.start_ahead()
         self._observer.component_ended(name, done, time.perf_counter() - began)
 
 

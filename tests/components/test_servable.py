@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import servable_probe, servable_validator
+from components import probe_process, servable_probe
 
 USERS, TITLES = ["1", "2"], ["A", "B", "C"]
 
@@ -104,24 +107,63 @@ def test_what_is_no_model_does_not_load(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_validator_asks_a_fresh_process(tmp_path: pathlib.Path) -> None:
+def test_a_fresh_process_tells_good_from_bad(tmp_path: pathlib.Path) -> None:
     good, bad = tmp_path / "good", tmp_path / "bad"
     for folder, fault in ((good, ""), (bad, "worst first")):
         folder.mkdir()
         Servable(folder, fault).save(folder / "model")
-    assert servable_validator.probe_in_fresh_process(str(good / "model"), 1.0, 5.0) == []
-    (failure,) = servable_validator.probe_in_fresh_process(str(bad / "model"), 1.0, 5.0)
+    probe_process.start_ahead()
+    probe_process.start_ahead()
+    assert probe_process.probe(str(good / "model"), 1.0, 5.0) == []
+    (failure,) = probe_process.probe(str(bad / "model"), 1.0, 5.0)
     assert "best first" in failure
 
 
-def test_a_process_that_dies_is_a_failure(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = tmp_path / "python"
-    broken.write_text("#!/bin/sh\necho out of memory >&2\nexit 137\n")
+@pytest.fixture
+def started(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Where the processes that would probe write a line each, before they fail."""
+    broken, log = tmp_path / "python", tmp_path / "started"
+    broken.write_text(f"#!/bin/sh\necho $$ >>{log}\nread request\necho out of memory >&2\nexit 137\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(servable_validator.sys, "executable", str(broken))
-    (failure,) = servable_validator.probe_in_fresh_process("nowhere", 1.0, 5.0)
+    monkeypatch.setattr(probe_process.sys, "executable", str(broken))
+    return log
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_process_that_dies_is_a_failure(started: pathlib.Path, ahead: bool) -> None:
+    if ahead:
+        probe_process.start_ahead()
+    (failure,) = probe_process.probe("nowhere", 1.0, 5.0)
     assert "ended with 137" in failure
     assert "out of memory" in failure
+    assert len(started.read_text().splitlines()) == 1
+
+
+def test_a_process_that_nobody_asked_is_stopped(started: pathlib.Path) -> None:
+    probe_process.start_ahead()
+    process = probe_process._ahead._process
+    probe_process.stop_ahead()
+    assert process.returncode == -signal.SIGKILL
+    probe_process.stop_ahead()
+
+
+def test_a_process_that_does_not_answer_is_stopped(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = tmp_path / "python"
+    endless.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    endless.chmod(0o755)
+    monkeypatch.setattr(probe_process.sys, "executable", str(endless))
+    monkeypatch.setattr(probe_process, "TIMEOUT_S", 0.1)
+    probe_process.start_ahead()
+    process = probe_process._ahead._process
+    assert probe_process.probe("nowhere", 1.0, 5.0) == ["the model did not answer within 0.1 s"]
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_without_a_request_the_process_just_ends() -> None:
+    command = [sys.executable, "-m", "components.servable_probe"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_ratings_are_finite_in_the_sample_model(tmp_path: pathlib.Path) -> None:
