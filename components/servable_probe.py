@@ -7,6 +7,7 @@ nothing of the training process can help the model.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -16,8 +17,9 @@ from typing import Any
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Loading TensorFlow makes many objects that stay; looking for garbage among them would take longer than it saves.
+# Loading TensorFlow makes many objects that stay, and Python would search them for garbage, at the latest at exit.
 gc.disable()
+atexit.register(gc.freeze)
 
 import numpy as np
 import tensorflow as tf
