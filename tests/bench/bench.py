@@ -181,7 +181,8 @@ def scale(largest: str, preset: str, plain: bool, output: pathlib.Path) -> None:
         arguments = ("--preset", preset, "--rmse-bound", "9")
         results[f"{size:,}"] = [run_ours(data, output / f"ours-{size}", *arguments, cold=True)]
         if plain and size == 1_000_000:
-            results["plain TFX pipeline, 1,000,000"] = [run_plain(data, output / "plain-scale")]
+            columns = plain_data(data, output / "plain-scale-data")
+            results["plain TFX pipeline, 1,000,000"] = [run_plain(columns, output / "plain-scale")]
     save(output / f"scale-{preset}.json", results)
     table = Table("ratings", "seconds", "peak MiB")
     for name, (result,) in results.items():
