@@ -110,7 +110,7 @@ def test_nothing_is_told_to_fit_on_test(splits: tuple[str, ...], given: bool, tm
     (tmp_path / "ratings.csv").touch()
     data = DataConfig(root=str(tmp_path), splits=splits, given=given)
     pipeline = create_pipeline(PipelineConfig(data=data, trainer=TrainerConfig(preset="fast")))
-    for component, names in {"Transform": ["splits_config"], "Trainer": ["train_args", "eval_args"]}.items():
+    for component, names in {"Transform": ["analyzed_splits"], "Trainer": ["train_args", "eval_args"]}.items():
         told = [_property(pipeline, component, name) for name in names]
         assert all('"train"' in text or '"eval"' in text for text in told), component
         assert not any('"test"' in text for text in told), component
