@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import struct
@@ -31,6 +32,10 @@ BLOCK_BYTES = 4 << 20
 
 _REMEDY = "run `movie-ranking data prepare` on the file, which writes what is expected, or fix it by hand"
 _MAX_VALUES_SHOWN = 10
+
+# Texts of a column whose encoding is kept, some 250 bytes each: all users and titles of the largest MovieLens release.
+_CELLS_KEPT = 1 << 18
+_HASHED = (USER_ID, MOVIE_TITLE)
 
 Opener = Callable[[str], BinaryIO]
 Values = list[str] | list[int] | list[float]
@@ -395,23 +400,37 @@ def _encode_column(column: Column, cells: pa.BinaryArray) -> _EncodedColumn:
     """
     coded = cells.dictionary_encode()
     codes = coded.indices.to_numpy()
-    hashed = column in (USER_ID, MOVIE_TITLE)
+    encode = _cell_encoder(column)
+    hashed = column in _HASHED
     features: list[bytes] = []
     hashes: list[int] = []
     for code, cell in enumerate(coded.dictionary.to_pylist()):
         try:
-            values = parse_cell(column, cell)
+            feature, cell_hash = encode(cell)
         except BadFieldError as problem:
             # Codes are given in the order of rows, so no row before this one is bad.
             raise _BadCellError(int(np.argmax(codes == code)), problem) from problem
-        features.append(encode_feature(column, values))
-        if hashed:
-            hashes.append(text_hash(str(values[0])))
+        features.append(feature)
+        hashes.append(cell_hash)
     return _EncodedColumn(
         features=pa.array(features, pa.binary()).take(coded.indices),
         lengths=np.array([len(feature) for feature in features], dtype=np.int64)[codes],
         hashes=np.array(hashes, dtype=np.uint64)[codes] if hashed else np.empty(0, dtype=np.uint64),
     )
+
+
+@functools.cache
+def _cell_encoder(column: Column) -> Callable[[bytes], tuple[bytes, int]]:
+    """Gives a cell's entry of a feature map and, of a user or title, its `text_hash`.
+
+    Texts come again from block to block, so those met last are kept.
+    """
+
+    def encode(cell: bytes) -> tuple[bytes, int]:
+        values = parse_cell(column, cell)
+        return encode_feature(column, values), text_hash(str(values[0])) if column in _HASHED else 0
+
+    return functools.lru_cache(_CELLS_KEPT)(encode) if column.dtype == "string" else encode
 
 
 def _map_distinct(values: pa.Array, encode: Callable[[Any], bytes]) -> pa.BinaryArray:
