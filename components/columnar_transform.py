@@ -1,8 +1,8 @@
 """ColumnarTransform: TFX's Transform for a graph alone, over whole batches of examples.
 
-TFX's component traces the preprocessing function five times more than tf.Transform itself does, to find out what need
-not be read, cached or materialised, and lets Beam handle examples one by one. Here tf.Transform's analysis is run on
-columns as they are decoded; the graph and the vocabularies are those of TFX's component.
+TFX's component traces the preprocessing function several times more than tf.Transform itself does, to find out what
+need not be read, cached or materialised, and lets Beam handle examples one by one. Here tf.Transform's analysis is run
+on columns as they are decoded; the graph and the vocabularies are those of TFX's component.
 """
 
 from __future__ import annotations

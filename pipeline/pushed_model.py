@@ -6,12 +6,15 @@ import csv
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from modules import features, serving
 from pipeline.run import LAST_RUN_FILE
+
+Model = TypeVar("Model", bound="PushedModel")
 
 
 class PushedModel:
@@ -23,7 +26,7 @@ class PushedModel:
         self._loaded = tf.saved_model.load(str(path))
 
     @classmethod
-    def latest(cls, output: str) -> PushedModel:
+    def latest(cls: type[Model], output: str) -> Model:
         """Loads the latest version under a pipeline's output folder.
 
         Raises:
@@ -35,14 +38,10 @@ class PushedModel:
             raise ValueError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
         return cls(max(versions, key=lambda path: int(path.name)))
 
-    def titles(self) -> list[str]:
-        """Every title that the model knows, most rated first."""
-        return (self.path / "assets" / features.MOVIE_TITLE.name).read_text(encoding="utf-8").splitlines()
-
-    def knows(self, column: features.Column, value: str) -> bool:
-        """Whether a user or title was among the ratings that the model was fitted on."""
+    def known(self, column: features.Column) -> list[str]:
+        """Every user or title among the ratings that the model was fitted on, most rated first."""
         with (self.path / "assets" / column.name).open(encoding="utf-8") as file:
-            return any(line.rstrip("\n") == value for line in file)
+            return [line.rstrip("\n") for line in file]
 
     def predict(self, users: Sequence[str], titles: Sequence[str]) -> np.ndarray:
         """Rates pairs of user and title, float32 [pairs], stars."""

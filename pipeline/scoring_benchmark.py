@@ -13,7 +13,6 @@ import gc
 import json
 import os
 import pathlib
-import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,7 +57,7 @@ class ScoredModel(PushedModel):
             )
         try:
             super().__init__(path)
-            self.user_names, self.title_names = (_vocabulary(path, column) for column in _COLUMNS)
+            self.user_names, self.title_names = map(self._names, (features.USER_ID, features.MOVIE_TITLE))
         except (OSError, UnicodeDecodeError, tf.errors.OpError) as error:
             raise ValueError(
                 f"expected a SavedModel that loads in {path}; got {type(error).__name__}: {error}; export it again"
@@ -71,10 +70,13 @@ class ScoredModel(PushedModel):
             )
         self._rank, self._predict = (self._loaded.signatures[name] for name in ("rank", "predict"))
 
-    @classmethod
-    def latest(cls, output: str) -> ScoredModel:
-        """As in the base class, which makes what it is called on."""
-        return typing.cast(ScoredModel, super().latest(output))
+    def _names(self, column: features.Column) -> np.ndarray:
+        names = self.known(column)
+        if not names:
+            raise ValueError(
+                f"expected values of {column.name} that the model in {self.path} knows; got none; train it anew"
+            )
+        return np.array(names, object)
 
     def ask_rank(self, user: np.ndarray, titles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Titles, object [candidates], and their ratings, float32 [candidates], best first.
@@ -93,17 +95,6 @@ class ScoredModel(PushedModel):
     def predict_tensors(self, users: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """Ratings, float32 [pairs, 1], of users and titles, string [pairs] each."""
         return self._predict(user_id=users, movie_title=titles)[PREDICTED_RATING]
-
-
-_COLUMNS = (features.USER_ID, features.MOVIE_TITLE)
-
-
-def _vocabulary(path: pathlib.Path, column: features.Column) -> np.ndarray:
-    """What the model knows of a column, object [known]."""
-    names = (path / "assets" / column.name).read_text(encoding="utf-8").splitlines()
-    if not names:
-        raise ValueError(f"expected values of {column.name} that the model in {path} knows; got none; train it anew")
-    return np.array(names, object)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

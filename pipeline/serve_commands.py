@@ -38,13 +38,14 @@ def predict(user: str, titles: tuple[str, ...], output: str) -> None:
 @OUTPUT_OPTION
 def rank(user: str, file: TextIO | None, top: int, exclude_seen: bool, output: str) -> None:
     """Rank titles for a user, best first: those of a file, or every title that the model knows."""
+    from modules import features
     from pipeline import pushed_model
 
     given = None if file is None else [line.strip() for line in file if line.strip()]
     if given is not None and not given:
         raise click.UsageError("expected titles, one a line; got none")
     model = _load(output)
-    candidates = model.titles() if given is None else given
+    candidates = model.known(features.MOVIE_TITLE) if given is None else given
     _warn_if_unknown(model, user, given or ())
     if exclude_seen:
         try:
@@ -69,6 +70,7 @@ def _warn_if_unknown(model: PushedModel, user: str, titles: tuple[str, ...] | li
     from modules import features
 
     asked = [(features.USER_ID, "user", user), *((features.MOVIE_TITLE, "title", title) for title in titles)]
+    known = {column: set(model.known(column)) for column in (features.USER_ID, features.MOVIE_TITLE)}
     for column, kind, value in asked:
-        if not model.knows(column, value):
+        if value not in known[column]:
             print(f"note: {kind} {value!r} is unknown to the model", file=sys.stderr)

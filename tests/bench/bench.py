@@ -192,13 +192,17 @@ def scale(largest: str, preset: str, plain: bool, output: pathlib.Path) -> None:
     console.print(_component_table({name: result.components for name, result in ours.items()}))
     if len(sizes) > 2:
         # From 1M on: below it, fixed costs hide the growth.
-        large = sizes[1:]
-        exponents = Table("component", f"growth exponent from {large[0]:,} to {large[-1]:,}")
-        for name in ours[f"{large[0]:,}"].components:
-            seconds = [ours[f"{size:,}"].components[name] for size in large]
-            if max(seconds) >= 1.0:
-                exponents.add_row(name, f"{growth_exponent(large, seconds):.2f}")
-        exponents.add_row("whole run", f"{growth_exponent(large, [ours[f'{size:,}'].seconds for size in large]):.2f}")
+        ranges = [sizes[1:end] for end in range(3, len(sizes) + 1)]
+        exponents = Table("growth exponent", *(f"{each[0]:,} to {each[-1]:,}" for each in ranges))
+        rows = {
+            name: {size: ours[f"{size:,}"].components[name] for size in sizes}
+            for name in ours[f"{sizes[0]:,}"].components
+        }
+        rows["whole run"] = {size: ours[f"{size:,}"].seconds for size in sizes}
+        for name, seconds in rows.items():
+            if max(seconds.values()) >= 1.0:
+                slopes = (growth_exponent(each, [seconds[size] for size in each]) for each in ranges)
+                exponents.add_row(name, *(f"{slope:.2f}" for slope in slopes))
         console.print(exponents)
 
 

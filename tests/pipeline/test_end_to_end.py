@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -11,11 +12,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import probe_process
 from data import synthetic
 from modules import presets
 from pipeline import cli, resolve, run
@@ -61,6 +64,22 @@ def pushed_versions(output: pathlib.Path) -> list[str]:
     return sorted(path.name for path in (output / "serving_model").glob("*"))
 
 
+@contextlib.contextmanager
+def processes_that_probe() -> Iterator[list[probe_process._ProbeProcess]]:
+    """What is started within, all of which must have ended by then."""
+    started = []
+
+    class Counted(probe_process._ProbeProcess):
+        def __init__(self) -> None:
+            super().__init__()
+            started.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe_process, "_ProbeProcess", Counted)
+        yield started
+    assert all(each._process.poll() is not None for each in started)
+
+
 # The tests of this class run in order, on one output folder, as a user's runs would.
 class TestOneOutputFolder:
     def test_a_good_model_is_pushed(self, ratings: pathlib.Path, output: pathlib.Path, capfd) -> None:
@@ -92,8 +111,10 @@ class TestOneOutputFolder:
 
     def test_an_unchanged_run_executes_nothing_and_says_so(self, ratings, output: pathlib.Path, capfd) -> None:
         before = last_run(output)
-        code, record = run_pipeline(ratings, output, f"evaluator.rmse_bound={BOUND}")
+        with processes_that_probe() as started:
+            code, record = run_pipeline(ratings, output, f"evaluator.rmse_bound={BOUND}")
         assert code == ExitCode.PUSHED
+        assert not started
         # Resolving a node of metadata is no execution of a component.
         assert {name for name, state in states(record).items() if state != "cached"} == {"BlessedModel"}
         assert record["pushed_path"] == before["pushed_path"]
@@ -120,7 +141,9 @@ class TestOneOutputFolder:
 
     def test_the_same_seed_gives_the_same_rmse(self, ratings, output: pathlib.Path) -> None:
         before = last_run(output)
-        code, record = run_pipeline(ratings, output, f"evaluator.rmse_bound={BOUND}", "cache=false")
+        with processes_that_probe() as started:
+            code, record = run_pipeline(ratings, output, f"evaluator.rmse_bound={BOUND}", "cache=false")
+        assert len(started) == 1
         assert code == ExitCode.PUSHED
         assert states(record)["Trainer"] == "done"
         rmse = "root_mean_squared_error"
@@ -186,6 +209,15 @@ class TestOneOutputFolder:
         code, record = run_pipeline(ratings, output, *settings, from_component="BaselineComparison")
         assert code == ExitCode.PUSHED
         assert states(record)["Trainer"] == "skipped"
+
+
+def test_a_run_that_stops_before_the_model_starts_no_process_for_it(
+    ratings: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with processes_that_probe() as started:
+        code, _ = run_pipeline(ratings, tmp_path, to_component="CuratedSchema")
+    assert code == ExitCode.STOPPED_EARLY
+    assert not started
 
 
 def test_published_splits_are_taken_as_given(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
