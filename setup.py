@@ -6,7 +6,7 @@ legacy:  Python 3.10, TFX 1.16, TensorFlow 2.16 (everywhere else).
 
 import pathlib
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 CURRENT = 'python_version >= "3.11"'
 LEGACY = 'python_version < "3.11"'
@@ -19,7 +19,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=["pipeline", "components", "modules", "data"],
+    packages=find_packages(include=["pipeline", "pipeline.*", "components", "modules", "data"]),
     package_data={"data": ["schema.pbtxt"]},
     entry_points={"console_scripts": ["movie-ranking=pipeline.cli:main"]},
     install_requires=[

@@ -14,15 +14,15 @@ from pipeline.exit_codes import ExitCode
 
 # Command: module and attribute that hold it, imported when it is called or its help is asked for.
 COMMANDS = {
-    "data": ("pipeline.data_commands", "data"),
-    "run": ("pipeline.run_command", "run"),
-    "predict": ("pipeline.serve_commands", "predict"),
-    "rank": ("pipeline.serve_commands", "rank"),
-    "benchmark": ("pipeline.benchmark_commands", "benchmark"),
-    "tune": ("pipeline.tune_command", "tune"),
-    "compile": ("pipeline.compile_command", "compile_"),
-    "submit": ("pipeline.submit_command", "submit"),
-    "doctor": ("pipeline.doctor", "doctor"),
+    "data": ("pipeline.commands.data", "data"),
+    "run": ("pipeline.commands.run", "run"),
+    "predict": ("pipeline.commands.serve", "predict"),
+    "rank": ("pipeline.commands.serve", "rank"),
+    "benchmark": ("pipeline.commands.benchmark", "benchmark"),
+    "tune": ("pipeline.commands.tune", "tune"),
+    "compile": ("pipeline.commands.compile", "compile_"),
+    "submit": ("pipeline.commands.submit", "submit"),
+    "doctor": ("pipeline.commands.doctor", "doctor"),
 }
 SUMMARIES = {
     "data": "Fetch, prepare or make ratings.",

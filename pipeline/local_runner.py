@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-from pipeline import environment, resolve, run
+from pipeline import environment
+from pipeline.config import resolve
+from pipeline.local import run
 
 CONFIG_VARIABLE = "MOVIE_RANKING_CONFIG"
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data import fetch, synthetic
-from pipeline.run import LAST_RUN_FILE
+from pipeline.local.run import LAST_RUN_FILE
 
 HERE = pathlib.Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()"]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow_model_analysis as tfma
 
 from components import bounded_evaluator
-from pipeline import evaluation
+from pipeline.graph import evaluation
 
 
 def bounds(config: tfma.EvalConfig) -> list[float]:

@@ -9,7 +9,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.columnar_metrics import SliceSums
 from components.evaluation_plan import EvaluationPlan
-from pipeline import evaluation
+from pipeline.graph import evaluation
 
 SUMS = SliceSums(
     ratings=4,

@@ -21,7 +21,7 @@ from tfx.utils import json_utils, proto_utils
 from components import columnar_metrics, ratings_evaluator
 from components.evaluation_plan import EvaluationPlan
 from modules import metrics
-from pipeline import evaluation
+from pipeline.graph import evaluation
 from tests import support
 
 ACTIVITY, POPULARITY = ("0 (cold)", "3-9", "200+"), ("0 (cold)", "1-2", "10-49", "50-199")

@@ -15,11 +15,11 @@ from tfx.orchestration.pipeline import Pipeline, RunOptions
 
 from data import synthetic
 from modules import presets
-from pipeline import resolve
-from pipeline.config import HASHED_SPLITS, DataConfig, PipelineConfig, TrainerConfig
-from pipeline.dag_runner import DONE, LocalRunner
-from pipeline.graph import create_pipeline
-from pipeline.observers import Observer
+from pipeline.config import resolve
+from pipeline.config.pipeline_config import HASHED_SPLITS, DataConfig, PipelineConfig, TrainerConfig
+from pipeline.graph.pipeline import create_pipeline
+from pipeline.local.dag_runner import DONE, LocalRunner
+from pipeline.local.observers import Observer
 
 ROWS, USERS, TITLES = 1_500, 30, 60
 TEST_ROWS = 300

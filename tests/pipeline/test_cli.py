@@ -7,7 +7,8 @@ import pathlib
 import pytest
 
 from data import synthetic
-from pipeline import cli, doctor
+from pipeline import cli
+from pipeline.commands import doctor
 from pipeline.exit_codes import MEANINGS, ExitCode
 
 

@@ -1,0 +1,125 @@
+"""A compiled job as a file: read, checked, and changed for one submission."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from typing import Any
+
+from modules import presets
+from pipeline.config import submission_parameters
+
+NAMED_BY_TYPE = {"STRING": str, "INT": int, "DOUBLE": float, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompiledJob:
+    """What `movie-ranking compile` wrote.
+
+    Attributes:
+      path: of the file.
+      content: a Vertex PipelineJob; `pipelineSpec` is what Kubeflow takes.
+    """
+
+    path: str
+    content: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str) -> CompiledJob:
+        """Reads a job.
+
+        Raises:
+          ValueError: the file is not there, or is no compiled job.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
+        except FileNotFoundError:
+            raise ValueError(f"expected a compiled job in {path}; there is none; run `movie-ranking compile`") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"expected a compiled job in {path}; it cannot be read: {error}") from error
+        if not isinstance(content, dict) or not {"pipelineSpec", "runtimeConfig"} <= set(content):
+            raise ValueError(f"expected pipelineSpec and runtimeConfig in {path}; run `movie-ranking compile` anew")
+        return cls(path=path, content=content)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The pipeline specification."""
+        return self.content["pipelineSpec"]
+
+    @property
+    def name(self) -> str:
+        """Of the pipeline."""
+        return self.spec["pipelineInfo"]["name"]
+
+    @property
+    def schema(self) -> str:
+        """Version of the pipeline specification."""
+        return self.spec["schemaVersion"]
+
+    @property
+    def pipeline_root(self) -> str:
+        """Folder for artifacts."""
+        return self.content["runtimeConfig"]["gcsOutputDirectory"]
+
+    @property
+    def has_resolver(self) -> bool:
+        """Whether a task looks for an artifact of an earlier run."""
+        return any("resolver" in executor for executor in self.spec["deploymentSpec"]["executors"].values())
+
+    def defaults(self) -> dict[str, submission_parameters.Scalar]:
+        """Values that parameters have where a submission sets none."""
+        runtime = self.content["runtimeConfig"]
+        if "parameterValues" in runtime:
+            return dict(runtime["parameterValues"])
+        definitions = self.spec["root"]["inputDefinitions"]["parameters"]
+        # 64-bit integers are texts in the JSON of a protocol buffer.
+        return {
+            name: NAMED_BY_TYPE[definitions[name]["type"]](next(iter(value.values())))
+            for name, value in runtime.get("parameters", {}).items()
+        }
+
+    def check(self, values: dict[str, submission_parameters.Scalar]) -> None:
+        """Accepts the values that a submission sets if the job can run with them.
+
+        Raises:
+          ValueError: a value is out of range, or goes badly with the compiled ones.
+        """
+        unknown = set(values) - set(self.defaults())
+        if unknown:
+            raise ValueError(f"{self.path} has no parameter {', '.join(sorted(unknown))}; compile it anew")
+        for name in ("seed", "training_budget"):
+            if values.get(name, 0) < 0:  # type: ignore[operator]
+                raise ValueError(f"{name} must not be below 0; got {values[name]}")
+        if not values.get("rmse_bound", 1) > 0:  # type: ignore[operator]
+            raise ValueError(f"rmse_bound must be above 0 stars; got {values['rmse_bound']}")
+        if "preset" in values:
+            self._check_preset(str(values["preset"]), values)
+
+    def _check_preset(self, name: str, values: dict[str, submission_parameters.Scalar]) -> None:
+        preset = presets.get(name)
+        if name == self.defaults()["preset"]:
+            return
+        if self._model_values():
+            raise ValueError(
+                f"{self.path} was compiled with values of trainer.model for preset {self.defaults()['preset']}; "
+                f"compile it anew for preset {name}"
+            )
+        if "rmse_bound" not in values:
+            raise ValueError(
+                f"another preset has another bound: give --parameter rmse_bound=STARS too; "
+                f"{name}'s own is {preset.rmse_bound} on a scale of 1 to 5 stars"
+            )
+
+    def _model_values(self) -> dict[str, Any]:
+        value = self.spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]
+        text = value["constant"] if "constant" in value else value["constantValue"]["stringValue"]
+        return json.loads(text)["model"]
+
+    def without_cache(self) -> CompiledJob:
+        """The same job, each task of which is run."""
+        content = copy.deepcopy(self.content)
+        for task in content["pipelineSpec"]["root"]["dag"]["tasks"].values():
+            task["cachingOptions"] = {}
+        return dataclasses.replace(self, content=content)

@@ -1,0 +1,215 @@
+"""Compiles the pipeline to a job for Vertex AI or Kubeflow Pipelines, offline.
+
+The graph is the local one, of a configuration that says what differs on a cluster (see `for_cluster`). TFX compiles it;
+what its compiler cannot express is set in the compiled job: resources, retries, caching by task, defaults of
+parameters, labels and the identity that Vertex runs it under.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline import environment
+from pipeline.config import submission_parameters
+
+environment.prepare()
+
+from google.protobuf import json_format  # noqa: E402
+from kfp.pipeline_spec import pipeline_spec_pb2  # noqa: E402
+from tfx.orchestration.kubeflow.v2 import compiler_utils, kubeflow_v2_dag_runner  # noqa: E402
+from tfx.types.experimental import simple_artifacts  # noqa: E402
+
+from pipeline.config.cluster_config import EVERY_COMPONENT, ClusterConfig, ComponentSettings  # noqa: E402
+from pipeline.graph.pipeline import create_pipeline  # noqa: E402
+
+if TYPE_CHECKING:
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipeline.config.pipeline_config import PipelineConfig
+
+Platform = Literal["vertex", "kubeflow"]
+Schema = Literal["2.0.0", "2.1.0"]
+Job = dict[str, Any]
+
+RESOLVER_MARK = "-resolver"
+MAX_RETRY_DELAY_S = 3600
+
+
+def for_cluster(config: PipelineConfig, platform: Platform, pipeline_root: str) -> PipelineConfig:
+    """The configuration of a pipeline that runs on a cluster.
+
+    Args:
+      config: as resolved from flags and files.
+      platform: what will run it.
+      pipeline_root: folder for artifacts; models are pushed to `serving_model` in it.
+
+    Raises:
+      ValueError: the platform does not support what the configuration asks for.
+    """
+    baseline = config.evaluator.baseline
+    if "baseline" not in config.evaluator.model_fields_set:
+        baseline = "latest" if platform == "vertex" else "none"
+    if platform == "kubeflow" and baseline != "none":
+        raise ValueError(
+            f"evaluator.baseline={baseline} needs a resolver, which open-source Kubeflow Pipelines does not implement "
+            "for TFX; expected evaluator.baseline=none: there a model is judged by the RMSE bound alone"
+        )
+    if baseline == "other":
+        raise ValueError(
+            "evaluator.baseline=other is a strategy of local runs; expected latest, which Vertex implements, or none"
+        )
+    cluster = config.cluster
+    if not cluster.image:
+        raise ValueError("expected a container image in cluster.image; got none; give --image, see `make image`")
+    vertex_only = [name for name in ("training_job", "endpoint") if getattr(cluster, name) is not None]
+    if platform == "kubeflow" and vertex_only:
+        raise ValueError(f"cluster.{', cluster.'.join(vertex_only)} need Vertex AI; leave them out for Kubeflow")
+    if platform == "vertex" and not pipeline_root.startswith("gs://"):
+        raise ValueError(
+            f"Vertex AI keeps artifacts in Cloud Storage; expected gs://BUCKET/FOLDER; got {pipeline_root!r}"
+        )
+    if platform == "kubeflow":
+        cluster = _without_stale_data(cluster)
+    root = pipeline_root.rstrip("/")
+    return config.model_copy(
+        update={
+            "output": root,
+            "artifacts": root,
+            "evaluator": config.evaluator.model_copy(update={"baseline": baseline}),
+            "runtime_parameters": submission_parameters.NAMES,
+            "cluster": cluster,
+        }
+    )
+
+
+def _without_stale_data(cluster: ClusterConfig) -> ClusterConfig:
+    """Keeps the ratings from being taken from the cache.
+
+    Kubeflow runs no driver before a task, so nothing there notices that files changed under an unchanged path.
+    """
+    reader = "RatingsExampleGen"
+    settings = cluster.settings(reader).model_copy(update={"cache": False})
+    return cluster.model_copy(update={"components": {**cluster.components, reader: settings}})
+
+
+def compile_job(config: PipelineConfig, schema: Schema = "2.1.0") -> Job:
+    """Compiles the pipeline to a job, the same for the same configuration and code.
+
+    The result is a Vertex `PipelineJob`; its `pipelineSpec` is what Kubeflow takes.
+
+    Args:
+      config: from `for_cluster`.
+      schema: version of the pipeline specification.
+
+    Raises:
+      ValueError: the configuration names a component that the pipeline does not have.
+    """
+    pipeline = create_pipeline(config)
+    _check_components(config.cluster, [node.id for node in pipeline.components])
+    _use_known_artifact_types(pipeline)
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+            display_name=config.name, default_image=config.cluster.image, use_pipeline_spec_2_1=schema == "2.1.0"
+        )
+    )
+    defaults = {name: config.parameter_default(name) for name in config.runtime_parameters}
+    job = runner.run(pipeline, parameter_values=defaults, write_out=False)
+    spec = json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
+    deployment = json_format.ParseDict(
+        job["pipelineSpec"]["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig()
+    )
+    for task in spec.root.dag.tasks.values():
+        _apply_to_task(task, config.cluster.settings(_component_of(task)))
+    for label, executor in deployment.executors.items():
+        if executor.HasField("container"):
+            _apply_to_container(executor.container, config.cluster.settings(label.removesuffix("_executor")))
+    if schema == "2.1.0":
+        _set_defaults(spec, defaults)
+    spec.deployment_spec.Clear()
+    spec.deployment_spec.update(json_format.MessageToDict(deployment))
+    job["pipelineSpec"] = json_format.MessageToDict(spec)
+    job["labels"] = {**job.get("labels", {}), **config.cluster.labels}
+    job.update(_identity(config.cluster))
+    return job
+
+
+def _check_components(cluster: ClusterConfig, known: list[str]) -> None:
+    unknown = sorted(set(cluster.components) - {EVERY_COMPONENT, *known})
+    if unknown:
+        raise ValueError(
+            f"cluster.components: expected {EVERY_COMPONENT} or one of {', '.join(known)}; got {', '.join(unknown)}"
+        )
+
+
+def _use_known_artifact_types(pipeline: Pipeline) -> None:
+    """Declares outputs as plain files that have a type the platform knows no schema for, and that nothing reads."""
+    read = {id(channel) for node in pipeline.components for channel in node.inputs.values()}
+    for node in pipeline.components:
+        for channel in node.outputs.values():
+            if f"tfx.{channel.type.__qualname__}" not in compiler_utils.TITLE_TO_CLASS_PATH and id(channel) not in read:
+                channel.type = simple_artifacts.File
+
+
+def _component_of(task: pipeline_spec_pb2.PipelineTaskSpec) -> str:
+    """The node of the graph that a task comes from; a resolver becomes two tasks."""
+    name = task.task_info.name
+    if name.endswith(RESOLVER_MARK):
+        return name.removesuffix("-model-blessing-resolver").removesuffix("-model-resolver")
+    return name
+
+
+def _apply_to_task(task: pipeline_spec_pb2.PipelineTaskSpec, settings: ComponentSettings) -> None:
+    if settings.cache is not None:
+        task.caching_options.enable_cache = settings.cache
+    if settings.retries is not None and not task.task_info.name.endswith(RESOLVER_MARK):
+        task.retry_policy.max_retry_count = settings.retries
+        task.retry_policy.backoff_duration.seconds = settings.retry_delay_s
+        task.retry_policy.backoff_factor = 2
+        task.retry_policy.backoff_max_duration.seconds = max(MAX_RETRY_DELAY_S, settings.retry_delay_s)
+
+
+def _apply_to_container(container: Any, settings: ComponentSettings) -> None:
+    resources = container.resources
+    if settings.cpu is not None:
+        resources.cpu_limit = settings.cpu
+    if settings.memory_gb is not None:
+        resources.memory_limit = settings.memory_gb
+    if settings.accelerator is not None:
+        resources.accelerator.type, resources.accelerator.count = settings.accelerator, settings.accelerators
+    if not resources.ByteSize():
+        container.ClearField("resources")
+
+
+def _set_defaults(spec: pipeline_spec_pb2.PipelineSpec, defaults: dict[Any, submission_parameters.Scalar]) -> None:
+    """Writes defaults and meanings where a platform's console shows them."""
+    meanings = {parameter.name: parameter.meaning for parameter in submission_parameters.PARAMETERS}
+    for name, definition in spec.root.input_definitions.parameters.items():
+        value = defaults[name]
+        if isinstance(value, str):
+            definition.default_value.string_value = value
+        else:
+            definition.default_value.number_value = value
+        definition.is_optional = True
+        definition.description = meanings[name]
+
+
+def _identity(cluster: ClusterConfig) -> Job:
+    """Fields of a Vertex PipelineJob that the pipeline specification does not have."""
+    fields: Job = {}
+    if cluster.service_account:
+        fields["serviceAccount"] = cluster.service_account
+    if cluster.network:
+        fields["network"] = cluster.network
+    if cluster.encryption_key:
+        fields["encryptionSpec"] = {"kmsKeyName": cluster.encryption_key}
+    return fields
+
+
+def write(job: Job, path: str) -> None:
+    """Writes a job as JSON, keys in order; a file that is there is replaced at once or not at all."""
+    with open(path + ".partial", "w", encoding="utf-8") as file:
+        json.dump(job, file, indent=2, sort_keys=True)
+        file.write("\n")
+    os.replace(path + ".partial", path)

@@ -1,0 +1,193 @@
+"""`movie-ranking benchmark`: figures that the documentation states, measured."""
+
+from __future__ import annotations
+
+import pathlib
+
+import click
+
+from modules.presets import PRESETS
+from pipeline.commands.progress import reported
+from pipeline.exit_codes import ExitCode
+
+
+@click.group()
+def benchmark() -> None:
+    """Measure how good and how fast the models are, on this machine."""
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+
+@benchmark.command()
+@click.option(
+    "--splits",
+    default="notebook,u1",
+    show_default=True,
+    callback=_names,
+    metavar="NAME,…",
+    help="notebook: 80,000 / 19,693 rows, as in the tutorial notebook; u1 to u5: published folds of MovieLens 100K; "
+    "ua and ub: its published splits with ten test ratings a user.",
+)
+@click.option(
+    "--presets",
+    default=",".join(PRESETS),
+    show_default=True,
+    callback=_names,
+    metavar="NAME,…",
+    help="Presets to measure; the first is the one that all others are compared with.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How often to repeat what is seeded."
+)
+@click.option(
+    "--source",
+    type=click.Path(exists=True, path_type=pathlib.Path),
+    metavar="PATH",
+    help="Folder or zip of the raw MovieLens 100K files.  [default: fetched]",
+)
+@click.option(
+    "--peers/--no-peers",
+    default=None,
+    help="Measure Surprise and myFM, too: `pip install movie-ranking[peers]`.  [default: those that are installed]",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    default="output/benchmark",
+    show_default=True,
+    metavar="FOLDER",
+    help="Data, results and logs.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what TFX and the libraries write.")
+def accuracy(
+    splits: tuple[str, ...],
+    presets: tuple[str, ...],
+    seeds: int,
+    source: pathlib.Path | None,
+    peers: bool | None,
+    output: pathlib.Path,
+    verbose: bool,
+) -> ExitCode | None:
+    """Compare the presets with baselines and other libraries on published splits.
+
+    Every preset is trained, exported, loaded again, and asked with user and title alone. The table is printed and saved
+    as accuracy.md and accuracy.json. What was measured before is taken over, until code, data or library change, so
+    that an interrupted benchmark resumes.
+    """
+    from pipeline.local.capture import captured
+    from pipeline.local.observers import terminal
+
+    output = output.absolute()
+    with captured(str(output / "logs" / "start-up.log"), also_on_terminal=verbose):
+        from pipeline.config.pipeline_config import TrainerConfig
+        from pipeline.experiments import accuracy as measuring
+        from pipeline.experiments import accuracy_table as table
+        from pipeline.experiments import peers as others
+        from pipeline.experiments import splits as published_splits
+        from pipeline.local.dag_runner import ComponentError
+
+        gone = {} if peers is False else others.missing()
+    _check("--splits", splits, published_splits.SPLITS)
+    _check("--presets", presets, tuple(PRESETS))
+    console = terminal()
+    if gone:
+        named = "; ".join(f"{package}: {reason}" for package, reason in gone.items())
+        if peers:
+            raise click.UsageError(f"--peers needs what cannot be imported: {named}; pip install movie-ranking[peers]")
+        console.print(f"left out, since they cannot be imported: {named}", highlight=False, markup=False)
+    with reported() as progress:
+        folders = {
+            split: published_splits.make(split, output / "data", source=source, progress=progress) for split in splits
+        }
+    # The first seed is the one that `movie-ranking run` takes.
+    numbers = range(TrainerConfig().seed, TrainerConfig().seed + seeds)
+    methods = [
+        *(measuring.preset_method(name, numbers) for name in presets),
+        *(measuring.baseline_method(name) for name in measuring.BASELINES),
+        *(measuring.peer_method(peer, numbers) for peer in (() if peers is False else others.installed())),
+    ]
+    try:
+        measurements = measuring.measure(folders, methods, output, console, verbose=verbose)
+    except ComponentError as error:
+        click.echo(str(error), err=True)
+        return ExitCode.FAILED
+    rows = table.summarize(measurements)
+    table.save(measurements, rows, output)
+    table.show(rows, console)
+    console.print(f"saved in {output}: {table.TABLE_FILE}, {table.RESULTS_FILE}", highlight=False)
+    return None
+
+
+@benchmark.command()
+@click.option(
+    "--model",
+    "path",
+    type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    metavar="FOLDER",
+    help="SavedModel to ask.  [default: the newest under output/serving_model]",
+)
+@click.option(
+    "--candidates", type=click.IntRange(min=1), default=1_000, show_default=True, help="Titles in a request to rank."
+)
+@click.option(
+    "--requests",
+    type=click.IntRange(min=1),
+    default=2_000,
+    show_default=True,
+    help="How many requests to rank to time.",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    help="Pairs of user and title to rate for each batch size.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the users and titles that are drawn."
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    default="output/benchmark",
+    show_default=True,
+    metavar="FOLDER",
+    help="Results.",
+)
+def scoring(
+    path: pathlib.Path | None, candidates: int, requests: int, pairs: int, seed: int, output: pathlib.Path
+) -> None:
+    """Measure how fast an exported model ranks and rates.
+
+    The model is loaded into this process and asked for known users and titles, drawn at random, with NumPy arrays of
+    strings: rank for its latency, predict in batches of several sizes for its throughput. The tables are printed, and
+    saved as scoring.json. All cores that the process may use are used; `taskset -c 0,1` leaves it two.
+    """
+    from pipeline.experiments import scoring as measuring
+    from pipeline.local.observers import terminal
+
+    def report(text: str) -> None:
+        click.echo(text, err=True)
+
+    try:
+        # A folder that cannot be written should not come out after the measuring.
+        output.mkdir(parents=True, exist_ok=True)
+        report("loading the model")
+        model = measuring.ScoredModel.latest("output") if path is None else measuring.ScoredModel(path)
+    except (ValueError, OSError) as error:
+        raise click.UsageError(str(error)) from error
+    measured = measuring.measure(model, candidates=candidates, requests=requests, pairs=pairs, seed=seed, report=report)
+    measuring.save(measured, output)
+    console = terminal()
+    measuring.show(measured, console)
+    console.print(f"saved in {output}: {measuring.RESULTS_FILE}", highlight=False)
+
+
+def _check(option: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise click.BadParameter(
+            f"expected names among {', '.join(known)}; got {', '.join(unknown) or 'none'}", param_hint=option
+        )

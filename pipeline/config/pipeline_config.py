@@ -1,0 +1,216 @@
+"""The configuration of a pipeline: typed, checked when built, the same for every runner."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import pydantic
+
+from modules import distribution, presets
+from pipeline.config import beam_config, locations, submission_parameters
+from pipeline.config.beam_config import BeamConfig
+from pipeline.config.cluster_config import ClusterConfig
+
+HASHED_SPLITS = ("train", "eval", "test")
+
+
+class _Layer(pydantic.BaseModel):
+    """Frozen, and refuses keys that it does not know."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Layer):
+    """Where the ratings are and what they look like."""
+
+    root: str = pydantic.Field(description="folder with ratings.csv, or with train/, test/ and perhaps eval/ folders")
+    splits: tuple[str, ...] = pydantic.Field(
+        HASHED_SPLITS, description="splits that the folder holds, or into which ratings.csv is hashed (72/8/20 %)"
+    )
+    given: bool = pydantic.Field(False, description="the folder holds the splits, as sub-folders of their names")
+    rating_low: float = pydantic.Field(1.0, description="lowest rating of the scale, stars")
+    rating_high: float = pydantic.Field(5.0, description="highest rating of the scale, stars")
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if not self.rating_low < self.rating_high:
+            raise ValueError(
+                f"rating_low must be below rating_high; got {self.rating_low} and {self.rating_high}; "
+                "see rating_scale in the data folder's ratings.json"
+            )
+        for split in ("train", "test"):
+            if split not in self.splits:
+                raise ValueError(f"splits must have {split!r}; got {', '.join(self.splits)}")
+        return self
+
+    @property
+    def has_eval(self) -> bool:
+        """Whether there is a split of its own to choose on."""
+        return "eval" in self.splits
+
+    @property
+    def fit_splits(self) -> list[str]:
+        """What vocabularies and models are fitted on: everything but `test`."""
+        return ["train", "eval"] if self.has_eval else ["train"]
+
+
+class TrainerConfig(_Layer):
+    """Which model is fitted, and how."""
+
+    preset: str = pydantic.Field(presets.DEFAULT_PRESET, description=f"one of {', '.join(presets.PRESETS)}")
+    seed: int = pydantic.Field(42, ge=0, description="seeds every random choice of the training")
+    strategy: distribution.Name = pydantic.Field(
+        "none",
+        description="train on one device (none), on every GPU of the machine (mirrored), or on the workers in "
+        "TF_CONFIG (multi_worker), each a process of its own; presets that train on one device alone take none",
+    )
+    model: dict[str, Any] = pydantic.Field(
+        default_factory=dict, description="values over the preset's defaults, by field name of its configuration"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> TrainerConfig:
+        presets.build_config(self.preset, self.model)
+        presets.check_strategy(self.preset, self.strategy)
+        return self
+
+
+class EvaluatorConfig(_Layer):
+    """What a model must reach to be pushed."""
+
+    rmse_bound: float | None = pydantic.Field(
+        None,
+        gt=0,
+        description="the test RMSE must be below it, stars; left out: the preset's, by the width of the scale",
+    )
+    max_regression: float = pydantic.Field(
+        0.0, ge=0, description="how much higher than the latest blessed model's the RMSE may be, stars"
+    )
+    baseline: Literal["other", "latest", "none"] = pydantic.Field(
+        "other",
+        description="the model to compare with: the latest blessed one other than the candidate (so that an unchanged "
+        "re-run is not judged anew), the latest blessed one (TFX's own resolver), or none",
+    )
+
+
+class PipelineConfig(_Layer):
+    """Everything that a pipeline depends on."""
+
+    name: str = pydantic.Field("movie-ranking", pattern=r"^[a-z][a-z0-9-]*$", description="name of the pipeline")
+    output: str = pydantic.Field("output", description="folder for artifacts, metadata, logs and pushed models")
+    data: DataConfig
+    trainer: TrainerConfig = pydantic.Field(default_factory=lambda: TrainerConfig())
+    evaluator: EvaluatorConfig = pydantic.Field(default_factory=lambda: EvaluatorConfig())
+    cache: bool = pydantic.Field(True, description="take the result of a component whose inputs and code are unchanged")
+    beam: BeamConfig = pydantic.Field(default_factory=lambda: BeamConfig())
+    artifacts: str | None = pydantic.Field(
+        None, description="folder for artifacts, here or gs://BUCKET/FOLDER; left out: `artifacts` in the output folder"
+    )
+    runtime_parameters: tuple[submission_parameters.Name, ...] = pydantic.Field(
+        (), description="what a compiled pipeline leaves open until it is submitted; a local run leaves nothing open"
+    )
+    cluster: ClusterConfig = pydantic.Field(default_factory=lambda: ClusterConfig())
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> PipelineConfig:
+        job, several = self.cluster.training_job, self.trainer.strategy == "multi_worker"
+        if job is not None and (job.workers > 1) != several:
+            raise ValueError(
+                "expected strategy multi_worker for a training job of two workers or more, and another for one; got "
+                f"trainer.strategy {self.trainer.strategy} and cluster.training_job.workers {job.workers}; change one"
+            )
+        # What is missing is said when the configuration is built, not when the first Beam pipeline starts.
+        _ = self.beam_args
+        return self
+
+    @property
+    def beam_args(self) -> list[str]:
+        """Arguments of every Beam pipeline."""
+        return beam_config.arguments(
+            self.beam, self.cluster, pipeline_root=self.pipeline_root, data_root=self.data.root
+        )
+
+    @property
+    def pipeline_root(self) -> str:
+        """Where artifacts go."""
+        return self.artifacts or os.path.join(self.output, "artifacts")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the output folder is on this machine; elsewhere the platform keeps the metadata."""
+        return not locations.is_remote(self.output)
+
+    @property
+    def metadata_path(self) -> str:
+        """The ML Metadata database of local runs."""
+        return os.path.join(self.output, "metadata.sqlite")
+
+    @property
+    def serving_dir(self) -> str:
+        """Where models are pushed, one folder a version."""
+        return os.path.join(self.output, "serving_model")
+
+    @property
+    def rmse_bound(self) -> float:
+        """The bound in force, stars."""
+        if self.evaluator.rmse_bound is not None:
+            return self.evaluator.rmse_bound
+        width = self.data.rating_high - self.data.rating_low
+        return presets.get(self.trainer.preset).rmse_bound * width / 4
+
+    def parameter_default(self, name: submission_parameters.Name) -> submission_parameters.Scalar:
+        """The value of a submission parameter where a submission sets none."""
+        values: dict[submission_parameters.Name, submission_parameters.Scalar] = {
+            "data_root": self.data.root,
+            "preset": self.trainer.preset,
+            "seed": self.trainer.seed,
+            "rmse_bound": float(self.rmse_bound),
+            "training_budget": 0,
+        }
+        return values[name]
+
+
+def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Turns `trainer.model.epochs=5` into nested values; the right side is read as YAML.
+
+    Raises:
+      ValueError: no `=`, or a path that goes through a value.
+    """
+    import yaml
+
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator or not path:
+            raise ValueError(f"expected KEY=VALUE, such as trainer.seed=7; got {assignment!r}")
+        *parents, leaf = path.split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{path}: {parent} is already set to a value of its own")
+        place[leaf] = yaml.safe_load(text)
+    return values
+
+
+def merge(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Nested dicts laid over one another; later ones win."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """A validation error in one line a fault: the key, what is wrong, what was given."""
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"]) or "configuration"
+        message = fault["msg"].removeprefix("Value error, ")
+        lines.append(
+            f"{key}: {message} (got {fault['input']!r})" if fault["type"] != "value_error" else f"{key}: {message}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,157 @@
+"""The image: what its Dockerfile copies and installs. No Docker engine is needed."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import pathlib
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.pipeline.cluster.replay_environment import image_environment
+
+DOCKERFILE = ROOT / "Dockerfile"
+ENTRY_POINT = ["-m", "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"]
+PACKAGES = ("components", "data", "modules", "pipeline")
+
+
+def instructions() -> list[tuple[str, str]]:
+    """(instruction, rest) of each line, continuation lines joined."""
+    text = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text(encoding="utf-8"))
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines]
+
+
+def copied() -> list[tuple[list[str], str]]:
+    """Sources and destination of each COPY from the build context."""
+    found = []
+    for instruction, rest in instructions():
+        if instruction == "COPY" and not rest.startswith("--from"):
+            *sources, destination = shlex.split(rest)
+            found.append((sources, destination))
+    return found
+
+
+def is_ignored(path: str) -> bool:
+    """Whether .dockerignore leaves a file out: the last pattern that fits it, or a folder above it, decides."""
+    ignored = False
+    parts = path.split("/")
+    prefixes = ["/".join(parts[: size + 1]) for size in range(len(parts))]
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern = line.removeprefix("!")
+        names = prefixes if not pattern.startswith("**/") else parts
+        if any(fnmatch.fnmatchcase(name, pattern.removeprefix("**/")) for name in names):
+            ignored = not line.startswith("!")
+    return ignored
+
+
+def context(folder: pathlib.Path) -> pathlib.Path:
+    """The files that a build would be given."""
+    for sources, _ in copied():
+        for source in sources:
+            place = ROOT / source
+            for path in [place] if place.is_file() else place.rglob("*"):
+                name = path.relative_to(ROOT).as_posix()
+                if path.is_file() and not is_ignored(name):
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(path, folder / name)
+    return folder
+
+
+def test_every_file_that_it_copies_exists_and_is_sent() -> None:
+    sources = [source for each, _ in copied() for source in each]
+    assert set(PACKAGES) | {"setup.py", "README.md", "requirements/current.txt"} == set(sources)
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert not is_ignored(source)
+
+
+@pytest.mark.parametrize(
+    "path", [".git/config", ".venv/bin/python", "output/x", "tests/conftest.py", "data/ml-100k/u.data",
+             "modules/__pycache__/features.cpython-310.pyc", "requirements/legacy.txt", "secret.json"],
+)  # fmt: skip
+def test_nothing_else_is_sent(path: str) -> None:
+    assert is_ignored(path)
+
+
+def test_it_runs_as_a_user_without_rights_from_a_python_and_glibc_that_the_lane_needs() -> None:
+    steps = instructions()
+    assert [rest for name, rest in steps if name == "USER"][-1] not in ("root", "0")
+    for base in (rest for name, rest in steps if name == "FROM"):
+        # trixie is Debian 13, whose glibc is 2.41.
+        version = re.match(r"python:3\.(\d+)-slim-trixie\b", base)
+        assert version
+        assert int(version[1]) in (11, 12, 13)
+    assert steps[-1] == ("ENTRYPOINT", '["movie-ranking"]')
+
+
+def test_its_variables_are_those_that_tensorflow_needs() -> None:
+    assert image_environment(DOCKERFILE)["TF_USE_LEGACY_KERAS"] == "1"
+
+
+def test_its_lock_has_what_the_entry_point_imports() -> None:
+    lock = (ROOT / "requirements" / "current.txt").read_text(encoding="utf-8")
+    for package in ("tfx", "kfp", "kfp-pipeline-spec", "google-cloud-aiplatform", "tf-keras"):
+        assert re.search(rf"^{package}==", lock, re.MULTILINE), f"{package} is not in the lock; lock the extra `kfp`"
+
+
+def test_the_package_that_it_installs_is_whole(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("pip", reason="this environment has no pip")
+    sources = context(tmp_path / "context")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        ".",
+    ]
+    subprocess.run(command, cwd=sources, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    expected = {f"{path.parent.name}/{path.name}" for package in PACKAGES for path in (ROOT / package).glob("*.py")}
+    assert expected <= inside
+    assert "data/schema.pbtxt" in inside
+
+
+def _is_current_lane() -> bool:
+    library, version = platform.libc_ver()
+    return library == "glibc" and tuple(map(int, version.split("."))) >= (2, 39) and sys.version_info >= (3, 11)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not _is_current_lane(), reason="the image's packages need glibc 2.39 and Python 3.11")
+def test_its_steps_install_what_runs(tmp_path: pathlib.Path) -> None:
+    sources, target = context(tmp_path / "context"), str(tmp_path / "movie-ranking")
+    for name, rest in instructions():
+        # Packages of the system and users are for the container; all else is done here, in another folder.
+        if name == "RUN" and not rest.startswith(("apt-get", "useradd")):
+            step = rest.replace("/opt/movie-ranking", target).replace("python -m venv", f"{sys.executable} -m venv")
+            done = subprocess.run(["bash", "-c", step], cwd=sources, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{step}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    environment = {**image_environment(DOCKERFILE), "PATH": f"{target}/bin{os.pathsep}{os.environ['PATH']}"}
+    elsewhere = tmp_path / "home"
+    elsewhere.mkdir()
+    for command, expected in (
+        ([f"{target}/bin/python", *ENTRY_POINT, "--help"], "--json_serialized_invocation_args"),
+        ([f"{target}/bin/movie-ranking", "--help"], "compile"),
+        ([f"{target}/bin/python", "-c", "import components.bounded_evaluator as b; print(b.__file__)"], target),
+    ):
+        done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert expected in done.stdout

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pydantic
+import pytest
+
+from data import synthetic
+from data.errors import DataError
+from modules import presets
+from pipeline.commands import fields
+from pipeline.config import locations, resolve
+from pipeline.config import pipeline_config as configuration
+from pipeline.config.pipeline_config import DataConfig, PipelineConfig
+from pipeline.local import run
+
+
+def build(**values: object) -> PipelineConfig:
+    return PipelineConfig(**{"data": {"root": "ratings"}, **values})
+
+
+def test_defaults_need_nothing_but_the_data() -> None:
+    config = build()
+    assert config.trainer.preset == presets.DEFAULT_PRESET
+    assert config.rmse_bound == presets.PRESETS[presets.DEFAULT_PRESET].rmse_bound
+    assert config.data.fit_splits == ["train", "eval"]
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"trainer": {"seeds": 1}}, "trainer.seeds"),
+        ({"trainer": {"seed": -1}}, "trainer.seed"),
+        ({"trainer": {"preset": "best"}}, "preset must be one of"),
+        ({"trainer": {"preset": "notebook", "model": {"epoch": 3}}}, "epoch"),
+        ({"trainer": {"preset": "notebook", "model": {"epochs": 0}}}, "epochs"),
+        ({"evaluator": {"rmse_bound": 0}}, "evaluator.rmse_bound"),
+        ({"evaluator": {"max_regression": -0.1}}, "evaluator.max_regression"),
+        ({"evaluator": {"baseline": "best"}}, "evaluator.baseline"),
+        ({"data": {"root": "x", "rating_low": 5.0, "rating_high": 1.0}}, "rating_low must be below"),
+        ({"data": {"root": "x", "splits": ["train"]}}, "splits must have 'test'"),
+        ({"data": {}}, "data.root"),
+        ({"name": "Has Spaces"}, "name"),
+        ({"trainer": {"preset": "notebook", "strategy": "tpu"}}, "trainer.strategy"),
+        ({"trainer": {"preset": "default", "strategy": "mirrored"}}, "strategy mirrored needs a preset that trains on"),
+        (
+            {
+                "trainer": {"preset": "notebook", "strategy": "mirrored"},
+                "cluster": {"project": "p", "region": "r", "training_job": {"workers": 2}},
+            },
+            "got trainer.strategy mirrored and cluster.training_job.workers 2",
+        ),
+        (
+            {
+                "trainer": {"preset": "notebook", "strategy": "multi_worker"},
+                "cluster": {"project": "p", "region": "r", "training_job": {}},
+            },
+            "got trainer.strategy multi_worker and cluster.training_job.workers 1",
+        ),
+    ],
+)
+def test_each_fault_is_named(values: dict, fault: str) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        build(**values)
+    assert fault in configuration.explain(caught.value)
+
+
+def test_a_run_on_this_machine_takes_no_several_workers() -> None:
+    config = build(trainer={"preset": "notebook", "strategy": "multi_worker"})
+    with pytest.raises(
+        ValueError, match=r"expected strategy none or mirrored.*got multi_worker.*training_job\.workers"
+    ):
+        run.run(config)
+
+
+def test_a_built_configuration_cannot_be_changed() -> None:
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        build().trainer.seed = 3  # type: ignore[misc]
+
+
+def test_the_bound_grows_with_the_scale() -> None:
+    ten_stars = build(data={"root": "x", "rating_low": 1.0, "rating_high": 10.0}, trainer={"preset": "notebook"})
+    assert ten_stars.rmse_bound == pytest.approx(presets.PRESETS["notebook"].rmse_bound * 9 / 4)
+    assert build(evaluator={"rmse_bound": 0.7}).rmse_bound == 0.7
+
+
+def test_without_an_eval_split_the_fit_sees_train_alone() -> None:
+    data = DataConfig(root="x", splits=("train", "test"), given=True)
+    assert (data.has_eval, data.fit_splits) == (False, ["train"])
+
+
+def test_assignments_nest_and_are_read_as_yaml() -> None:
+    assert configuration.parse_assignments(("trainer.model.epochs=5", "cache=false", "name=a-b", "x.y=[1, 2]")) == {
+        "trainer": {"model": {"epochs": 5}},
+        "cache": False,
+        "name": "a-b",
+        "x": {"y": [1, 2]},
+    }
+
+
+@pytest.mark.parametrize("assignment", ["epochs", "=5"])
+def test_an_assignment_without_key_or_value_is_refused(assignment: str) -> None:
+    with pytest.raises(ValueError, match="expected KEY=VALUE"):
+        configuration.parse_assignments((assignment,))
+
+
+def test_an_assignment_through_a_value_is_refused() -> None:
+    with pytest.raises(ValueError, match="trainer is already set"):
+        configuration.parse_assignments(("trainer=3", "trainer.seed=4"))
+
+
+def test_merge_goes_deep_and_later_wins() -> None:
+    assert configuration.merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("ratings")
+    synthetic.write(folder, rows=200, users=20, titles=30, seed=0)
+    return folder
+
+
+def test_what_is_given_later_wins(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("trainer: {preset: notebook, seed: 1, model: {epochs: 2}}\nevaluator: {rmse_bound: 0.8}\n")
+    config = resolve.resolve(
+        data=str(ratings),
+        output=str(tmp_path),
+        seed=2,
+        strategy="mirrored",
+        config_file=str(file),
+        assignments=("trainer.model.epochs=4",),
+    )
+    assert (config.trainer.preset, config.trainer.seed, config.trainer.model) == ("notebook", 2, {"epochs": 4})
+    assert config.trainer.strategy == "mirrored"
+    assert config.rmse_bound == 0.8
+    assert config.data.root == str(ratings)
+    assert (config.data.rating_low, config.data.rating_high) == tuple(
+        json.loads((ratings / "ratings.json").read_text())["rating_scale"]
+    )
+
+
+def test_an_empty_folder_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match=r"expected ratings.csv, or the folders train/ and test/"):
+        resolve.resolve(data=str(tmp_path))
+
+
+def test_ratings_without_a_record_of_their_scale_are_refused(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "ratings.csv").write_text("user_id,movie_title,user_rating\n1,A,3\n")
+    with pytest.raises(DataError, match=r"ratings\.json"):
+        resolve.resolve(data=str(tmp_path))
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3", "hdfs"])
+def test_a_folder_in_the_cloud_is_not_looked_into_and_keeps_its_name(scheme: str) -> None:
+    assert resolve.describe_data(f"{scheme}://bucket/ratings") == {"root": f"{scheme}://bucket/ratings"}
+    config = resolve.resolve(
+        data=f"{scheme}://bucket/ratings",
+        output=f"{scheme}://bucket/output/",
+        assignments=(f"artifacts={scheme}://bucket/artifacts",),
+    )
+    assert config.data.root == f"{scheme}://bucket/ratings"
+    assert (config.output, config.is_local) == (f"{scheme}://bucket/output", False)
+    assert config.pipeline_root == f"{scheme}://bucket/artifacts"
+    assert config.serving_dir == f"{scheme}://bucket/output/serving_model"
+
+
+@pytest.mark.parametrize("folders", [{"data": "az://b/ratings"}, {"data": "gs://b/ratings", "output": "file:///tmp"}])
+def test_a_place_that_tfx_does_not_know_is_refused(folders: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"expected a folder on this machine, or in gs://, s3://, hdfs://; got"):
+        resolve.resolve(**folders)
+
+
+def test_metadata_and_logs_of_a_run_stay_on_this_machine() -> None:
+    config = build(output="gs://bucket/output", data={"root": "gs://bucket/ratings"})
+    with pytest.raises(ValueError, match=r"expected a folder on this machine for output.*--set artifacts=gs://bucket/"):
+        run.run(config)
+
+
+@pytest.mark.parametrize("place", ["data", "artifacts"])
+def test_what_tensorflow_cannot_read_is_refused_before_anything_runs(tmp_path: pathlib.Path, place: str) -> None:
+    roots = {"data": {"root": "s3://bucket/x"}} if place == "data" else {"artifacts": "s3://bucket/x"}
+    with pytest.raises(ValueError, match=r"or in gs://, which TensorFlow .* reads.*got s3://bucket/x; s3:// needs"):
+        run.run(build(output=str(tmp_path), **roots), plain=True)
+    assert not (tmp_path / "metadata.sqlite").exists()
+
+
+@pytest.mark.parametrize("folder", ["/data", "data", "gs://bucket/ratings"])
+def test_folders_here_and_in_cloud_storage_are_readable(folder: str) -> None:
+    locations.check_readable(folder)
+
+
+def test_flags_name_the_beam_runner_and_overrule_the_file(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("beam: {runner: direct, workers: 2, args: [--streaming]}\n")
+    from_file = resolve.resolve(data=str(ratings), config_file=str(file))
+    assert (from_file.beam.workers, from_file.beam.args) == (2, ("--streaming",))
+    flags = resolve.resolve(
+        data=str(ratings),
+        beam="flink",
+        beam_args=("--flink_version=1.19", "--checkpointing_interval=1000"),
+        assignments=("beam.job_endpoint=localhost:8099", "beam.environment=loopback", "beam.parallelism=4"),
+    )
+    assert flags.beam_args == [
+        "--runner=FlinkRunner",
+        "--job_endpoint=localhost:8099",
+        "--parallelism=4",
+        "--environment_type=LOOPBACK",
+        "--sdk_container_image=none",
+        "--flink_version=1.19",
+        "--checkpointing_interval=1000",
+    ]
+
+
+def test_a_file_that_is_no_mapping_is_refused(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("- 1\n")
+    with pytest.raises(ValueError, match="must hold fields of the configuration"):
+        resolve.resolve(data=str(ratings), config_file=str(file))
+
+
+def test_every_field_is_listed_with_its_meaning() -> None:
+    rows = {path: meaning for path, _, meaning in fields.list_fields(PipelineConfig)}
+    assert {"data.root", "trainer.seed", "evaluator.rmse_bound", "cache"} <= set(rows)
+    assert all(rows.values())
+    for name in presets.PRESETS:
+        assert all(meaning for _, _, meaning in fields.list_fields(type(presets.build_config(name, {}))))

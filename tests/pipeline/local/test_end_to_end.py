@@ -1,0 +1,286 @@
+"""Whole runs on synthetic ratings: what must be pushed is pushed, what must not be is not, each with its exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components import probe_process
+from data import synthetic
+from modules import presets
+from pipeline import cli
+from pipeline.config import resolve
+from pipeline.exit_codes import ExitCode
+from pipeline.local import run
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+ROWS, USERS, TITLES = 6_000, 60, 150
+# The notebook's batches of 8192 would be one step an epoch here.
+SMALL_BATCHES = ("trainer.model.batch_size=256", "trainer.model.epochs=8")
+BOUND = 1.1
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("ratings")
+    synthetic.write(folder, rows=ROWS, users=USERS, titles=TITLES, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("output")
+
+
+def run_pipeline(data: pathlib.Path, output: pathlib.Path, *assignments: str, **options) -> tuple[ExitCode, dict]:
+    settings = (*SMALL_BATCHES, *assignments)
+    config = resolve.resolve(data=str(data), output=str(output), preset="notebook", assignments=settings)
+    code = run.run(config, plain=True, **options)
+    return code, last_run(output)
+
+
+def last_run(output: pathlib.Path) -> dict:
+    return json.loads((output / run.LAST_RUN_FILE).read_text())
+
+
+def states(record: dict) -> dict[str, str]:
+    return {name: component["state"] for name, component in record["components"].items()}
+
+
+def pushed_versions(output: pathlib.Path) -> list[str]:
+    return sorted(path.name for path in (output / "serving_model").glob("*"))
+
+
+@contextlib.contextmanager
+def processes_that_probe() -> Iterator[list[probe_process._ProbeProcess]]:
+    """What is started within, all of which must have ended by then."""
+    started = []
+
+    class Counted(probe_process._ProbeProcess):
+        def __init__(self) -> None:
+            super().__init__()
+            started.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe_process, "_ProbeProcess", Counted)
+        yield started
+    assert all(each._process.poll() is not None for each in started)
+
+
+# The tests of this class run in order, on one output folder, as a user's runs would.
+class TestOneOutputFolder:
+    def test_a_good_model_is_pushed(self, ratings: pathlib.Path, output: pathlib.Path, capfd) -> None:
+        code, record = run_pipeline(ratings, output, f"evaluator.rmse_bound={BOUND}")
+        assert code == ExitCode.PUSHED
+        assert set(states(record).values()) == {"done"}
+        assert sum(record["split_sizes"].values()) == ROWS
+        shares = {split: size / ROWS for split, size in record["split_sizes"].items()}
+        assert shares == pytest.approx({"train": 0.72, "eval": 0.08, "test": 0.20}, abs=0.02)
+        model = tf.saved_model.load(record["pushed_path"])
+        rating = model({"user_id": np.array(["1"]), "movie_title": ["a title that nobody knows"]}).numpy()
+        assert rating.shape == (1, 1)
+        assert np.isfinite(rating).all()
+        shown = capfd.readouterr().out
+        for part in ("this model", "user + title bias", "global mean", "train", "anomalies", "pushed", "Trainer"):
+            assert part in shown
+        for name in record["components"]:
+            assert (output / "logs" / f"{name}.log").stat().st_size > 0
+
+    def test_evaluator_and_numpy_agree(self, output: pathlib.Path) -> None:
+        record = last_run(output)
+        ours = record["comparison"]["overall"]["model"]
+        assert record["metrics"]["example_count"] == ours["ratings"] == record["split_sizes"]["test"]
+        assert record["metrics"]["root_mean_squared_error"] == pytest.approx(ours["rmse"], abs=1e-5)
+        assert record["metrics"]["mean_absolute_error"] == pytest.approx(ours["mae"], abs=1e-5)
+        assert record["metrics"]["ndcg"] == pytest.approx(ours["ndcg_at_10"], abs=1e-3)
+        activity = [row for row in record["slices"] if row["feature"] == "user_activity"]
+        assert sum(row["example_count"] for row in activity) == record["split_sizes"]["test"]
+
+    def test_an_unchanged_run_executes_nothing_and_says_so(self, ratings, output: pathlib.Path, capfd) -> None:
+        before = last_run(output)
+        with processes_that_probe() as started:
+            code, record = run_pipeline(ratings, output, f"evaluator.rmse_bound={BOUND}")
+        assert code == ExitCode.PUSHED
+        assert not started
+        # Resolving a node of metadata is no execution of a component.
+        assert {name for name, state in states(record).items() if state != "cached"} == {"BlessedModel"}
+        assert record["pushed_path"] == before["pushed_path"]
+        assert "no component was executed" in " ".join(capfd.readouterr().out.split())
+
+    def test_the_pushed_model_answers_on_the_command_line(self, ratings, output: pathlib.Path, capsys) -> None:
+        def lines(*arguments: str) -> list[str]:
+            with pytest.raises(SystemExit) as done:
+                cli.main([*arguments, "--output", str(output)])
+            assert done.value.code == 0
+            return capsys.readouterr().out.splitlines()
+
+        rows = list(csv.DictReader((ratings / "ratings.csv").open(encoding="utf-8")))
+        user = rows[0]["user_id"]
+        seen = {row["movie_title"] for row in rows if row["user_id"] == user}
+        ranked = [line.split(maxsplit=2) for line in lines("rank", "--user", user, "--top", "500")]
+        assert [int(place) for place, _, _ in ranked] == list(range(1, len(ranked) + 1))
+        assert [rating for _, rating, _ in ranked] == sorted((rating for _, rating, _ in ranked), reverse=True)
+        assert seen & {title for _, _, title in ranked}
+        unseen = [line.split(maxsplit=2)[2] for line in lines("rank", "--user", user, "--top", "500", "--exclude-seen")]
+        assert unseen == [title for _, _, title in ranked if title not in seen]
+        best = ranked[0]
+        assert lines("predict", "--user", user, "--title", best[2])[0].split(maxsplit=1) == [best[1], best[2]]
+
+    def test_the_same_seed_gives_the_same_rmse(self, ratings, output: pathlib.Path) -> None:
+        before = last_run(output)
+        with processes_that_probe() as started:
+            code, record = run_pipeline(ratings, output, f"evaluator.rmse_bound={BOUND}", "cache=false")
+        assert len(started) == 1
+        assert code == ExitCode.PUSHED
+        assert states(record)["Trainer"] == "done"
+        rmse = "root_mean_squared_error"
+        assert record["metrics"][rmse] == pytest.approx(before["metrics"][rmse], abs=5e-5)
+
+    def test_a_model_over_the_bound_is_not_pushed(self, ratings, output: pathlib.Path, capfd) -> None:
+        pushed = pushed_versions(output)
+        code, record = run_pipeline(ratings, output, "evaluator.rmse_bound=0.1")
+        assert code == ExitCode.NOT_BLESSED
+        assert "must be below 0.1000" in record["reasons"][0]
+        assert pushed_versions(output) == pushed
+        assert states(record)["Trainer"] == "cached"
+        assert "not pushed" in capfd.readouterr().out
+
+    def test_a_model_worse_than_the_blessed_one_is_not_pushed(self, ratings, output: pathlib.Path) -> None:
+        pushed = pushed_versions(output)
+        # A learning rate too small to leave the start, where every rating is near zero and clipped to the lowest.
+        code, record = run_pipeline(ratings, output, "evaluator.rmse_bound=9", "trainer.model.learning_rate=0.0000001")
+        assert code == ExitCode.NOT_BLESSED
+        assert "above the blessed model's" in " ".join(record["reasons"])
+        assert record["baseline_model"]
+        assert pushed_versions(output) == pushed
+
+    def test_an_anomaly_stops_the_run_before_training(self, ratings, output: pathlib.Path, tmp_path, capfd) -> None:
+        data = tmp_path / "ratings"
+        shutil.copytree(ratings, data)
+        with (data / "ratings.csv").open("a", encoding="utf-8") as file:
+            file.write("1,Off the scale,99.5\n")
+        code, record = run_pipeline(data, output, "evaluator.rmse_bound=9")
+        assert code == ExitCode.ANOMALIES
+        assert states(record)["AnomalyGate"] == "failed"
+        assert "Trainer" not in states(record)
+        assert "user_rating" in " ".join(record["reasons"])
+        assert "user_rating" in capfd.readouterr().out
+
+    def test_a_row_that_cannot_be_read_is_bad_input(self, ratings, output: pathlib.Path, tmp_path) -> None:
+        data = tmp_path / "ratings"
+        shutil.copytree(ratings, data)
+        with (data / "ratings.csv").open("a", encoding="utf-8") as file:
+            file.write("1,No rating,five\n")
+        code, record = run_pipeline(data, output)
+        assert code == ExitCode.BAD_INPUT
+        assert "five" in " ".join(record["reasons"])
+        assert list(states(record)) == ["RatingsExampleGen"]
+
+    def test_an_unservable_model_is_not_pushed(self, ratings, output: pathlib.Path, monkeypatch) -> None:
+        pushed = pushed_versions(output)
+        preset = presets.Preset(
+            module="tests.pipeline.local.weak_models", config="UnservableConfig", rmse_bound=9.0, summary="for tests"
+        )
+        monkeypatch.setitem(presets.PRESETS, "unservable", preset)
+        config = resolve.resolve(data=str(ratings), output=str(output), preset="unservable")
+        assert run.run(config, plain=True) == ExitCode.NOT_SERVABLE
+        assert "finite" in " ".join(last_run(output)["reasons"])
+        assert pushed_versions(output) == pushed
+
+    def test_a_run_may_stop_early_and_go_on_from_there(self, ratings, output: pathlib.Path) -> None:
+        settings = (f"evaluator.rmse_bound={BOUND}", "trainer.seed=5", "evaluator.max_regression=1")
+        code, record = run_pipeline(ratings, output, *settings, to_component="Trainer")
+        assert code == ExitCode.STOPPED_EARLY
+        assert states(record)["Trainer"] == "done"
+        assert states(record)["Pusher"] == "skipped"
+        code, record = run_pipeline(ratings, output, *settings, from_component="BaselineComparison")
+        assert code == ExitCode.PUSHED
+        assert states(record)["Trainer"] == "skipped"
+
+
+def test_a_run_that_stops_before_the_model_starts_no_process_for_it(
+    ratings: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with processes_that_probe() as started:
+        code, _ = run_pipeline(ratings, tmp_path, to_component="CuratedSchema")
+    assert code == ExitCode.STOPPED_EARLY
+    assert not started
+
+
+def test_published_splits_are_taken_as_given(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    header, *lines = (ratings / "ratings.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    data = tmp_path / "ratings"
+    sizes = {}
+    for split, rows in (("train", lines[:-500]), ("test", lines[-500:])):
+        (data / split).mkdir(parents=True)
+        (data / split / "ratings.csv").write_text(header + "".join(rows), encoding="utf-8")
+        sizes[split] = len(rows)
+    shutil.copy(ratings / "ratings.json", data)
+    _, record = run_pipeline(data, tmp_path / "output", "evaluator.rmse_bound=9", "trainer.model.epochs=1")
+    assert record["split_sizes"] == sizes
+    assert record["metrics"]["example_count"] == 500
+    assert record["exit_code"] == ExitCode.PUSHED
+
+
+def start(
+    arguments: list[str], project: pathlib.Path = ROOT, log: pathlib.Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts the command line on a copy of the code, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", *arguments]
+    stream = subprocess.DEVNULL if log is None else log.open("wb")
+    return subprocess.Popen(command, cwd=project, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+
+
+def test_a_killed_run_resumes_where_it_was(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    output = tmp_path / "output"
+    arguments = ["--data", str(ratings), "--output", str(output), "--preset", "notebook", "--rmse-bound", "9"]
+    process = start(arguments)
+    trainer_log = output / "logs" / "Trainer.log"
+    deadline = time.monotonic() + 300
+    while not (trainer_log.exists() and "read " in trainer_log.read_text()):
+        assert process.poll() is None, "the run ended before Trainer"
+        assert time.monotonic() < deadline, "Trainer never started"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (output / "serving_model").exists()
+
+    code, record = run_pipeline(ratings, output, "evaluator.rmse_bound=9")
+    assert code == ExitCode.PUSHED
+    before_trainer = ("RatingsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator", "AnomalyGate")
+    assert {states(record)[name] for name in (*before_trainer, "Transform")} == {"cached"}
+    assert states(record)["Trainer"] == "done"
+
+
+def test_an_edit_runs_again_what_uses_the_code(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    project, output = tmp_path / "project", tmp_path / "output"
+    for package in ("pipeline", "components", "modules", "data"):
+        shutil.copytree(ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
+    arguments = ["--data", str(ratings), "--output", str(output), "--preset", "notebook", "--to", "Transform"]
+
+    def states_after_run() -> dict[str, str]:
+        log = tmp_path / "run.log"
+        assert start(arguments, project, log).wait() == ExitCode.STOPPED_EARLY, log.read_text()
+        return {name: state for name, state in states(last_run(output)).items() if state != "skipped"}
+
+    assert set(states_after_run().values()) == {"done"}
+    with (project / "modules" / "preprocessing.py").open("a", encoding="utf-8") as file:
+        file.write("\n# An edit.\n")
+    after = states_after_run()
+    assert after.pop("Transform") == "done"
+    assert set(after.values()) == {"cached"}

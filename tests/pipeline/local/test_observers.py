@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from pipeline.local.observers import LiveObserver, PlainObserver
+
+
+def watch(observer) -> None:
+    with observer:
+        observer.run_started(["Transform", "Trainer", "Pusher"])
+        observer.component_started("Transform")
+        observer.component_ended("Transform", "cached", 0.25)
+        observer.component_started("Trainer")
+        observer.component_progress("Trainer", "epoch 2/3, loss 1.14 [sic]")
+        observer.component_ended("Trainer", "failed", 61.5)
+
+
+def test_lines_where_there_is_no_terminal() -> None:
+    stream = io.StringIO()
+    observer = PlainObserver(Console(file=stream))
+    watch(observer)
+    assert [line.split() for line in stream.getvalue().splitlines()] == [
+        ["Transform", "cached", "0.2", "s"],
+        ["Trainer", "failed", "61.5", "s"],
+    ]
+    assert observer.ended == {"Transform": ("cached", 0.25), "Trainer": ("failed", 61.5)}
+
+
+def test_a_long_component_tells_how_far_it_is() -> None:
+    stream = io.StringIO()
+    observer = PlainObserver(Console(file=stream))
+    observer.component_started("Trainer")
+    observer.component_progress("Trainer", "too soon")
+    observer._told -= 60
+    observer.component_progress("Trainer", "epoch 2/3, loss [1.14]")
+    assert stream.getvalue() == "  Trainer: epoch 2/3, loss [1.14]\n"
+
+
+def test_the_table_shows_every_component_and_its_state() -> None:
+    stream = io.StringIO()
+    observer = LiveObserver(Console(file=stream, force_terminal=True, width=100))
+    watch(observer)
+    shown = stream.getvalue()
+    for part in ("Transform", "cached", "Trainer", "failed", "61.5 s", "Pusher", "waiting"):
+        assert part in shown
+    assert observer.ended["Trainer"] == ("failed", 61.5)
