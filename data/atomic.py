@@ -1,0 +1,24 @@
+"""Files that are there whole or not at all: the one way in which this project replaces a file."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a UTF-8 text file in one step, and its folder where there is none.
+
+    Readers see the old file or the new one, never a part; a failure leaves the old one and nothing beside it.
+
+    Raises:
+      OSError: the folder cannot be written to, or is full.
+    """
+    target = pathlib.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
