@@ -7,8 +7,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/movie-ranking
 WORKDIR /build
-COPY requirements/current.txt requirements/current.txt
-RUN /opt/movie-ranking/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/current.txt
+# The current lane without the tools of development.
+COPY requirements/image.txt requirements/image.txt
+RUN /opt/movie-ranking/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/image.txt
 COPY setup.py README.md ./
 COPY data data
 COPY modules modules

@@ -7,7 +7,7 @@
 # make setup      the environment alone (LANE=current or LANE=legacy forces a dependency lane)
 # make compile    the pipeline as a job for Vertex AI or Kubeflow: ARGS="--pipeline-root gs://… --data gs://… --image …"
 # make image      the container image (IMAGE=name:tag)
-# make lock       compiles both lanes' lock files anew (UPGRADE=1 takes newer releases)
+# make lock       compiles the lock files of both lanes and of the image anew (UPGRADE=1 takes newer releases)
 # make clean      removes the environment, the outputs and the caches in this folder
 # ARGS="..." is passed on: make run ARGS="--preset fast", make test ARGS="-k serving".
 SHELL := /bin/bash
@@ -47,11 +47,15 @@ compile: setup
 image:
 	docker build --tag $(IMAGE) .
 
-COMPILE = $(BIN)/uv pip compile -q --native-tls --generate-hashes --no-annotate --extra dev --extra kfp --extra vertex setup.py $(if $(UPGRADE),--upgrade)
+COMPILE = $(BIN)/uv pip compile -q --native-tls --generate-hashes --no-annotate --extra kfp --extra vertex setup.py
+UPDATE = $(if $(UPGRADE),--upgrade)
 
 lock: setup
-	$(COMPILE) --universal --python-version 3.11 -o requirements/current.txt
-	$(COMPILE) --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/legacy.txt
+	$(COMPILE) $(UPDATE) --extra dev --universal --python-version 3.11 -o requirements/current.txt
+	$(COMPILE) $(UPDATE) --extra dev --python-version 3.10 --python-platform x86_64-manylinux_2_28 -o requirements/legacy.txt
+	@# The image's is the current lane's without its tools: the same versions, as the constraint sees to.
+	rm -f requirements/image.txt
+	$(COMPILE) --constraint requirements/current.txt --universal --python-version 3.11 -o requirements/image.txt
 
 clean:
 	rm -rf .venv output .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -20,7 +20,6 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "components", "modules", "data"]),
-    package_data={"data": ["schema.pbtxt"]},
     entry_points={"console_scripts": ["movie-ranking=pipeline.cli:main"]},
     install_requires=[
         f"tfx==1.21.*; {CURRENT}",

@@ -51,19 +51,19 @@ def read_anomalies(artifact: standard_artifacts.ExampleAnomalies, split: str) ->
 def AnomalyGate(
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     verdict: OutputArtifact[standard_artifacts.ExampleValidationMetrics],
-    code: Parameter[str],
+    code_fingerprint: Parameter[str],
 ) -> None:
     """Lets a run go on only if ExampleValidator found nothing in any split.
 
     Args:
       anomalies: what ExampleValidator found.
       verdict: the splits that were looked at, as JSON.
-      code: fingerprint of this component's code, so that an edit invalidates the cache.
+      code_fingerprint: of this component's code, so that an edit invalidates the cache.
 
     Raises:
       AnomaliesError: names each split, feature and reason.
     """
-    del code
+    del code_fingerprint
     splits = artifact_utils.decode_split_names(anomalies.split_names)
     check({split: read_anomalies(anomalies, split) for split in splits})
     with fileio.open(os.path.join(verdict.uri, "verdict.json"), "w") as file:

@@ -1,6 +1,5 @@
-"""CuratedSchema: the schema that this project keeps, fitted to the data at hand."""
+"""CuratedSchema: the schema of the ratings, made of the columns' records and the rating scale."""
 
-import importlib.resources
 import os
 
 from google.protobuf import text_format
@@ -12,9 +11,11 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from modules import features
 
+_TYPES = {"string": schema_pb2.BYTES, "int": schema_pb2.INT, "float": schema_pb2.FLOAT}
+
 
 def curate(rating_low: float, rating_high: float, present: set[str]) -> schema_pb2.Schema:
-    """The curated schema with the rating's domain set and the optional columns that are not `present` left out.
+    """The schema of the ratings' columns, without the optional ones that are not `present`.
 
     Raises:
       ValueError: the scale is empty or upside down.
@@ -24,14 +25,23 @@ def curate(rating_low: float, rating_high: float, present: set[str]) -> schema_p
             f"the rating scale must run from a lower to a higher value; got {rating_low} to {rating_high}; "
             "set data.rating_low and data.rating_high"
         )
-    text = importlib.resources.files("data").joinpath("schema.pbtxt").read_text(encoding="utf-8")
-    schema = text_format.Parse(text, schema_pb2.Schema())
-    absent = {column.name for column in features.OPTIONAL_COLUMNS} - present
-    kept = [feature for feature in schema.feature if feature.name not in absent]
-    del schema.feature[:]
-    schema.feature.extend(kept)
-    rating = next(feature for feature in schema.feature if feature.name == features.USER_RATING.name)
-    rating.float_domain.min, rating.float_domain.max = rating_low, rating_high
+    schema = schema_pb2.Schema()
+    for column in features.RATINGS.columns:
+        if not column.required and column.name not in present:
+            continue
+        feature = schema.feature.add(name=column.name, type=_TYPES[column.dtype])
+        if column.required:
+            feature.presence.min_fraction, feature.presence.min_count = 1.0, 1
+            feature.shape.SetInParent()
+        else:
+            feature.value_count.max = 1
+        if column.low is not None:
+            feature.int_domain.min = column.low
+        if column.high is not None:
+            feature.int_domain.max = column.high
+        if column is features.USER_RATING:
+            domain = feature.float_domain
+            domain.min, domain.max, domain.disallow_nan, domain.disallow_inf = rating_low, rating_high, True, True
     return schema
 
 
@@ -64,18 +74,23 @@ def CuratedSchema(
     schema: OutputArtifact[standard_artifacts.Schema],
     rating_low: Parameter[float],
     rating_high: Parameter[float],
-    code: Parameter[str],
+    code_fingerprint: Parameter[str],
 ) -> None:
-    """Writes `data/schema.pbtxt` with the domain of the rating scale, and without columns that train does not have.
+    """Writes the schema of `modules.features.RATINGS`, the rating within its scale, no column that train does not have.
+
+    SchemaGen, the stock one, infers types, domains and presence from the statistics, so that whatever the data hold is
+    as it should be, and ExampleValidator finds nothing in the examples that the schema came from. ImportSchemaGen takes
+    a file, in which columns, bounds and scale would be spelled a second time. What this one cannot do: follow columns
+    that `modules.features` does not have.
 
     Args:
       statistics: of the examples.
       schema: where the schema goes.
       rating_low: lowest rating of the scale.
       rating_high: highest rating of the scale.
-      code: fingerprint of this component's code, so that an edit invalidates the cache.
+      code_fingerprint: of this component's code, so that an edit invalidates the cache.
     """
-    del code
+    del code_fingerprint
     curated = curate(rating_low, rating_high, columns_present(read_statistics(statistics, "train")))
     with fileio.open(os.path.join(schema.uri, "schema.pbtxt"), "w") as file:
         file.write(text_format.MessageToString(curated))

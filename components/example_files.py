@@ -50,6 +50,15 @@ def read_serialized(path: str, batch_rows: int = BATCH) -> Iterator[tf.Tensor]:
     yield from tf.data.TFRecordDataset(path, compression_type=compression).batch(batch_rows).prefetch(1)
 
 
+def open_writer(path: str) -> tf.io.TFRecordWriter:
+    """Opens a new gzipped TFRecord file on any file system that TensorFlow knows, local or `gs://`.
+
+    Inflating takes about the same time at any level; deflating takes three times as long at zlib's default, 6, as at
+    1, for files that are smaller by three tenths.
+    """
+    return tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1))
+
+
 class Decoder:
     """Turns serialized tf.Examples into columns."""
 

@@ -1,7 +1,8 @@
-"""RatingsTrainer: TFX's Trainer, with the settings that a submission may change as parameters of their own.
+"""RatingsTrainer: TFX's Trainer that takes the side tables too, and open settings as parameters of their own.
 
-`custom_config` is one JSON text, and a cluster substitutes whole parameters only. So what a compiled pipeline leaves
-open is a parameter beside it, which the executor lays over it.
+TFX's Trainer hands no input to `run_fn` but examples, Transform's graph and the schema. And its `custom_config` is one
+JSON text, of which a cluster, which substitutes whole parameters, can change nothing. So the executor lays both over
+`custom_config`: the folder of the tables, and the parameters that a submission has set.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ from tfx.components.trainer import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import trainer_pb2
-from tfx.types import component_spec, standard_artifacts, standard_component_specs
+from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
 from tfx.types.channel import BaseChannel, Channel
 from tfx.utils import json_utils
 
 from modules import presets
 
+TABLES_KEY = "tables"
 PRESET_KEY, SEED_KEY, BUDGET_KEY = "preset", "seed", "training_budget"
-# Under either of these names a model's configuration says how often it passes over the ratings.
-BUDGET_FIELDS = ("epochs", "iterations")
 
 
 def with_overrides(settings: dict[str, Any], exec_properties: dict[str, Any]) -> dict[str, Any]:
@@ -38,28 +38,12 @@ def with_overrides(settings: dict[str, Any], exec_properties: dict[str, Any]) ->
     merged = {**settings, **changed}
     budget = exec_properties.get(BUDGET_KEY)
     if budget:
-        merged["model"] = {**merged["model"], budget_field(merged["preset"]): budget}
+        merged["model"] = {**merged["model"], presets.budget_field(merged["preset"]): budget}
     return merged
 
 
-def budget_field(preset: str) -> str:
-    """The field of a preset's model that says how long it is trained.
-
-    Raises:
-      ValueError: an unknown preset, or one without such a field.
-    """
-    fields = type(presets.build_config(preset, {})).model_fields
-    for name in BUDGET_FIELDS:
-        if name in fields:
-            return name
-    raise ValueError(
-        f"expected a preset with one of the fields {', '.join(BUDGET_FIELDS)} for the training budget; "
-        f"got {preset!r}, which has {', '.join(fields)}; leave the training budget at 0"
-    )
-
-
 class Executor(executor.GenericExecutor):
-    """TFX's executor on the settings with the parameters laid over them."""
+    """TFX's executor on the settings with the tables' folder and the parameters laid over them."""
 
     def Do(
         self,
@@ -70,12 +54,17 @@ class Executor(executor.GenericExecutor):
         """Trains; see `tfx.components.trainer.executor.GenericExecutor`."""
         key = standard_component_specs.CUSTOM_CONFIG_KEY
         settings = with_overrides(json_utils.loads(exec_properties[key]), exec_properties)
+        settings[TABLES_KEY] = artifact_utils.get_single_uri(input_dict[TABLES_KEY])
         super().Do(input_dict, output_dict, {**exec_properties, key: json_utils.dumps(settings)})
 
 
 class RatingsTrainerSpec(standard_component_specs.TrainerSpec):
-    """Trainer's interface and the parameters that a submission may set."""
+    """Trainer's interface, the side tables, and the parameters that a submission may set."""
 
+    INPUTS = {  # noqa: RUF012
+        **standard_component_specs.TrainerSpec.INPUTS,
+        TABLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
     PARAMETERS = {  # noqa: RUF012
         **standard_component_specs.TrainerSpec.PARAMETERS,
         PRESET_KEY: component_spec.ExecutionParameter(type=str, optional=True),
@@ -88,7 +77,7 @@ class RatingsTrainer(base_component.BaseComponent):
     """Trains what `run_fn` defines, as TFX's Trainer does.
 
     ```
-    trainer = RatingsTrainer(run_fn="modules.trainer.run_fn", examples=..., custom_config=settings,
+    trainer = RatingsTrainer(run_fn="modules.trainer.run_fn", examples=..., tables=..., custom_config=settings,
                              seed=RuntimeParameter(name="seed", ptype=int, default=42))
     ```
 
@@ -105,6 +94,7 @@ class RatingsTrainer(base_component.BaseComponent):
         *,
         run_fn: str,
         examples: BaseChannel,
+        tables: BaseChannel,
         transform_graph: BaseChannel,
         schema: BaseChannel,
         train_args: trainer_pb2.TrainArgs,
@@ -120,6 +110,7 @@ class RatingsTrainer(base_component.BaseComponent):
         Args:
           run_fn: import path of the function that trains.
           examples: what to train on.
+          tables: the side tables, as splits `titles` and `users`; `run_fn` gets their folder as the setting `tables`.
           transform_graph: turns examples into the model's inputs.
           schema: of the examples.
           train_args: splits to fit on.
@@ -133,6 +124,7 @@ class RatingsTrainer(base_component.BaseComponent):
         spec = RatingsTrainerSpec(
             run_fn=run_fn,
             examples=examples,
+            tables=tables,
             transform_graph=transform_graph,
             schema=schema,
             train_args=train_args,

@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules import features
+from modules.side_tables import UNRATED_PREFIX
 
 KNOWN_PAIRS = 8
 UNKNOWN = "\x00 unknown to every vocabulary"
@@ -32,9 +33,13 @@ SIGNATURES = ("serving_default", "predict", "rank")
 TOLERANCE = 1e-5
 
 
-def vocabulary(model_path: str, column: features.Column, most: int = KNOWN_PAIRS) -> list[str]:
-    """The most frequent values of a column that the model knows."""
-    path = os.path.join(model_path, "assets", column.name)
+def names(model_path: str, table: features.Table) -> list[str]:
+    """The most rated of a table's ids, one that nobody rated if there is one, and one in no table."""
+    rated, unrated = (os.path.join(model_path, "assets", prefix + table.key.name) for prefix in ("", UNRATED_PREFIX))
+    return [*_first_lines(rated, KNOWN_PAIRS), *_first_lines(unrated, tf.io.gfile.exists(unrated)), UNKNOWN]
+
+
+def _first_lines(path: str, most: int) -> list[str]:
     with tf.io.gfile.GFile(path, "r") as file:
         return [line.rstrip("\n") for _, line in zip(range(most), file, strict=False)]
 
@@ -59,15 +64,13 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
     """
     try:
         model = tf.saved_model.load(model_path)
-        users = [*vocabulary(model_path, features.USER_ID), UNKNOWN]
-        titles = [*vocabulary(model_path, features.MOVIE_TITLE), UNKNOWN]
+        users, titles = names(model_path, features.USERS), names(model_path, features.TITLES)
     except (OSError, ValueError, tf.errors.OpError) as error:
         return [f"the model does not load: {error}"]
     missing = [name for name in SIGNATURES if name not in model.signatures]
     if missing:
         return [f"expected signatures {', '.join(SIGNATURES)}; missing: {', '.join(missing)}"]
 
-    # Every known user and an unknown one with every known title and an unknown one.
     grid = [(user, title) for user in users for title in titles]
     pairs = {
         features.USER_ID.name: np.array([user for user, _ in grid]),

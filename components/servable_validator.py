@@ -20,7 +20,7 @@ def ServableValidator(
     blessing: OutputArtifact[standard_artifacts.InfraBlessing],
     rating_low: Parameter[float],
     rating_high: Parameter[float],
-    code: Parameter[str],
+    code_fingerprint: Parameter[str],
 ) -> None:
     """Blesses a model whose every signature answers rightly in a fresh process; needs no Docker.
 
@@ -31,9 +31,9 @@ def ServableValidator(
       blessing: where the blessing goes; Pusher reads it.
       rating_low: lowest rating of the scale.
       rating_high: highest rating of the scale.
-      code: fingerprint of this component's code, so that an edit invalidates the cache.
+      code_fingerprint: of this component's code, so that an edit invalidates the cache.
     """
-    del code
+    del code_fingerprint
     failures = probe_process.probe(path_utils.serving_model_path(model.uri), rating_low, rating_high)
     blessing.set_int_custom_property("blessed", 0 if failures else 1)
     blessing.set_int_custom_property("has_model", 0)

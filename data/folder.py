@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from data.errors import DataError
 from data.rejects import REJECTED_FILE
-from data.sidecar import RATINGS_FILE, Sidecar
-from data.splits import PARTS
+from data.sidecar import SIDECAR_FILE, Sidecar, table_files
 
 _PREFIX = ".partial-"
 
@@ -49,58 +48,53 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def check_destination(folder: pathlib.Path, files: Sequence[str], sources: Iterable[pathlib.Path] = ()) -> None:
-    """Refuses to replace the source, or to write beside CSV files of others, which would be read as ratings, too.
+def check_destination(
+    folder: pathlib.Path, files: Sequence[str], sources: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Refuses to replace the source, or to write beside tables of others, which would be read, too.
 
     Args:
       folder: the data folder.
-      files: the ratings files that will be written, relative to it.
+      files: the tables that will be written, relative to it.
       sources: files that are read meanwhile.
 
     Raises:
       DataError: either would happen.
     """
     written = {(folder / name).resolve() for name in files}
-    for source in sources:
-        if source.resolve() in written:
-            raise DataError(f"expected a destination other than the source; got {folder} for both; give another")
-    ours = {*files, *_recorded_files(folder)}
-    others = [
-        path
-        for name in ("", *PARTS)
-        for path in sorted((folder / name).glob("*.csv"))
-        if path.relative_to(folder).as_posix() not in ours
-    ]
+    if any(pathlib.Path(source).resolve() in written for source in sources):
+        raise DataError(f"expected a destination other than the source; got {folder} for both; give another")
+    others = table_files(folder).difference(files, _recorded_files(folder))
     if others:
         raise DataError(
-            f"expected no CSV in {folder} but the ratings, since all would be read; got {others[0]}; "
-            "move it away or give another destination"
+            f"expected no tables in {folder} but those to be written, since all would be read; got "
+            f"{folder / min(others)}; move it away or give another destination"
         )
 
 
 def _recorded_files(folder: pathlib.Path) -> set[str]:
-    """Ratings files that an earlier run wrote; none where its record cannot be read."""
+    """Tables that an earlier run wrote; none where its record cannot be read."""
     try:
-        recorded = Sidecar.read(folder).files
+        return table_files(folder).intersection(Sidecar.read(folder).checksums)
     except DataError:
         return set()
-    return set(recorded) & {RATINGS_FILE, *(f"{part}/{RATINGS_FILE}" for part in PARTS)}
 
 
 def publish(work: pathlib.Path, folder: pathlib.Path, sidecar: Sidecar) -> None:
     """Moves complete files from a workspace to their places, and removes what an earlier run left there.
 
-    Until the new sidecar is in place, there is none or one whose checksum does not match.
+    Meanwhile there is no record: a run that is killed leaves a folder that nobody takes for complete.
     """
     earlier = _recorded_files(folder)
-    for name in sidecar.files:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (work / name).replace(folder / name)
-    for name in earlier.difference(sidecar.files):
-        (folder / name).unlink(missing_ok=True)
+    (folder / SIDECAR_FILE).unlink(missing_ok=True)
+    for name in earlier.difference(sidecar.checksums):
+        (folder / name).unlink()
         if (folder / name).parent != folder:
             with contextlib.suppress(OSError):  # not empty: others keep files there
                 (folder / name).parent.rmdir()
+    for name in sidecar.checksums:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (work / name).replace(folder / name)
     if (work / REJECTED_FILE).exists():
         (folder / REJECTED_FILE).parent.mkdir(exist_ok=True)
         (work / REJECTED_FILE).replace(folder / REJECTED_FILE)

@@ -7,33 +7,38 @@
 | 10M                          | `ratings.dat` | `movies.dat`      |             | UTF-8           |
 | latest-small, 20M, 25M, 32M  | `ratings.csv` | `movies.csv`      |             | UTF-8, RFC 4180 |
 | RecBole's copy of 100K       | `ml-100k.inter` | `ml-100k.item`  | `ml-100k.user` | UTF-8        |
+| one's own                    | `ratings.csv` or another CSV | `titles.csv` | `users.csv` | UTF-8, RFC 4180 |
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from data.errors import LayoutError
-from data.rejects import BadFieldError, Rejects, parse_integer, parse_text, shown, tidy
+from data.rejects import BadFieldError, Rejects, in_bounds, parse_cell, parse_text, shown, tidy
 from data.releases import ITEM_ID, Release
 from data.splits import PUBLISHED_SPLITS
 from data.tables import Table, parsed, read_header
-from data.vocabulary import Vocabulary
+from modules import features
 from modules.features import (
     COLUMNS,
     GENRES,
     MOVIE_TITLE,
     RELEASE_YEAR,
     TIMESTAMP,
+    TITLES,
     USER_AGE,
     USER_GENDER,
     USER_ID,
     USER_OCCUPATION,
     USER_RATING,
     USER_ZIP_CODE,
+    USERS,
     Column,
 )
 
@@ -45,7 +50,18 @@ HALF_STARS = (0.5, 5.0)
 # "Toy Story (1995)"; IMDb's mark for video and television may follow, and of a series' years the first counts.
 _YEAR = re.compile(r"\(([0-9]{4})(?:[-–][0-9 ]*)?\)(?: \((?:V|TV)\))?$")
 _NO_GENRE = ("unknown", "(no genres listed)")
-_USER_COLUMNS = (USER_AGE, USER_GENDER, USER_OCCUPATION, USER_ZIP_CODE)
+
+
+def _positions_of(*names: str) -> dict[str, int]:
+    return {name: position for position, name in enumerate(names)}
+
+
+_RATING_FIELDS = _positions_of(USER_ID.name, ITEM_ID, USER_RATING.name, TIMESTAMP.name)
+_USER_FIELDS = _positions_of(*(column.name for column in USERS.columns))
+# MovieLens 1M names the gender first.
+_USER_FIELDS_1M = _positions_of(
+    *(column.name for column in (USER_ID, USER_GENDER, USER_AGE, USER_OCCUPATION, USER_ZIP_CODE))
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +81,19 @@ Files = Mapping[str, File]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What can be had of a release in more than one way.
+
+    Attributes:
+      split: one of data.splits.PUBLISHED_SPLITS, or None for all ratings in one.
+      keep_items_apart: items that share a title stay apart, by their ids behind the title.
+    """
+
+    split: str | None = None
+    keep_items_apart: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
     """How to recognise a release and how to open it.
 
@@ -72,13 +101,13 @@ class Layout:
       name: for messages.
       required: files that make a folder this layout.
       optional: files that are used where they are there.
-      open: reads the small tables; gets the files by name, the collector of bad rows, and the split or None.
+      open: reads the small tables; gets the files by name, the collector of bad rows, and the choices.
     """
 
     name: str
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
-    open: Callable[[Files, Rejects, str | None], Release]
+    open: Callable[[Files, Rejects, Choices], Release]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,27 +118,23 @@ class _Item:
     year: int | None
 
 
-@dataclasses.dataclass(frozen=True)
-class _User:
-    id: str
-    values: Mapping[str, str | int | None]
-
-
 def release_year(title: str) -> int | None:
-    """The year in brackets that ends a title; None where there is none."""
+    """The year in brackets that ends a title; None where there is none, or none in which a film can be released."""
     match = _YEAR.search(title)
-    return int(match[1]) if match else None
+    return int(match[1]) if match and in_bounds(int(match[1]), RELEASE_YEAR) else None
 
 
 def _item(fields: Sequence[str], genres: Sequence[str]) -> _Item:
     title = parse_text(fields[1], "title")
-    kept = [genre for genre in genres if genre not in _NO_GENRE]
-    return _Item(parse_text(fields[0], "item id"), title, "|".join(kept), release_year(title))
+    named = [genre for genre in genres if genre not in _NO_GENRE]
+    return _Item(parse_text(fields[0], "item id"), title, "|".join(named), release_year(title))
 
 
-def _read_items(release: Release, table: Table, rejects: Rejects, parse: Callable[[list[str]], _Item]) -> None:
-    """Titles, genres and years; of items that share a title the first gives genres and year."""
-    items: dict[str, int] = {}
+def _read_items(
+    release: Release, table: Table, rejects: Rejects, choices: Choices, parse: Callable[[list[str]], _Item]
+) -> None:
+    """Reads titles, genres and years."""
+    items: dict[str, _Item] = {}
 
     def first_of_its_id(fields: list[str]) -> _Item:
         item = parse(fields)
@@ -117,63 +142,52 @@ def _read_items(release: Release, table: Table, rejects: Rejects, parse: Callabl
             raise BadFieldError(shown(item.id), "an item id that no earlier row has")
         return item
 
-    genres: dict[int, str | int] = {}
-    years: dict[int, str | int] = {}
+    ids_of: dict[str, list[str]] = {}
     for item in parsed(table, rejects, first_of_its_id):
-        seen = len(release.titles)
-        code = items[item.id] = release.titles.add(item.title)
-        if code == seen:
-            genres[code] = item.genres
-            if item.year is not None:
-                years[code] = item.year
-    release.items = items
-    release.attributes[GENRES.name] = genres
-    release.attributes[RELEASE_YEAR.name] = years
+        items[item.id] = item
+        ids_of.setdefault(item.title, []).append(item.id)
+    release.shared_titles = {title: ids for title, ids in ids_of.items() if len(ids) > 1}
+    release.items = {}
+    for item in items.values():
+        apart = choices.keep_items_apart and item.title in release.shared_titles
+        number = release.titles.add(f"{item.title} [{item.id}]" if apart else item.title)
+        release.items[item.id] = number
+        release.describe(GENRES, number, item.genres)
+        release.describe(RELEASE_YEAR, number, item.year)
 
 
-def _read_users(release: Release, table: Table, rejects: Rejects) -> None:
-    """Users and what is known of them."""
-    seen: set[str] = set()
+def _read_side_table(release: Release, side: features.Table, table: Table, rejects: Rejects) -> None:
+    """Reads what is known of users or of titles, by id."""
+    keys, seen = release.keys_of(side), set()
+    what = side.key.name.replace("_", " ")
+    columns = [column for column in side.columns[1:] if column.name in table.fields]
 
-    def parse(fields: list[str]) -> _User:
-        user_id = parse_text(fields[table.fields[USER_ID.name]], "user id")
-        if user_id in seen:
-            raise BadFieldError(shown(user_id), "a user id that no earlier row has")
-        values: dict[str, str | int | None] = {}
-        for column in _USER_COLUMNS:
-            field = fields[table.fields[column.name]]
-            values[column.name] = parse_integer(field, column.name) if column.dtype == "int" else tidy(field)
-        return _User(user_id, values)
+    def parse(fields: list[str]) -> tuple[str, list[str | int | None]]:
+        key = parse_text(fields[table.fields[side.key.name]], what)
+        if key in seen:
+            raise BadFieldError(shown(key), f"a {what} that no earlier row has")
+        return key, [parse_cell(fields[table.fields[column.name]], column) for column in columns]
 
-    for column in _USER_COLUMNS:
-        release.attributes[column.name] = {}
-    for user in parsed(table, rejects, parse):
-        seen.add(user.id)
-        code = release.users.add(user.id)
-        for name, value in user.values.items():
-            if value not in (None, ""):
-                release.attributes[name][code] = value  # type: ignore[assignment]
+    for key, values in parsed(table, rejects, parse):
+        seen.add(key)
+        number = keys.add(key)
+        for column, value in zip(columns, values, strict=True):
+            release.describe(column, number, value)
 
 
 def _release(
-    name: str, ratings: Mapping[str, Table], scale: tuple[float, float] | None, columns: Sequence[Column]
+    name: str, ratings: Mapping[str, Table], scale: tuple[float, float] | None, columns: Collection[Column]
 ) -> Release:
-    return Release(
-        name=name,
-        ratings=ratings,
-        columns=tuple(column for column in COLUMNS if column.required or column in columns),
-        scale=scale,
-        users=Vocabulary(),
-        titles=Vocabulary(),
-        items=None,
-        attributes={},
-    )
+    columns = tuple(column for column in COLUMNS if column.required or column in columns)
+    return Release(name=name, ratings=ratings, columns=columns, scale=scale)
 
 
-_RATING_FIELDS = {USER_ID.name: 0, ITEM_ID: 1, USER_RATING.name: 2, TIMESTAMP.name: 3}
+def _table(file: File, width: int, fields: Mapping[str, int], **form: Any) -> Table:
+    return Table(path=file.path, shown=file.shown, width=width, fields=fields, **form)
 
 
-def _open_100k(files: Files, rejects: Rejects, split: str | None) -> Release:
+def _open_100k(files: Files, rejects: Rejects, choices: Choices) -> Release:
+    split = choices.split
     parts = {"": "u.data"} if split is None else {"train": f"{split}.base", "test": f"{split}.test"}
     missing = [name for name in parts.values() if name not in files]
     if missing:
@@ -181,32 +195,17 @@ def _open_100k(files: Files, rejects: Rejects, split: str | None) -> Release:
             f"expected {' and '.join(parts.values())} beside u.data for the split {split}; missing: "
             f"{', '.join(missing)}; take the complete release"
         )
+    table = functools.partial(_table, separator="|", encoding="latin-1")
     ratings = {
-        part: Table(
-            path=files[name].path,
-            shown=files[name].shown,
-            separator="\t",
-            width=4,
-            fields=_RATING_FIELDS,
-            encoding="latin-1",
-        )
-        for part, name in parts.items()
+        part: _table(files[name], 4, _RATING_FIELDS, separator="\t", encoding="latin-1") for part, name in parts.items()
     }
     columns = [TIMESTAMP, RELEASE_YEAR]
     genres: list[str] = []
     if "u.genre" in files:
         columns.append(GENRES)
-        table = Table(
-            path=files["u.genre"].path,
-            shown=files["u.genre"].shown,
-            separator="|",
-            width=2,
-            fields={},
-            encoding="latin-1",
-        )
-        genres = list(parsed(table, rejects, lambda fields: parse_text(fields[0], "genre")))
+        genres = list(parsed(table(files["u.genre"], 2, {}), rejects, lambda fields: parse_text(fields[0], "genre")))
     if "u.user" in files:
-        columns.extend(_USER_COLUMNS)
+        columns.extend(USERS.columns)
     release = _release(MOVIELENS_100K, ratings, WHOLE_STARS, columns)
 
     def parse(fields: list[str]) -> _Item:
@@ -217,44 +216,16 @@ def _open_100k(files: Files, rejects: Rejects, split: str | None) -> Release:
         # Without u.genre the flags have no names.
         return _item(fields, [genre for genre, flag in zip(genres, flags, strict=bool(genres)) if flag == "1"])
 
-    items = Table(
-        path=files["u.item"].path,
-        shown=files["u.item"].shown,
-        separator="|",
-        width=5 + (len(genres) or 19),
-        fields={},
-        encoding="latin-1",
-    )
-    _read_items(release, items, rejects, parse)
+    _read_items(release, table(files["u.item"], 5 + (len(genres) or 19), {}), rejects, choices, parse)
     if "u.user" in files:
-        users = Table(
-            path=files["u.user"].path,
-            shown=files["u.user"].shown,
-            separator="|",
-            width=5,
-            fields={
-                USER_ID.name: 0,
-                USER_AGE.name: 1,
-                USER_GENDER.name: 2,
-                USER_OCCUPATION.name: 3,
-                USER_ZIP_CODE.name: 4,
-            },
-            encoding="latin-1",
-        )
-        _read_users(release, users, rejects)
+        _read_side_table(release, USERS, table(files["u.user"], 5, _USER_FIELDS), rejects)
     return release
 
 
-def _open_recbole(files: Files, rejects: Rejects, split: str | None) -> Release:
-    def table(name: str, width: int, fields: Mapping[str, int]) -> Table:
-        return Table(
-            path=files[name].path, shown=files[name].shown, separator="\t", width=width, fields=fields, header=True
-        )
-
-    ratings = {"": table("ml-100k.inter", 4, _RATING_FIELDS)}
-    columns = [TIMESTAMP, GENRES, RELEASE_YEAR]
-    if "ml-100k.user" in files:
-        columns.extend(_USER_COLUMNS)
+def _open_recbole(files: Files, rejects: Rejects, choices: Choices) -> Release:
+    table = functools.partial(_table, separator="\t", header=True)
+    ratings = {"": table(files["ml-100k.inter"], 4, _RATING_FIELDS)}
+    columns = [TIMESTAMP, *TITLES.columns, *(USERS.columns if "ml-100k.user" in files else ())]
     release = _release(MOVIELENS_100K, ratings, WHOLE_STARS, columns)
 
     def parse(fields: list[str]) -> _Item:
@@ -264,51 +235,26 @@ def _open_recbole(files: Files, rejects: Rejects, split: str | None) -> Release:
         whole = "unknown" if title == bracket == "unkonwn" else f"{title} ({bracket})"
         return _item([item_id, whole], genres.split(" "))
 
-    _read_items(release, table("ml-100k.item", 4, {}), rejects, parse)
+    _read_items(release, table(files["ml-100k.item"], 4, {}), rejects, choices, parse)
     if "ml-100k.user" in files:
-        fields = {
-            USER_ID.name: 0,
-            USER_AGE.name: 1,
-            USER_GENDER.name: 2,
-            USER_OCCUPATION.name: 3,
-            USER_ZIP_CODE.name: 4,
-        }
-        _read_users(release, table("ml-100k.user", 5, fields), rejects)
+        _read_side_table(release, USERS, table(files["ml-100k.user"], 5, _USER_FIELDS), rejects)
     return release
 
 
-def _open_dat(files: Files, rejects: Rejects, split: str | None) -> Release:
+def _open_dat(files: Files, rejects: Rejects, choices: Choices) -> Release:
     # Of the two releases in this layout, 1M alone has users, and 10M alone has half stars and UTF-8.
     is_1m = "users.dat" in files
-    encoding = "latin-1" if is_1m else "utf-8"
-
-    def table(name: str, width: int, fields: Mapping[str, int]) -> Table:
-        return Table(
-            path=files[name].path,
-            shown=files[name].shown,
-            separator="::",
-            width=width,
-            fields=fields,
-            encoding=encoding,
-        )
-
-    columns = [TIMESTAMP, GENRES, RELEASE_YEAR, *(_USER_COLUMNS if is_1m else ())]
+    table = functools.partial(_table, separator="::", encoding="latin-1" if is_1m else "utf-8")
     release = _release(
         "MovieLens 1M" if is_1m else "MovieLens 10M",
-        {"": table("ratings.dat", 4, _RATING_FIELDS)},
+        {"": table(files["ratings.dat"], 4, _RATING_FIELDS)},
         WHOLE_STARS if is_1m else HALF_STARS,
-        columns,
+        [TIMESTAMP, *TITLES.columns, *(USERS.columns if is_1m else ())],
     )
-    _read_items(release, table("movies.dat", 3, {}), rejects, lambda fields: _item(fields, tidy(fields[2]).split("|")))
+    items = table(files["movies.dat"], 3, {})
+    _read_items(release, items, rejects, choices, lambda fields: _item(fields, tidy(fields[2]).split("|")))
     if is_1m:
-        fields = {
-            USER_ID.name: 0,
-            USER_GENDER.name: 1,
-            USER_AGE.name: 2,
-            USER_OCCUPATION.name: 3,
-            USER_ZIP_CODE.name: 4,
-        }
-        _read_users(release, table("users.dat", 5, fields), rejects)
+        _read_side_table(release, USERS, table(files["users.dat"], 5, _USER_FIELDS_1M), rejects)
     return release
 
 
@@ -331,22 +277,27 @@ def _positions(file: File, wanted: Mapping[str, str]) -> tuple[dict[str, int], i
     return {ours: header.index(theirs) for ours, theirs in wanted.items()}, len(header)
 
 
-def _csv_table(file: File, fields: Mapping[str, int], width: int) -> Table:
-    return Table(path=file.path, shown=file.shown, separator=",", width=width, fields=fields, quoted=True, header=True)
+def _csv_table(file: File, wanted: Mapping[str, str]) -> Table:
+    """A CSV file with a header that has the wanted columns, by our name.
+
+    Raises:
+      LayoutError: the header lacks one, or has one twice.
+    """
+    fields, width = _positions(file, wanted)
+    return _table(file, width, fields, separator=",", quoted=True, header=True)
 
 
-def _open_csv(files: Files, rejects: Rejects, split: str | None) -> Release:
+def _open_csv(files: Files, rejects: Rejects, choices: Choices) -> Release:
     wanted = {USER_ID.name: "userId", ITEM_ID: "movieId", USER_RATING.name: "rating", TIMESTAMP.name: "timestamp"}
-    ratings = _csv_table(files["ratings.csv"], *_positions(files["ratings.csv"], wanted))
-    release = _release("MovieLens", {"": ratings}, HALF_STARS, [TIMESTAMP, GENRES, RELEASE_YEAR])
-    wanted = {ITEM_ID: "movieId", MOVIE_TITLE.name: "title", GENRES.name: "genres"}
-    items = _csv_table(files["movies.csv"], *_positions(files["movies.csv"], wanted))
+    ratings = _csv_table(files["ratings.csv"], wanted)
+    release = _release("MovieLens", {"": ratings}, HALF_STARS, [TIMESTAMP, *TITLES.columns])
+    items = _csv_table(files["movies.csv"], {ITEM_ID: "movieId", MOVIE_TITLE.name: "title", GENRES.name: "genres"})
 
     def parse(fields: list[str]) -> _Item:
         item_id, title, genres = (fields[position] for position in items.fields.values())
         return _item([item_id, title], tidy(genres).split("|"))
 
-    _read_items(release, items, rejects, parse)
+    _read_items(release, items, rejects, choices, parse)
     return release
 
 
@@ -407,11 +358,22 @@ def open_own_csv(file: File, columns: Mapping[str, str] | None, scale: tuple[flo
             f"expected {', '.join(missing)} among the columns of {file.shown}; available: {', '.join(header)}; "
             "name them with --columns user_id=…,movie_title=…,user_rating=…; give a MovieLens release as its folder"
         )
-    fields, width = _positions(file, wanted)
-    release = _release(
-        file.shown, {"": _csv_table(file, fields, width)}, scale, [c for c in COLUMNS if c.name in wanted]
-    )
-    release.attributes = {
-        column.name: {} for column in release.columns if not column.required and column.describes != "rating"
-    }
-    return release
+    ours_there = [column for column in COLUMNS if column.name in wanted]
+    return _release(file.shown, {"": _csv_table(file, wanted)}, scale, ours_there)
+
+
+def read_own_side_tables(release: Release, files: Files, rejects: Rejects) -> None:
+    """Reads `titles.csv` and `users.csv` beside a CSV of the user's own, with those of our columns that they have.
+
+    Raises:
+      LayoutError: one lacks the column of ids, or has a column twice.
+      RowError: there are more bad rows than allowed.
+    """
+    for side in features.SIDE_TABLES:
+        if side.file in files:
+            file = files[side.file]
+            header = read_header(file.path, file.shown)
+            columns = [column for column in side.columns if column.required or column.name in header]
+            table = _csv_table(file, {column.name: column.name for column in columns})
+            _read_side_table(release, side, table, rejects)
+            release.columns = tuple(column for column in COLUMNS if column in (*release.columns, *columns))

@@ -1,10 +1,9 @@
-"""Turns a MovieLens release, or a CSV of the user's own, into `ratings.csv` and its sidecar `ratings.json`."""
+"""Turns a MovieLens release, or a CSV of the user's own, into the tables of a data folder and their record."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import pathlib
 import shutil
@@ -16,38 +15,43 @@ import numpy as np
 
 from data.errors import ChecksumError, DataError, LayoutError
 from data.folder import check_destination, publish, workspace
-from data.movielens import LAYOUTS, MOVIELENS_100K, File, Layout, open_own_csv
+from data.movielens import (
+    LAYOUTS,
+    MOVIELENS_100K,
+    Choices,
+    File,
+    Layout,
+    open_own_csv,
+    read_own_side_tables,
+)
 from data.progress import Progress, silent
 from data.reader import read
 from data.rejects import REJECTED_FILE, Rejects
-from data.releases import Release
+from data.releases import Release, files_of
 from data.sidecar import RATINGS_FILE, Sidecar
 from data.splits import PUBLISHED_SPLITS
-from data.writer import SortedRatings, count_users_and_titles, merge, scale_of, write
+from data.writer import Repeated, SortedRatings, merge, rated_keys, scale_of, write_tables
+from modules.features import COLUMNS, SIDE_TABLES, TITLES, USERS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What came of preparing a data folder; `rows_read == rejected + merged + sidecar.rows`.
+    """What came of preparing a data folder.
 
     Attributes:
       folder: the data folder.
       sidecar: its record.
-      rows_read: ratings in the source.
-      rejected: ratings dropped as bad.
-      merged: ratings that went into the mean of an earlier one of the same user and title.
       rejected_elsewhere: bad rows of the item and user tables.
       pairs_in_both: pairs of user and title that both parts of a published split hold.
+      contradictions: by column, how many users or titles the source says more than one thing of.
       reused: the folder was complete already, and nothing was done.
     """
 
     folder: pathlib.Path
     sidecar: Sidecar
-    rows_read: int
-    rejected: int
-    merged: int
     rejected_elsewhere: int = 0
     pairs_in_both: int = 0
+    contradictions: Mapping[str, int] = dataclasses.field(default_factory=dict)
     reused: bool = False
 
 
@@ -59,18 +63,23 @@ def prepare(
     scale: tuple[float, float] | None = None,
     max_rejected: int = 0,
     split: str | None = None,
-    sha256: str | None = None,
+    keep_items_apart: bool = False,
+    repeated: Repeated = "mean",
+    checksums: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Summary:
-    """Writes `ratings.csv` and `ratings.json` to the destination.
+    """Writes `ratings.csv`, `titles.csv`, `users.csv` and `ratings.json` to the destination.
 
-    One row for each user and title: where a user rated a title more than once (MovieLens 100K lists some films under
-    two ids), the mean of the ratings and the latest timestamp. Genres and year are those of the first item with the
-    title. In a CSV of the user's own, what describes a user or a title is taken from the first row that says it.
+    Ratings have one row for each user and title. Items that share a title are one title (MovieLens 100K lists some
+    films under two ids), unless they are kept apart. `titles.csv` and `users.csv` have all titles and users that the
+    source lists, rated or not; where the ratings themselves describe titles or users, as a CSV of the user's own may,
+    all that are rated. Where the source says more than one thing of a title or a user, the first that is not empty
+    counts. A side table of which the source says nothing is not written.
+
     Bad rows that were put up with go to `rejected/rejected.csv`. Everything is written beside its place and moved there
-    when it is complete, the sidecar last.
+    when it is complete, the record last.
 
-    With a split, `train/ratings.csv` and `test/ratings.csv` hold the published rows, repeated ratings merged inside
+    With a split, `train/ratings.csv` and `test/ratings.csv` hold the published rows, repeated ratings made one inside
     each part alone. A film with two ids can then leave the same user and title in both parts; such pairs are kept, so
     that results compare with published ones, and counted in `Summary.pairs_in_both`.
 
@@ -79,13 +88,15 @@ def prepare(
     disk, in the destination.
 
     Args:
-      path: folder or zip of a release, or one CSV.
+      path: folder or zip of a release, or one CSV, or a folder with such a `ratings.csv` and side tables.
       destination: the data folder, made where there is none.
       columns: for a CSV: its name of each of our columns that it names otherwise.
       scale: lowest and highest possible rating; by default that of the release, or what a CSV holds.
       max_rejected: how many bad rows, of all files together, are put up with.
       split: one of data.splits.PUBLISHED_SPLITS, a published split of MovieLens 100K.
-      sha256: the checksum that the result must have.
+      keep_items_apart: of a title that several items share, make one title for each: "Emma (1996) [26958]".
+      repeated: what becomes of ratings of one user and title: their "mean", or the "latest" of them.
+      checksums: the SHA-256 that each table must have, by the name of its file.
       progress: told how far it is.
 
     Raises:
@@ -101,25 +112,43 @@ def prepare(
         )
     if split is not None and split not in PUBLISHED_SPLITS:
         raise DataError(f"expected a published split, one of {', '.join(PUBLISHED_SPLITS)}; got {split!r}")
+    choices = Choices(split=split, keep_items_apart=keep_items_apart)
     rejects = Rejects(max_rejected)
     with workspace(folder) as work:
-        with _opened(source, work, rejects, columns=columns, scale=scale, split=split) as release:
-            files = tuple(f"{part}/{RATINGS_FILE}" if part else RATINGS_FILE for part in release.ratings)
-            check_destination(folder, files, [table.path for table in release.ratings.values()])
+        with _opened(source, work, rejects, choices, columns=columns, scale=scale) as release:
+            check_destination(
+                folder,
+                files_of(release.ratings, release.columns),
+                [table.path for table in release.ratings.values()],
+            )
             rejected_elsewhere = len(rejects.rows)
-            rows_read, unsorted = 0, []
-            for table in release.ratings.values():
-                rejected_before = len(rejects.rows)
-                unsorted.append(read(table, release, rejects, progress))
-                rows_read += len(unsorted[-1]) + len(rejects.rows) - rejected_before
-                if not len(unsorted[-1]):
-                    raise DataError(f"expected ratings in {table.shown}; got none that is good")
-            parts = [merge(part, release.users, release.titles) for part in unsorted]
+            num_listed = {table.name: len(release.keys_of(table)) for table in SIDE_TABLES}
+            ratings = {part: read(table, release, rejects, progress) for part, table in release.ratings.items()}
+        for part, table in release.ratings.items():
+            if not len(ratings[part]):
+                raise DataError(f"expected ratings in {table.shown}; got none that is good")
+        rated = rated_keys(ratings.values(), release)
+        listed = {side.name: np.arange(num_listed[side.name]) for side in SIDE_TABLES}
+        for side in SIDE_TABLES:
+            described_there = {column.name for column in side.columns[1:]}
+            if any(described_there & set(table.fields) for table in release.ratings.values()):
+                listed[side.name] = np.union1d(listed[side.name], rated[side.name])
         rejected = len(rejects.rows) - rejected_elsewhere
-        sidecar = _write_all(work, files, parts, release, rows_read, rejected, progress)
-        if sha256 is not None and sidecar.sha256 != sha256:
+        rows_read = rejected + sum(map(len, ratings.values()))
+        parts = {part: merge(each, release.users, release.titles, repeated) for part, each in ratings.items()}
+        sidecar = Sidecar(
+            rating_scale=release.scale or scale_of(list(parts.values())),
+            users=len(rated[USERS.name]),
+            titles=len(rated[TITLES.name]),
+            rows_read=rows_read,
+            rejected=rejected,
+            source=release.name,
+            files=write_tables(work, release, parts, listed, progress),
+            shared_titles=release.shared_titles,
+        )
+        if checksums is not None and sidecar.checksums != checksums:
             raise ChecksumError(
-                f"expected ratings with SHA-256 {sha256} from {source}; got {sidecar.sha256}; "
+                f"expected tables with the SHA-256 {_shown(checksums)} from {source}; got {_shown(sidecar.checksums)}; "
                 "see that the release is complete and unchanged"
             )
         if rejects.rows:
@@ -129,12 +158,18 @@ def prepare(
     return Summary(
         folder=folder,
         sidecar=sidecar,
-        rows_read=rows_read,
-        rejected=rejected,
-        merged=rows_read - rejected - sidecar.rows,
         rejected_elsewhere=rejected_elsewhere,
-        pairs_in_both=_count_pairs_in_both(parts),
+        pairs_in_both=_count_pairs_in_both(list(parts.values())),
+        contradictions={
+            column.name: len(release.contradicted[column.name])
+            for column in COLUMNS
+            if column.name in release.contradicted
+        },
     )
+
+
+def _shown(checksums: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {sha256}" for name, sha256 in checksums.items())
 
 
 @contextlib.contextmanager
@@ -142,10 +177,10 @@ def _opened(
     source: pathlib.Path,
     work: pathlib.Path,
     rejects: Rejects,
+    choices: Choices,
     *,
     columns: Mapping[str, str] | None,
     scale: tuple[float, float] | None,
-    split: str | None,
 ) -> Iterator[Release]:
     """Finds out what the path is and opens it; what is unpacked is removed again."""
     if not source.exists():
@@ -163,10 +198,18 @@ def _opened(
             layout, files = _unpack(source, unpacked)
         else:
             layout, files = _find(source, {_name(file, source): file for file in _files(source)})
+        split = choices.split
         if layout is None:
             if split is not None:
                 raise LayoutError(f"expected {MOVIELENS_100K} for the split {split}; got {source}, a CSV")
-            yield open_own_csv(files[RATINGS_FILE], columns, scale)
+            if choices.keep_items_apart:
+                raise LayoutError(
+                    f"expected a release with item ids, to keep items apart by them; got {source}, a CSV whose titles "
+                    "are all there is; omit --keep-items-apart"
+                )
+            release = open_own_csv(files[RATINGS_FILE], columns, scale)
+            read_own_side_tables(release, files, rejects)
+            yield release
             return
         if columns:
             raise LayoutError(
@@ -176,7 +219,7 @@ def _opened(
             raise LayoutError(
                 f"expected {LAYOUTS[0].name} for the split {split}; got {source}, which holds {layout.name}"
             )
-        release = layout.open(files, rejects, split)
+        release = layout.open(files, rejects, choices)
         if scale is not None:
             release.scale = scale
         yield release
@@ -192,7 +235,7 @@ def _count_pairs_in_both(parts: list[SortedRatings]) -> int:
 
 def _accepted() -> str:
     layouts = "; ".join(layout.name for layout in LAYOUTS)
-    return f"a folder or zip with one of: {layouts}; or a CSV of your own"
+    return f"a folder or zip with one of: {layouts}; or a CSV of your own, ratings.csv where a folder is given"
 
 
 def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -209,13 +252,13 @@ def _name(file: pathlib.Path, folder: pathlib.Path) -> str:
 
 
 def _find(source: pathlib.Path, paths: Mapping[str, pathlib.Path]) -> tuple[Layout | None, dict[str, File]]:
-    """The layout among relative names, and its files; no layout for a lone CSV."""
+    """The layout among relative names, and its files; no layout for a CSV of the user's own."""
     layout, names = _choose(source, paths)
     return layout, {pathlib.PurePosixPath(name).name: File(paths[name], f"{source}/{name}") for name in names}
 
 
 def _choose(source: pathlib.Path, names: Iterable[str]) -> tuple[Layout | None, list[str]]:
-    """The layout among relative names and the names of its files; no layout for a lone `ratings.csv`.
+    """The layout among relative names and the names of its files; no layout for a CSV of the user's own.
 
     Raises:
       LayoutError: there is none, or more than one.
@@ -244,8 +287,9 @@ def _choose(source: pathlib.Path, names: Iterable[str]) -> tuple[Layout | None, 
             f"expected one release in {source}; got {len(found)}: "
             f"{', '.join(names[0] for _, names in found)}; give one of these folders"
         )
-    if RATINGS_FILE in folders.get(".", ()):
-        return None, [RATINGS_FILE]
+    own = folders.get(".", set())
+    if RATINGS_FILE in own:
+        return None, [RATINGS_FILE, *(table.file for table in SIDE_TABLES if table.file in own)]
     some = ", ".join(sorted(name for held in folders.values() for name in held)[:8]) or "nothing"
     raise LayoutError(f"expected {source} to be {_accepted()}; got {some}")
 
@@ -268,40 +312,3 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> tuple[Layout | None,
             f"expected {archive} to be a complete, unencrypted zip; got: {error}; fetch it again"
         ) from error
     return layout, files
-
-
-def _write_all(
-    work: pathlib.Path,
-    files: tuple[str, ...],
-    parts: list[SortedRatings],
-    release: Release,
-    rows_read: int,
-    rejected: int,
-    progress: Progress,
-) -> Sidecar:
-    checksum = hashlib.sha256()
-    for name, part in zip(files, parts, strict=True):
-        (work / name).parent.mkdir(exist_ok=True)
-        write(
-            work / name,
-            part,
-            columns=release.columns,
-            users=release.users,
-            titles=release.titles,
-            attributes=release.attributes,
-            checksum=checksum,
-            progress=progress,
-        )
-    num_users, num_titles = count_users_and_titles(parts, len(release.titles))
-    return Sidecar(
-        rating_scale=release.scale or scale_of(parts),
-        rows=sum(len(part) for part in parts),
-        users=num_users,
-        titles=num_titles,
-        columns=tuple(column.name for column in release.columns),
-        rows_read=rows_read,
-        rejected=rejected,
-        source=release.name,
-        sha256=checksum.hexdigest(),
-        files=files,
-    )

@@ -1,16 +1,15 @@
-"""Reads a table of ratings into columns: vectorised where the file is clean, row by row where it is not."""
+"""Reads a table of ratings into columns, each distinct cell of a block judged once."""
 
 from __future__ import annotations
 
-import array
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from data.progress import Progress, silent
 from data.rejects import (
@@ -18,24 +17,19 @@ from data.rejects import (
     INTEGER_PATTERN,
     BadFieldError,
     Rejects,
-    parse_integer,
+    parse_cell,
+    parse_number,
     parse_rating,
     parse_text,
     shown,
-    tidy,
 )
 from data.releases import ITEM_ID, Release
-from data.tables import Table, parsed
+from data.tables import Block, Table, blocks
+from data.vocabulary import Vocabulary
 from modules.features import COLUMNS, MOVIE_TITLE, TIMESTAMP, USER_ID, USER_RATING, Column
 
-# Timestamps that are not there; below all others, so that the latest of several is one that is there.
+# Integers that are not there; below all others, so that the latest of several timestamps is one that is there.
 NO_TIMESTAMP = np.iinfo(np.int64).min
-
-_BLOCK_BYTES = 4 << 20
-
-
-class _UnclearError(Exception):
-    """The vectorised path met something that only reading row by row can judge."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -58,6 +52,110 @@ class RatingColumns:
         return len(self.rating)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cells:
+    """The cells of one column in consecutive rows.
+
+    Attributes:
+      values: what was made of the distinct ones, or int64 [rows], one for each row.
+      codes: int [rows], position among them of each row's.
+    """
+
+    values: Any
+    codes: np.ndarray
+
+    def array(self, dtype: type[np.generic]) -> np.ndarray:
+        """The value of each row, of the type given: [rows]."""
+        return np.asarray(self.values, dtype)[self.codes]
+
+
+class IntegerParser:
+    """Makes integers of the cells of a column, NO_TIMESTAMP of empty ones: of one, or of many at once."""
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+
+    def __call__(self, text: str) -> int:
+        value = parse_number(text, self._column)
+        return int(NO_TIMESTAMP) if value is None else value
+
+    def parse_all(self, cells: pa.StringArray) -> np.ndarray | None:
+        """int64 [rows]; None where a cell is bad."""
+        trimmed = pc.utf8_trim(cells, characters=BLANKS)
+        empty = pc.equal(trimmed, "")
+        if not pc.all(pc.or_(empty, pc.match_substring_regex(trimmed, f"^({INTEGER_PATTERN})$"))).as_py():
+            return None
+        values = pc.if_else(empty, str(NO_TIMESTAMP), trimmed).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        there = values[values != NO_TIMESTAMP]
+        low, high = self._column.low, self._column.high
+        good = (low is None or bool((there >= low).all())) and (high is None or bool((there <= high).all()))
+        return values if good else None
+
+
+Parsers = Mapping[str, Callable[[str], Any]]
+
+
+def judged(table: Table, parsers: Parsers, rejects: Rejects, progress: Progress = silent) -> Iterator[dict[str, Cells]]:
+    """The good rows of a table, a block at a time; the others go to `rejects`.
+
+    Args:
+      table: the file.
+      parsers: for each column, by its name in `Table.fields`, what makes a value of a cell's text, and raises
+        BadFieldError where the text is not what it must be. Called once for each distinct text of a block.
+      rejects: takes the bad rows, in the order of lines. A row with several bad cells is named for the first parser's.
+      progress: told how far the file is read.
+
+    Raises:
+      LayoutError: a line is longer than `data.tables.BLOCK_BYTES`.
+      RowError: there are more bad rows than allowed.
+    """
+    for block in blocks(table, progress):
+        columns: dict[str, Cells] = {}
+        problems: dict[int, BadFieldError] = {}
+        for name, parse in parsers.items():
+            columns[name] = _parse_cells(block.cells[name], parse, problems)
+        if block.bad or problems:
+            _reject(table, block, problems, rejects)
+        if problems:
+            columns = {name: _without(cells, list(problems)) for name, cells in columns.items()}
+        yield columns
+
+
+def _parse_cells(cells: pa.StringArray, parse: Callable[[str], Any], problems: dict[int, BadFieldError]) -> Cells:
+    """Parses each distinct cell once; adds what is wrong in rows that had nothing wrong yet."""
+    if isinstance(parse, IntegerParser) and (numbers := parse.parse_all(cells)) is not None:
+        return Cells(values=numbers, codes=np.arange(len(numbers)))
+    encoded = cells.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    values: list[Any] = []
+    wrong: dict[int, BadFieldError] = {}
+    for code, text in enumerate(encoded.dictionary.to_pylist()):
+        try:
+            values.append(parse(text))
+        except BadFieldError as problem:
+            values.append(None)
+            wrong[code] = problem
+    for row in np.isin(codes, list(wrong)).nonzero()[0].tolist() if wrong else ():
+        problems.setdefault(row, wrong[codes[row]])
+    return Cells(values=values, codes=codes)
+
+
+def _without(cells: Cells, rows: list[int]) -> Cells:
+    """The cells of all rows but some, and none but their values."""
+    used, codes = np.unique(np.delete(cells.codes, rows), return_inverse=True)
+    return Cells(values=[cells.values[code] for code in used], codes=codes)
+
+
+def _reject(table: Table, block: Block, problems: Mapping[int, BadFieldError], rejects: Rejects) -> None:
+    """Hands over the bad rows of a block, in the order of lines."""
+    rows = block.records() if problems else []
+    bad = [(record, record.fields) for record in block.bad]
+    bad += [(rows[row], problem) for row, problem in problems.items()]
+    for record, problem in sorted(bad, key=lambda each: each[0].line):
+        if isinstance(problem, BadFieldError):
+            rejects.add(file=table.shown, line=record.line, problem=problem, raw=record.raw)
+
+
 def read(table: Table, release: Release, rejects: Rejects, progress: Progress = silent) -> RatingColumns:
     """Reads all ratings of a table; adds users, titles and their attributes to the release.
 
@@ -70,112 +168,35 @@ def read(table: Table, release: Release, rejects: Rejects, progress: Progress = 
     Raises:
       RowError: there are more bad rows than allowed.
     """
-    try:
-        return _read_clean(table, release, progress)
-    except (_UnclearError, BadFieldError, pa.ArrowInvalid, UnicodeDecodeError):
-        # All of it again, so that rows are numbered and judged by one reader; what the first attempt added to the
-        # vocabularies came from good rows and is found there again.
-        return _read_by_row(table, release, rejects, progress)
-
-
-class _Lookups:
-    """Numbers of users and titles by the text that stands in the file."""
-
-    def __init__(self, release: Release) -> None:
-        @functools.cache
-        def user(text: str) -> int:
-            return release.users.add(parse_text(text, "user id"))
-
-        @functools.cache
-        def title(text: str) -> int:
-            if release.items is None:
-                return release.titles.add(parse_text(text, "title"))
-            item_id = parse_text(text, "item id")
-            if item_id not in release.items:
-                raise BadFieldError(shown(item_id), "an item id that has a title")
-            return release.items[item_id]
-
-        self.user: Callable[[str], int] = user
-        self.title: Callable[[str], int] = title
-        self.title_field = MOVIE_TITLE.name if release.items is None else ITEM_ID
-
-
-def _described(table: Table) -> list[Column]:
-    """The columns of a table of ratings that describe users or titles."""
-    return [column for column in COLUMNS if column.name in table.fields and not _is_rating(column)]
-
-
-def _is_rating(column: Column) -> bool:
-    return column.required or column.describes == "rating"
-
-
-def _parse_attribute(text: str, column: Column) -> str | int | None:
-    return parse_integer(text, column.name) if column.dtype == "int" else tidy(text) or None
-
-
-def _read_by_row(table: Table, release: Release, rejects: Rejects, progress: Progress) -> RatingColumns:
-    users, titles, ratings, timestamps = array.array("i"), array.array("i"), array.array("f"), array.array("q")
-    lookups = _Lookups(release)
-    described = _described(table)
-    user_at, title_at = table.fields[USER_ID.name], table.fields[lookups.title_field]
-    rating_at, timestamp_at = table.fields[USER_RATING.name], table.fields.get(TIMESTAMP.name)
-
-    @functools.lru_cache(maxsize=1024)
-    def parse_stars(text: str) -> float:
-        return parse_rating(text, release.scale)
-
-    def parse(fields: list[str]) -> tuple[int, int, float, int | None, list[str | int | None]]:
-        # A user or title of bad rows alone gets a number, too; it describes no rating and so never shows.
-        user, title = lookups.user(fields[user_at]), lookups.title(fields[title_at])
-        rating = parse_stars(fields[rating_at])
-        timestamp = None if timestamp_at is None else parse_integer(fields[timestamp_at], TIMESTAMP.name)
-        attributes = [_parse_attribute(fields[table.fields[column.name]], column) for column in described]
-        return user, title, rating, timestamp, attributes
-
-    for user, title, rating, timestamp, attributes in parsed(table, rejects, parse, progress):
-        users.append(user)
-        titles.append(title)
-        ratings.append(rating)
-        timestamps.append(NO_TIMESTAMP if timestamp is None else timestamp)
-        for column, value in zip(described, attributes, strict=True):
-            if value is not None:
-                release.attributes[column.name].setdefault(user if column.describes == "user" else title, value)
-    return RatingColumns(
-        user=np.frombuffer(users, np.int32),
-        title=np.frombuffer(titles, np.int32),
-        rating=np.frombuffer(ratings, np.float32),
-        timestamp=None if timestamp_at is None else np.frombuffer(timestamps, np.int64),
-    )
-
-
-def _read_clean(table: Table, release: Release, progress: Progress) -> RatingColumns:
-    lookups = _Lookups(release)
-    described = _described(table)
+    described = [
+        column
+        for column in COLUMNS
+        if column.name in table.fields and not column.required and column.describes != "rating"
+    ]
+    with_timestamps = TIMESTAMP.name in table.fields
+    title_field = MOVIE_TITLE.name if release.items is None else ITEM_ID
+    parsers: dict[str, Callable[[str], Any]] = {
+        USER_ID.name: functools.cache(functools.partial(parse_text, what="user id")),
+        title_field: functools.cache(functools.partial(_parse_title, release)),
+        USER_RATING.name: functools.partial(parse_rating, scale=release.scale),
+        **({TIMESTAMP.name: IntegerParser(TIMESTAMP)} if with_timestamps else {}),
+        **{column.name: functools.partial(parse_cell, column=column) for column in described},
+    }
     users: list[np.ndarray] = []
     titles: list[np.ndarray] = []
     ratings: list[np.ndarray] = []
     timestamps: list[np.ndarray] = []
-    with_timestamps = TIMESTAMP.name in table.fields
-    for batch in _batches(table, progress):
-        rating = _mapped(batch[USER_RATING.name], lambda text: parse_rating(text, release.scale), np.float32)
-        timestamp = _integers(batch[TIMESTAMP.name]) if with_timestamps else None
-        attributes = [_indexed(batch[column.name], column) for column in described]
-        user = _mapped(batch[USER_ID.name], lookups.user, np.int32)
-        title = _mapped(batch[lookups.title_field], lookups.title, np.int32)
-        for column, (values, indices) in zip(described, attributes, strict=True):
+    for cells in judged(table, parsers, rejects, progress):
+        # Numbers are given to users and titles of good rows alone.
+        user, title = _numbers(cells[USER_ID.name], release.users), _numbers(cells[title_field], release.titles)
+        for column in described:
             owners = user if column.describes == "user" else title
-            known = np.array([value is not None for value in values], bool)[indices].nonzero()[0]
-            found, first = np.unique(owners[known], return_index=True)
-            of_owner = release.attributes[column.name]
-            for owner, row in zip(found.tolist(), known[first].tolist(), strict=True):
-                value = values[indices[row]]
-                if owner not in of_owner and value is not None:
-                    of_owner[owner] = value
+            _note_values(release, column, owners, cells[column.name])
         users.append(user)
         titles.append(title)
-        ratings.append(rating)
-        if timestamp is not None:
-            timestamps.append(timestamp)
+        ratings.append(cells[USER_RATING.name].array(np.float32))
+        if with_timestamps:
+            timestamps.append(cells[TIMESTAMP.name].array(np.int64))
     return RatingColumns(
         user=_joined(users, np.int32),
         title=_joined(titles, np.int32),
@@ -191,75 +212,25 @@ def _joined(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
     return whole
 
 
-def _batches(table: Table, progress: Progress) -> Iterator[dict[str, pa.Array]]:
-    """Columns of strings, by our names, a few MB of the file at a time.
-
-    Raises:
-      pa.ArrowInvalid: a row has another number of fields, or bytes are not UTF-8.
-      _UnclearError: something stands between the two characters of a separator.
-    """
-    step = len(table.separator)  # "a::b" split at ":" has an empty field between any two
-    names = [f"f{position}" for position in range((table.width - 1) * step + 1)]
-    gaps = [name for position, name in enumerate(names) if position % step]
-    wanted = {ours: f"f{position * step}" for ours, position in table.fields.items()}
-    total = table.path.stat().st_size
-    with table.path.open("rb") as file:
-        reader = pyarrow.csv.open_csv(
-            file,
-            read_options=pyarrow.csv.ReadOptions(
-                column_names=names,
-                skip_rows=1 if table.header else 0,
-                block_size=_BLOCK_BYTES,
-                encoding=table.encoding,
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=table.separator[0],
-                quote_char='"' if table.quoted else False,
-                newlines_in_values=table.quoted,
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                include_columns=[*wanted.values(), *gaps],
-                strings_can_be_null=False,
-            ),
-        )
-        done = 0
-        for batch in reader:
-            by_name = dict(zip(batch.schema.names, batch.columns, strict=True))
-            if any(pc.max(pc.binary_length(by_name[gap])).as_py() for gap in gaps):
-                raise _UnclearError
-            yield {ours: by_name[theirs] for ours, theirs in wanted.items()}
-            done += len(batch)
-            progress(f"reading {table.path.name}", min(file.tell(), total), total)
+def _parse_title(release: Release, text: str) -> str:
+    """The title that a field names, by itself or by an item id."""
+    if release.items is None:
+        return parse_text(text, "title")
+    item_id = parse_text(text, "item id")
+    if item_id not in release.items:
+        raise BadFieldError(shown(item_id), "an item id that has a title")
+    return release.titles.values[release.items[item_id]]
 
 
-def _distinct(column: pa.Array) -> tuple[list[str], np.ndarray]:
-    """The distinct texts of a column, and the position among them of each row's.
-
-    Raises:
-      _UnclearError: a text holds a line break, which may come from a quote that was left open.
-    """
-    encoded = column.dictionary_encode()
-    texts = encoded.dictionary.to_pylist()
-    if any("\n" in text or "\r" in text for text in texts):
-        raise _UnclearError
-    return texts, encoded.indices.to_numpy(zero_copy_only=False)
+def _numbers(cells: Cells, vocabulary: Vocabulary) -> np.ndarray:
+    """Numbers of the texts in a vocabulary, which takes in new ones: int32 [rows]."""
+    return np.fromiter(map(vocabulary.add, cells.values), np.int32, len(cells.values))[cells.codes]
 
 
-def _mapped(column: pa.Array, parse: Callable[[str], float], dtype: type[np.generic]) -> np.ndarray:
-    texts, indices = _distinct(column)
-    return np.fromiter(map(parse, texts), dtype, len(texts))[indices]
-
-
-def _indexed(column: pa.Array, description: Column) -> tuple[list[str | int | None], np.ndarray]:
-    texts, indices = _distinct(column)
-    return [_parse_attribute(text, description) for text in texts], indices
-
-
-def _integers(column: pa.Array) -> np.ndarray:
-    """What `parse_integer` gives for each row, NO_TIMESTAMP for None: int64 [rows]."""
-    trimmed = pc.utf8_trim(column, characters=BLANKS)
-    empty = pc.equal(trimmed, "")
-    if not pc.all(pc.or_(empty, pc.match_substring_regex(trimmed, f"^({INTEGER_PATTERN})$"))).as_py():
-        raise _UnclearError
-    return pc.if_else(empty, str(NO_TIMESTAMP), trimmed).cast(pa.int64()).to_numpy(zero_copy_only=False)
+def _note_values(release: Release, column: Column, owners: np.ndarray, cells: Cells) -> None:
+    """Notes what rows say of their users or titles, each saying once, in the order of rows."""
+    known = np.array([value is not None for value in cells.values], bool)[cells.codes].nonzero()[0]
+    sayings = owners[known].astype(np.int64) * len(cells.values) + cells.codes[known]
+    first = np.unique(sayings, return_index=True)[1]
+    for row in known[np.sort(first)].tolist():
+        release.describe(column, int(owners[row]), cells.values[cells.codes[row]])

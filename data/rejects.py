@@ -9,6 +9,7 @@ import pathlib
 import re
 
 from data.errors import RowError
+from modules.features import Column
 
 # In a folder of its own, where a `*.csv` pattern over the data folder does not take it for ratings.
 REJECTED_FILE = pathlib.PurePosixPath("rejected/rejected.csv")
@@ -50,13 +51,11 @@ def parse_text(text: str, what: str) -> str:
     """An id or a title: stripped, with line breaks inside turned into one blank, since a row must stay one line.
 
     Raises:
-      BadFieldError: nothing is left, or a NUL is among it.
+      BadFieldError: nothing is left.
     """
     stripped = tidy(text)
     if not stripped:
         raise BadFieldError(shown(text), f"{_with_article(what)} that is not empty")
-    if "\0" in stripped:
-        raise BadFieldError(shown(text), f"{_with_article(what)} without NUL characters")
     return stripped
 
 
@@ -94,6 +93,35 @@ def parse_integer(text: str, what: str) -> int | None:
     return int(stripped)
 
 
+def parse_number(text: str, column: Column) -> int | None:
+    """A value of an integer column, within its bounds; None where the field is empty.
+
+    Raises:
+      BadFieldError: it is something else.
+    """
+    value = parse_integer(text, column.name)
+    if value is None or in_bounds(value, column):
+        return value
+    bounds = f"of at least {column.low}" if column.high is None else f"in [{column.low}, {column.high}]"
+    raise BadFieldError(shown(text), f"{_with_article(column.name)} {bounds}")
+
+
+def in_bounds(value: int, column: Column) -> bool:
+    """Whether the column may hold the value."""
+    return (column.low is None or column.low <= value) and (column.high is None or value <= column.high)
+
+
+def parse_cell(text: str, column: Column) -> str | int | None:
+    """A value of a column that describes a user or a title; None where the field is empty.
+
+    Raises:
+      BadFieldError: it is none of the column's, or a required one is empty.
+    """
+    if column.dtype == "int":
+        return parse_number(text, column)
+    return parse_text(text, column.name) if column.required else tidy(text) or None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rejected:
     r"""One row that was dropped.
@@ -119,11 +147,18 @@ class Rejects:
       rows: those found so far.
     """
 
-    def __init__(self, max_rejected: int = 0) -> None:
+    def __init__(self, max_rejected: int = 0, remedy: str = "") -> None:
+        """Starts without any.
+
+        Args:
+          max_rejected: how many are put up with.
+          remedy: what to do about one too many; by default the flag that puts up with more.
+        """
         if max_rejected < 0:
             raise ValueError(f"max_rejected must be 0 or more; got {max_rejected}")
         self.max_rejected = max_rejected
         self.rows: list[Rejected] = []
+        self._remedy = remedy or f"fix the row or raise --max-rejected (now {max_rejected})"
 
     def add(self, *, file: str, line: int, problem: BadFieldError, raw: str) -> None:
         """Takes note of a bad row.
@@ -137,6 +172,7 @@ class Rejects:
                 line=line,
                 value=problem.value,
                 expected=problem.expected,
+                remedy=self._remedy,
                 max_rejected=self.max_rejected,
             )
         self.rows.append(Rejected(file=file, line=line, reason=str(problem), raw=raw))

@@ -16,12 +16,11 @@ is the noise floor.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
@@ -29,19 +28,22 @@ from data.errors import DataError
 from data.folder import check_destination, publish, workspace
 from data.progress import Progress, silent
 from data.reader import RatingColumns
-from data.sidecar import RATINGS_FILE, Sidecar
+from data.releases import Release, files_of
+from data.sidecar import Sidecar
 from data.vocabulary import Vocabulary
-from data.writer import count_users_and_titles, merge
-from data.writer import write as write_rows
+from data.writer import merge, rated_keys, write_tables
 from modules.features import (
     COLUMNS,
     GENRES,
     RELEASE_YEAR,
     REQUIRED_COLUMNS,
+    SIDE_TABLES,
+    TITLES,
     USER_AGE,
     USER_GENDER,
     USER_OCCUPATION,
     USER_ZIP_CODE,
+    USERS,
 )
 
 SCALE = (1.0, 5.0)
@@ -97,7 +99,7 @@ class Synthetic:
     title_effect: np.ndarray
     user_factors: np.ndarray
     title_factors: np.ndarray
-    attributes: Mapping[str, Mapping[int, str | int]]
+    attributes: dict[str, dict[int, str | int]]
 
 
 def generate(
@@ -117,7 +119,7 @@ def generate(
 
     Args:
       rows: how many ratings.
-      seed: of everything that is drawn.
+      seed: the seed of everything that is drawn.
       users: how many users there are to draw from; by default one for 100 rows, 10 at least.
       titles: how many titles there are to draw from; by default 5 √rows, 20 at least.
       rank: length of the factors.
@@ -140,7 +142,7 @@ def generate(
         )
     rng = np.random.default_rng(seed)
     years = rng.integers(*_YEARS, size=titles)
-    attributes: dict[str, Mapping[int, str | int]] = {}
+    attributes: dict[str, dict[int, str | int]] = {}
     user_side = title_side = None
     if side_features:
         user_side, user_attributes = _user_side(rng, users)
@@ -196,17 +198,19 @@ def write(
     say: Callable[[str], None] = _say,
     progress: Progress = silent,
 ) -> Sidecar:
-    """Writes `ratings.csv` and `ratings.json` of `generate`'s ratings, and says their noise floor.
+    """Writes the tables of `generate`'s ratings and their record, and says the noise floor.
+
+    Side tables have all users and titles that there are to draw from, rated or not.
 
     Args:
       folder: the data folder, made where there is none.
-      rows: as for `generate`, like all that follow.
-      seed: .
-      users: .
-      titles: .
-      rank: .
-      noise: .
-      side_features: write timestamp, genres, release year, and the users' age, gender, occupation and postal code, too.
+      rows: how many ratings.
+      seed: the seed of everything that is drawn.
+      users: how many users there are to draw from; by default as `generate` has it.
+      titles: how many titles there are to draw from; by default as `generate` has it.
+      rank: the length of the factors.
+      noise: the standard deviation of the ratings' noise, stars.
+      side_features: write timestamps, `titles.csv` and `users.csv`, too.
       say: told the noise floor.
       progress: told how far it is.
 
@@ -214,7 +218,8 @@ def write(
       DataError: the sizes do not fit, or files of others stand where the result belongs.
     """
     folder = pathlib.Path(folder)
-    check_destination(folder, [RATINGS_FILE])
+    columns = COLUMNS if side_features else REQUIRED_COLUMNS
+    check_destination(folder, files_of([""], columns))
     synthetic = generate(
         rows,
         seed=seed,
@@ -225,38 +230,32 @@ def write(
         side_features=side_features,
         progress=progress,
     )
-    user_ids, title_names = Vocabulary(synthetic.user_ids), Vocabulary(synthetic.titles)
-    columns = COLUMNS if side_features else REQUIRED_COLUMNS
-    noise_floor, attributes = synthetic.noise_floor, synthetic.attributes
-    read = RatingColumns(
+    release = Release(
+        name=f"synthetic, seed {seed}, rank {rank}, noise {noise:g}" + (", side features" if side_features else ""),
+        ratings={},
+        columns=columns,
+        scale=SCALE,
+        users=Vocabulary(synthetic.user_ids),
+        titles=Vocabulary(synthetic.titles),
+        attributes=synthetic.attributes,
+    )
+    noise_floor = synthetic.noise_floor
+    ratings = RatingColumns(
         user=synthetic.user, title=synthetic.title, rating=synthetic.rating, timestamp=synthetic.timestamp
     )
     del synthetic  # the truth is not needed any more, and large
-    ratings = merge(read, user_ids, title_names)
-    checksum = hashlib.sha256()
+    rated = rated_keys([ratings], release)
+    listed = {table.name: np.arange(len(release.keys_of(table))) for table in SIDE_TABLES}
     with workspace(folder) as work:
-        write_rows(
-            work / RATINGS_FILE,
-            ratings,
-            columns=columns,
-            users=user_ids,
-            titles=title_names,
-            attributes=attributes,
-            checksum=checksum,
-            progress=progress,
-        )
-        num_users, num_titles = count_users_and_titles([ratings], len(title_names))
+        parts = {"": merge(ratings, release.users, release.titles)}
         sidecar = Sidecar(
             rating_scale=SCALE,
-            rows=rows,
-            users=num_users,
-            titles=num_titles,
-            columns=tuple(column.name for column in columns),
+            users=len(rated[USERS.name]),
+            titles=len(rated[TITLES.name]),
             rows_read=rows,
             rejected=0,
-            source=f"synthetic, seed {seed}, rank {rank}, noise {noise:g}"
-            + (", side features" if side_features else ""),
-            sha256=checksum.hexdigest(),
+            source=release.name,
+            files=write_tables(work, release, parts, listed, progress),
             noise_floor=noise_floor,
         )
         publish(work, folder, sidecar)
@@ -308,7 +307,7 @@ def _effects(
     return spread * own[:, 0], math.sqrt(_FACTOR_SPREAD / math.sqrt(rank)) * own[:, 1:]
 
 
-def _user_side(rng: np.random.Generator, users: int) -> tuple[np.ndarray, dict[str, Mapping[int, str | int]]]:
+def _user_side(rng: np.random.Generator, users: int) -> tuple[np.ndarray, dict[str, dict[int, str | int]]]:
     """Features of the users, as a matrix [users, features] and as values of columns."""
     age = rng.integers(*_AGES, size=users)
     gender = rng.integers(len(_GENDERS), size=users)
@@ -330,7 +329,7 @@ def _user_side(rng: np.random.Generator, users: int) -> tuple[np.ndarray, dict[s
     }
 
 
-def _title_side(rng: np.random.Generator, years: np.ndarray) -> tuple[np.ndarray, dict[str, Mapping[int, str | int]]]:
+def _title_side(rng: np.random.Generator, years: np.ndarray) -> tuple[np.ndarray, dict[str, dict[int, str | int]]]:
     """Features of the titles, as a matrix [titles, features] and as values of columns."""
     # One to three genres: the columns with the smallest of random numbers.
     order = np.argsort(rng.random((len(years), len(_GENRES))), axis=1)

@@ -1,8 +1,8 @@
-r"""Sorts ratings, merges repeated ones and writes them as `ratings.csv`, a chunk at a time.
+r"""Sorts ratings, merges repeated ones and writes the tables of a data folder, ratings a chunk at a time.
 
-The bytes depend on the ratings alone, not on the order or the form in which they came:
+The bytes depend on what is said alone, not on the order or the form in which it came:
 
-- rows sorted by user id, then title, both by code point;
+- ratings sorted by user id, then title; side tables by their key; all by code point;
 - UTF-8, `\n` after each row, fields quoted as RFC 4180 says and only where they hold a comma or a quote;
 - a rating is the shortest decimal that reads back as the same float32, without exponent and without `.0`: `4`, `3.5`,
   `3.6666667`.
@@ -11,9 +11,9 @@ The bytes depend on the ratings alone, not on the order or the form in which the
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,13 @@ import pyarrow.compute as pc
 from data.errors import DataError
 from data.progress import Progress, silent
 from data.reader import NO_TIMESTAMP, RatingColumns
+from data.releases import Release, columns_of, files_of, side_tables_of
+from data.sidecar import TableFile
 from data.vocabulary import Vocabulary
-from modules.features import TIMESTAMP, Column
+from modules import features
+from modules.features import Column
+
+Repeated = Literal["mean", "latest"]
 
 _CHUNK_ROWS = 1 << 18
 
@@ -46,17 +51,43 @@ class SortedRatings:
         return len(self.rating)
 
 
-def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary) -> SortedRatings:
-    """Sorts the ratings and merges those of one pair: mean of the ratings, latest of the timestamps.
+def rated_keys(ratings: Collection[RatingColumns], release: Release) -> dict[str, np.ndarray]:
+    """Numbers of the titles that are rated and of the users who rate, ascending, by the name of their side table."""
+    return {
+        features.TITLES.name: _distinct([part.title for part in ratings], len(release.titles)),
+        features.USERS.name: _distinct([part.user for part in ratings], len(release.users)),
+    }
+
+
+def _distinct(numbers: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """The numbers, below `size`, that occur in any of some arrays, ascending."""
+    occurs = np.zeros(size, bool)
+    for part in numbers:
+        occurs[part] = True
+    return occurs.nonzero()[0]
+
+
+def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary, repeated: Repeated = "mean") -> SortedRatings:
+    """Sorts the ratings and makes one of those of one pair; its timestamp is the latest of theirs.
 
     Empties `columns`, so that no rating is held twice for longer than needed.
+
+    Args:
+      columns: the ratings in the order of the source.
+      users: the user ids.
+      titles: the titles.
+      repeated: the rating that counts: "mean" of all, or that of the "latest" timestamp; of equal timestamps, and where
+        there are none, the last one.
     """
     pair = users.ranks()[columns.user]
     columns.user = np.empty(0, np.int32)
     pair *= len(titles)
     pair += titles.ranks()[columns.title]
     columns.title = np.empty(0, np.int32)
-    order = np.argsort(pair, kind="stable")
+    if repeated == "latest" and columns.timestamp is not None:
+        order = np.lexsort((columns.timestamp, pair))
+    else:
+        order = np.argsort(pair, kind="stable")
     pair = pair[order]
     rating = columns.rating[order]
     columns.rating = np.empty(0, np.float32)
@@ -70,11 +101,14 @@ def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary) -> Sort
     if is_first.all():
         return SortedRatings(pair=pair, rating=rating, timestamp=timestamp)
     starts = is_first.nonzero()[0]
-    counts = np.diff(starts, append=len(pair))
-    mean = np.add.reduceat(rating, starts, dtype=np.float64) / counts
+    ends = np.append(starts[1:], len(pair))
+    if repeated == "latest":
+        kept = rating[ends - 1]
+    else:
+        kept = (np.add.reduceat(rating, starts, dtype=np.float64) / (ends - starts)).astype(np.float32)
     return SortedRatings(
         pair=pair[starts],
-        rating=mean.astype(np.float32),
+        rating=kept,
         timestamp=None if timestamp is None else np.maximum.reduceat(timestamp, starts),
     )
 
@@ -91,91 +125,67 @@ def scale_of(ratings: Sequence[SortedRatings]) -> tuple[float, float]:
     return float(_decimal(low)), float(_decimal(high))
 
 
-def count_users_and_titles(ratings: Sequence[SortedRatings], num_titles: int) -> tuple[int, int]:
-    """How many distinct users and titles the parts hold together."""
-    titles = np.zeros(num_titles, bool)
-    users: set[int] = set()
-    for part in ratings:
-        for start in range(0, len(part), _CHUNK_ROWS):
-            user, title = np.divmod(part.pair[start : start + _CHUNK_ROWS], num_titles)
-            titles[title] = True
-            users.update(user[np.diff(user, prepend=-1) != 0].tolist())
-    return len(users), int(titles.sum())
+def write_tables(
+    folder: pathlib.Path,
+    release: Release,
+    parts: Mapping[str, SortedRatings],
+    listed: Mapping[str, np.ndarray],
+    progress: Progress = silent,
+) -> tuple[TableFile, ...]:
+    """Writes the files of a release, and gives the record of each.
+
+    Args:
+      folder: where to write; what is there is replaced.
+      release: says which columns there are, and what users and titles are.
+      parts: ratings of each part of the release.
+      listed: numbers of the titles and of the users that have a row, int [rows], by the name of the side table.
+      progress: told how many ratings are written.
+    """
+    files = files_of(parts, release.columns)
+    for name, ratings in zip(files, parts.values(), strict=False):
+        (folder / name).parent.mkdir(exist_ok=True)
+        columns = columns_of(features.RATINGS, release.columns)
+        _write_ratings(folder / name, ratings, columns, release.users, release.titles, progress)
+    for table in side_tables_of(release.columns):
+        columns, keys = columns_of(table, release.columns), release.keys_of(table).values
+        rows = sorted(listed[table.name].tolist(), key=keys.__getitem__)
+        cells = [[keys[row] for row in rows]]
+        cells += [[str(release.attributes[column.name].get(row, "")) for row in rows] for column in columns[1:]]
+        lines = [_header(columns), *(",".join(map(_field, row)) for row in zip(*cells, strict=True)), ""]
+        (folder / table.file).write_text("\n".join(lines), encoding="utf-8", newline="")
+    return tuple(TableFile.of(folder, name) for name in files)
 
 
-def write(
+def _write_ratings(
     path: pathlib.Path,
     ratings: SortedRatings,
-    *,
     columns: Sequence[Column],
     users: Vocabulary,
     titles: Vocabulary,
-    attributes: Mapping[str, Mapping[int, str | int]],
-    checksum: hashlib._Hash,
-    progress: Progress = silent,
+    progress: Progress,
 ) -> None:
-    """Writes `ratings.csv`.
-
-    Args:
-      path: the file; replaced where there is one.
-      ratings: what to write.
-      columns: the columns, in their order.
-      users: the user ids.
-      titles: the titles.
-      attributes: values of the columns that describe users or titles, by column name, then by number.
-      checksum: updated with the bytes written.
-      progress: told how many rows are written.
-    """
-    user_fields = [_fields(users.values)]
-    title_fields = [_fields(titles.values)]
-    for column in columns:
-        if column.describes != "rating" and not column.required:
-            owners = users if column.describes == "user" else titles
-            values = attributes[column.name]
-            fields = _fields([str(values.get(code, "")) for code in range(len(owners))])
-            (user_fields if column.describes == "user" else title_fields).append(fields)
-    # By rank from here on, as in `pair`. What stands side by side in a row is joined once for each user or title.
-    user_order, title_order = np.argsort(users.ranks()), np.argsort(titles.ranks())
-    user_id, user_rest = _by_rank(user_fields, user_order)
-    title, title_rest = _by_rank(title_fields, title_order)
+    # By rank, as in `pair`.
+    user_ids, title_names = (pa.array(map(_field, sorted(each.values)), pa.string()) for each in (users, titles))
     with path.open("wb") as file:
-        header = (",".join(column.name for column in columns) + "\n").encode()
-        file.write(header)
-        checksum.update(header)
+        file.write((_header(columns) + "\n").encode())
         for start in range(0, len(ratings), _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
-            user, item = np.divmod(ratings.pair[rows], len(titles))
-            parts = [user_id.take(pa.array(user)), title.take(pa.array(item)), _decimals(ratings.rating[rows])]
-            if TIMESTAMP in columns:
-                if ratings.timestamp is None:
-                    raise ValueError("expected timestamps, since they are among the columns; got none")
-                parts.append(_timestamps(ratings.timestamp[rows]))
-            if title_rest is not None:
-                parts.append(title_rest.take(pa.array(item)))
-            if user_rest is not None:
-                parts.append(user_rest.take(pa.array(user)))
-            lines = pc.binary_join_element_wise(pc.binary_join_element_wise(*parts, ","), "", "\n")
-            block = _bytes_of(lines)
-            file.write(block)
-            checksum.update(block)
+            user, title = np.divmod(ratings.pair[rows], len(titles))
+            cells = [user_ids.take(pa.array(user)), title_names.take(pa.array(title)), _decimals(ratings.rating[rows])]
+            if ratings.timestamp is not None:
+                cells.append(_timestamps(ratings.timestamp[rows]))
+            lines = pc.binary_join_element_wise(pc.binary_join_element_wise(*cells, ","), "", "\n")
+            file.write(_bytes_of(lines))
             progress(f"writing {path.name}", min(start + _CHUNK_ROWS, len(ratings)), len(ratings))
 
 
-def _fields(values: Sequence[str]) -> pa.Array:
-    """The values as CSV fields."""
-    return pa.array(
-        ['"' + value.replace('"', '""') + '"' if "," in value or '"' in value else value for value in values],
-        pa.string(),
-    )
+def _header(columns: Sequence[Column]) -> str:
+    return ",".join(column.name for column in columns)
 
 
-def _by_rank(fields: Sequence[pa.Array], order: np.ndarray) -> tuple[pa.Array, pa.Array | None]:
-    """The first field, and all others as they stand side by side in a row, sorted."""
-    positions = pa.array(order)
-    rest = None
-    if len(fields) > 1:
-        rest = pc.binary_join_element_wise(*fields[1:], ",").take(positions)
-    return fields[0].take(positions), rest
+def _field(text: str) -> str:
+    """The text as a field of a CSV file."""
+    return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
 
 
 def _decimal(value: np.floating) -> str:

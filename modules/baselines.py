@@ -61,7 +61,7 @@ class TitleMean:
     def predict(self, user: np.ndarray, title: np.ndarray) -> np.ndarray:
         """Stars, float32 [ratings], of user ids and title ids, int [ratings]; the user changes nothing."""
         user, title = np.broadcast_arrays(user, title)
-        return self.title_mean[_known(title, len(self.title_mean))].astype(np.float32)
+        return self.title_mean[_position(title, len(self.title_mean))].astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,8 +110,8 @@ class UserTitleBias:
 
     def predict(self, user: np.ndarray, title: np.ndarray) -> np.ndarray:
         """Stars, float32 [ratings], unclipped, of user ids and title ids, int [ratings]."""
-        users = self.user_bias[_known(user, len(self.user_bias))]
-        titles = self.title_bias[_known(title, len(self.title_bias))]
+        users = self.user_bias[_position(user, len(self.user_bias))]
+        titles = self.title_bias[_position(title, len(self.title_bias))]
         return (self.mean + users + titles).astype(np.float32)
 
 
@@ -130,6 +130,6 @@ def damped_mean(ids: np.ndarray, values: np.ndarray, size: int, damping: float) 
     return np.divide(sums, counts + damping, out=np.zeros(size), where=counts > 0)
 
 
-def _known(ids: np.ndarray, size: int) -> np.ndarray:
-    """The ids, with all unknown ones on the last position of a table of `size`."""
+def _position(ids: np.ndarray, size: int) -> np.ndarray:
+    """The rows of ids in a table of `size`, whose last row is that of all unknown ones."""
     return np.minimum(np.asarray(ids), size - 1)

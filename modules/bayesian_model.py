@@ -40,16 +40,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
-import pydantic
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from modules import history_model
 from modules.embedding_rows import embedding_rows
 from modules.features import MOVIE_TITLE, TITLE_FEATURES, USER_FEATURES, USER_ID, USER_RATING
-from modules.history_model import HistoryConfig
+from modules.model_configs import BayesianConfig, HistoryConfig
 from modules.ratings import Ratings
 from modules.training_log import open_log
 
@@ -57,41 +57,6 @@ from modules.training_log import open_log
 _SWEEPS_PER_BLOCK = 16
 _ROWS_PER_BLOCK = 4096
 _SWEEPS_PER_REPORT = 20
-
-
-class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Size of the model, strength of its priors, length of the chain."""
-
-    factors: int = pydantic.Field(16, gt=0, description="numbers in the vector of a user and a title, beside the bias")
-    iterations: int = pydantic.Field(600, gt=0, description="sweeps of the sampler")
-    burn_in: int = pydantic.Field(60, ge=0, description="first sweeps that do not count, fewer than iterations")
-    export_rank: int = pydantic.Field(64, gt=0, description="numbers in an exported embedding, beside the bias")
-    membership_features: int = pydantic.Field(
-        4096, ge=0, description="most titles (users) whose membership describes a user (title): the most rated ones"
-    )
-    user_membership_scale: float = pydantic.Field(1.0, ge=0, description="weight of what a user rated in its prior")
-    title_membership_scale: float = pydantic.Field(0.65, ge=0, description="weight of who rated a title in its prior")
-    user_features_scale: float = pydantic.Field(0.35, ge=0, description="weight of a user's side features")
-    title_features_scale: float = pydantic.Field(0.7, ge=0, description="weight of a title's side features")
-    user_noise_shape: float = pydantic.Field(
-        4.0,
-        gt=0,
-        description="shape of the Gamma prior of a user's noise precision; the larger, the more alike all are",
-    )
-    title_noise_shape: float = pydantic.Field(
-        8.0, gt=0, description="shape of the Gamma prior of a title's noise precision"
-    )
-    history_weight: float = pydantic.Field(
-        0.25, ge=0, lt=1, description="share of the history model in the score; 0 leaves it out"
-    )
-
-    @pydantic.model_validator(mode="after")
-    def _keeps_sweeps(self) -> BayesianConfig:
-        if self.burn_in >= self.iterations:
-            raise ValueError(
-                f"burn_in must be below iterations; got {self.burn_in} of {self.iterations}; lower burn_in"
-            )
-        return self
 
 
 class BayesianModel(tfrs.Model):
@@ -170,22 +135,22 @@ def fit(
     if not len(ratings):
         raise ValueError("expected at least one rating to fit; got none; check the training split")
     mean = float(np.mean(ratings.rating, dtype=np.float64))
-    value = ratings.rating - np.float32(mean)
+    deviation = ratings.rating - np.float32(mean)
     by_title = np.lexsort((ratings.user, ratings.title))
-    users = _Side(
+    users = _FactorSampler(
         row=ratings.user,
         column=ratings.title,
-        value=value,
+        deviation=deviation,
         shape=(ratings.num_users, ratings.num_titles),
         features=ratings.user_features * np.float32(config.user_features_scale),
         membership_scale=config.user_membership_scale,
         noise_shape=config.user_noise_shape,
         config=config,
     )
-    titles = _Side(
+    titles = _FactorSampler(
         row=ratings.title[by_title],
         column=ratings.user[by_title],
-        value=value[by_title],
+        deviation=deviation[by_title],
         shape=(ratings.num_titles, ratings.num_users),
         features=ratings.title_features * np.float32(config.title_features_scale),
         membership_scale=config.title_membership_scale,
@@ -193,28 +158,28 @@ def fit(
         config=config,
     )
     rng = np.random.default_rng(seed)
-    for side in (users, titles):
-        side.vector.assign(0.1 * rng.standard_normal(side.vector.shape))
-    alpha = tf.Variable(1.0 / max(float(np.var(value)), 1e-2), dtype=tf.float32)
+    for sampler in (users, titles):
+        sampler.vectors.assign(0.1 * rng.standard_normal(sampler.vectors.shape))
+    alpha = tf.Variable(1.0 / max(float(np.var(deviation)), 1e-2), dtype=tf.float32)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32)])
     def sweep(iteration: tf.Tensor) -> tuple[tf.Tensor, ...]:
         draw = _Draws(seed, iteration)
-        users.draw_regression(draw)
-        titles.draw_regression(draw)
-        other = titles.described()
-        user_mean, _ = users.draw_vectors(titles, alpha, draw)
-        _, squares = titles.draw_vectors(users, alpha, draw)
-        alpha.assign(draw.gamma(1.0 + 0.5 * len(ratings), 1.0 + 0.5 * tf.reduce_sum(squares)))
-        return user_mean, other, alpha.read_value()
+        users.draw_prior(draw)
+        titles.draw_prior(draw)
+        title_rows = titles.exported_rows(titles.vectors)
+        user_means, _ = users.draw_vectors_and_noise(titles, alpha, draw)
+        _, squared_errors = titles.draw_vectors_and_noise(users, alpha, draw)
+        alpha.assign(_draw_alpha(len(ratings), squared_errors, draw))
+        return users.exported_rows(user_means), title_rows, alpha.read_value()
 
     scores = _MeanProduct(config.export_rank)
     with open_log(log_dir) as log:
         for iteration in range(1, config.iterations + 1):
-            user_rows, title_rows, precision = sweep(iteration)
+            user_rows, title_rows, noise_precision = sweep(iteration)
             if iteration > config.burn_in:
                 scores.add(user_rows.numpy(), title_rows.numpy())
-            noise = float(precision) ** -0.5
+            noise = float(noise_precision) ** -0.5
             log("noise", noise, iteration)
             if iteration % _SWEEPS_PER_REPORT == 0 or iteration == config.iterations:
                 report(f"sweep {iteration}/{config.iterations}, noise {noise:.4f} stars")
@@ -234,8 +199,8 @@ def fit(
             report=lambda text: report(f"history model, {text}"),
         )
         tables = [
-            _blend(table, other.numpy(), config.history_weight)
-            for table, other in zip(tables, history.tables, strict=True)
+            _blend(table, of_history.numpy(), config.history_weight)
+            for table, of_history in zip(tables, history.tables, strict=True)
         ]
     return BayesianModel(mean, *tables)
 
@@ -267,12 +232,34 @@ class _Draws:
         return tf.random.stateless_gamma(tf.shape(rate), self._next(), tf.broadcast_to(shape, tf.shape(rate))) / rate
 
 
-class _Side:
-    """The users, or the titles: their ratings, prior and state. Its rows are them, its columns the other side.
+def _draw_alpha(ratings: int, squared_errors: tf.Tensor, draw: _Draws) -> tf.Tensor:
+    """Draws the precision of the noise of all ratings.
+
+    alpha ~ Gamma(1 + n / 2, 1 + sum of a_u a_i (error of u's rating of i)^2 / 2)
+    """
+    return draw.gamma(1.0 + 0.5 * ratings, 1.0 + 0.5 * tf.reduce_sum(squared_errors))
+
+
+class _Sums(NamedTuple):
+    """Sums over the ratings of each row, with z = [1, q], y = rating - mean - b and a of the rating's column.
 
     Attributes:
-      vector: variable, float32 [rows, 1 + factors], w = [bias, embedding].
-      weight: variable, float32 [rows], a.
+      gram: float32 [rows, 1 + factors, 1 + factors], sum of a z z^T.
+      target: float32 [rows, 1 + factors], sum of a y z.
+      square: float32 [rows], sum of a y^2.
+    """
+
+    gram: tf.Tensor
+    target: tf.Tensor
+    square: tf.Tensor
+
+
+class _FactorSampler:
+    """Draws what belongs to the users, or to the titles: its rows are one of them, its columns the others.
+
+    Attributes:
+      vectors: variable, float32 [rows, 1 + factors], w = [bias, embedding].
+      noise_precision: variable, float32 [rows], a.
     """
 
     def __init__(
@@ -280,7 +267,7 @@ class _Side:
         *,
         row: np.ndarray,
         column: np.ndarray,
-        value: np.ndarray,
+        deviation: np.ndarray,
         shape: tuple[int, int],
         features: np.ndarray,
         membership_scale: float,
@@ -292,7 +279,7 @@ class _Side:
         Args:
           row: int32 [ratings], ascending.
           column: int32 [ratings], ascending within a row.
-          value: float32 [ratings], rating - mean.
+          deviation: float32 [ratings], rating - mean.
           shape: rows and columns.
           features: float32 [rows, size], scaled.
           membership_scale: s_m.
@@ -301,8 +288,8 @@ class _Side:
         """
         rows, size = shape[0], 1 + config.factors
         indices = np.stack([row, column], axis=1).astype(np.int64)
-        self._member, self._value, self._square = (
-            tf.SparseTensor(indices, values, shape) for values in (np.ones_like(value), value, value**2)
+        self._membership, self._deviation, self._squared_deviation = (
+            tf.SparseTensor(indices, values, shape) for values in (np.ones_like(deviation), deviation, deviation**2)
         )
         self._count = tf.constant(np.bincount(row, minlength=rows), tf.float32)
         self._noise_shape = noise_shape
@@ -311,76 +298,112 @@ class _Side:
         self._design = _design(
             row, column, shape, features[:, self._used_features], membership_scale, config.membership_features
         )
-        self._root = tf.constant(_regression_root(self._design))
+        self._regression_root = tf.constant(_regression_root(self._design))
 
-        self.vector = tf.Variable(tf.zeros([rows, size]))
-        self.weight = tf.Variable(tf.ones([rows]))
+        self.vectors = tf.Variable(tf.zeros([rows, size]))
+        self.noise_precision = tf.Variable(tf.ones([rows]))
         self._beta = tf.Variable(tf.zeros([self._design.shape[1], size]))
-        self._precision = tf.Variable(tf.ones([size]))
+        self._prior_precision = tf.Variable(tf.ones([size]))
 
-    def draw_regression(self, draw: _Draws) -> None:
+    def draw_prior(self, draw: _Draws) -> None:
         """Draws lambda given w, with beta integrated out, then beta given both.
 
-        With A = X^T X + I = L L^T: w_k ~ N(0, (I + X X^T) / lambda_k), whose quadratic form is
-        |w_k|^2 - |L^-1 X^T w_k|^2, and beta_k ~ N(A^-1 X^T w_k, A^-1 / lambda_k).
+        Both take L^-1 X^T w, where A = X^T X + I = L L^T.
         """
-        projected = self._root @ tf.sparse.sparse_dense_matmul(self._design, self.vector, adjoint_a=True)
-        quadratic = tf.reduce_sum(self.vector**2, axis=0) - tf.reduce_sum(projected**2, axis=0)
-        rows = self.vector.shape[0]
-        self._precision.assign(draw.gamma(1.0 + 0.5 * rows, 1.0 + 0.5 * tf.maximum(quadratic, 0.0)))
-        noise = draw.normal(projected.shape) / tf.sqrt(self._precision)
-        self._beta.assign(tf.matmul(self._root, projected + noise, transpose_a=True))
+        projected = self._regression_root @ tf.sparse.sparse_dense_matmul(self._design, self.vectors, adjoint_a=True)
+        self._draw_prior_precision(projected, draw)
+        self._draw_beta(projected, draw)
 
-    def draw_vectors(self, other: _Side, alpha: tf.Variable, draw: _Draws) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draws w given the other side, then a given w.
+    def _draw_prior_precision(self, projected: tf.Tensor, draw: _Draws) -> None:
+        """Draws lambda; w_k ~ N(0, (I + X X^T) / lambda_k), whose quadratic form needs no inverse.
+
+        lambda_k ~ Gamma(1 + rows / 2, 1 + (|w_k|^2 - |L^-1 X^T w_k|^2) / 2)
+        """
+        quadratic = tf.reduce_sum(self.vectors**2, axis=0) - tf.reduce_sum(projected**2, axis=0)
+        rows = self.vectors.shape[0]
+        self._prior_precision.assign(draw.gamma(1.0 + 0.5 * rows, 1.0 + 0.5 * tf.maximum(quadratic, 0.0)))
+
+    def _draw_beta(self, projected: tf.Tensor, draw: _Draws) -> None:
+        """Draws the regression of w on x.
+
+        beta_k ~ N(A^-1 X^T w_k, A^-1 / lambda_k)
+        """
+        noise = draw.normal(projected.shape) / tf.sqrt(self._prior_precision)
+        self._beta.assign(tf.matmul(self._regression_root, projected + noise, transpose_a=True))
+
+    def draw_vectors_and_noise(
+        self, columns: _FactorSampler, alpha: tf.Variable, draw: _Draws
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draws w given the columns' vectors and noise, then a given w.
 
         Returns:
-          float32 [exported rows, 1 + factors]: the mean w was drawn around, above the unknown row and the features'.
-          float32 [rows]: a x (sum of the squared errors, each times the other side's a), stars^2.
+          float32 [rows, 1 + factors]: the mean that w was drawn around.
+          float32 [rows]: a x (sum of the squared errors, each times its column's a), stars^2.
         """
-        size = self.vector.shape[1]
-        # [1, q, b] of each column: r - mean - b = [1, q] . w + noise.
-        known = tf.concat([tf.ones_like(other.vector[:, :1]), other.vector[:, 1:], other.vector[:, :1]], axis=1)
-        weighted = known * other.weight[:, tf.newaxis]
+        sums = self._sums(columns)
+        means = self._draw_vectors(sums, alpha, draw)
+        squared_errors = self._squared_errors(sums)
+        self._draw_noise_precision(squared_errors, alpha, draw)
+        return means, self.noise_precision * squared_errors
+
+    def _sums(self, columns: _FactorSampler) -> _Sums:
+        """Adds up the ratings of each row by sparse products, with each column's triangle of [z, b] [z, b]^T."""
+        size = self.vectors.shape[1]
+        bias, embedding = columns.vectors[:, :1], columns.vectors[:, 1:]
+        extended = tf.concat([tf.ones_like(bias), embedding, bias], axis=1)
+        weighted = extended * columns.noise_precision[:, tf.newaxis]
         first, second = np.triu_indices(size + 1)
         position = np.zeros((size + 1, size + 1), np.int32)
         position[first, second] = position[second, first] = np.arange(len(first))
 
-        products = tf.gather(weighted, first, axis=1) * tf.gather(known, second, axis=1)
-        sums = tf.sparse.sparse_dense_matmul(self._member, products)
-        linear = tf.sparse.sparse_dense_matmul(self._value, weighted)
-        constant = tf.sparse.sparse_dense_matmul(self._square, other.weight[:, tf.newaxis])[:, 0]
-        outer = tf.reshape(tf.gather(sums, position[:size, :size].ravel(), axis=1), [-1, size, size])
-        moment = linear[:, :size] - tf.gather(sums, position[:size, size], axis=1)
-        square = constant - 2.0 * linear[:, size] + sums[:, position[size, size]]
+        products = tf.gather(weighted, first, axis=1) * tf.gather(extended, second, axis=1)
+        triangle = tf.sparse.sparse_dense_matmul(self._membership, products)
+        linear = tf.sparse.sparse_dense_matmul(self._deviation, weighted)
+        constant = tf.sparse.sparse_dense_matmul(self._squared_deviation, columns.noise_precision[:, tf.newaxis])[:, 0]
+        return _Sums(
+            gram=tf.reshape(tf.gather(triangle, position[:size, :size].ravel(), axis=1), [-1, size, size]),
+            target=linear[:, :size] - tf.gather(triangle, position[:size, size], axis=1),
+            square=constant - 2.0 * linear[:, size] + triangle[:, position[size, size]],
+        )
 
-        scale = (alpha * self.weight)[:, tf.newaxis]
+    def _draw_vectors(self, sums: _Sums, alpha: tf.Variable, draw: _Draws) -> tf.Tensor:
+        """Draws w, and returns the mean.
+
+        w ~ N(P^-1 (alpha a sum of a_i y z + lambda x beta), P^-1), P = alpha a sum of a_i z z^T + diag(lambda)
+        """
+        scale = (alpha * self.noise_precision)[:, tf.newaxis]
         prior_mean = tf.sparse.sparse_dense_matmul(self._design, self._beta)
-        root = tf.linalg.cholesky(outer * scale[:, :, tf.newaxis] + tf.linalg.diag(self._precision))
-        target = (scale * moment + self._precision * prior_mean)[:, :, tf.newaxis]
+        root = tf.linalg.cholesky(sums.gram * scale[:, :, tf.newaxis] + tf.linalg.diag(self._prior_precision))
+        target = (scale * sums.target + self._prior_precision * prior_mean)[:, :, tf.newaxis]
         half = tf.linalg.triangular_solve(root, target)
         noise = draw.normal(half.shape)
         solved = tf.linalg.triangular_solve(root, tf.concat([half, half + noise], axis=2), adjoint=True)
-        mean, vector = solved[:, :, 0], solved[:, :, 1]
-        self.vector.assign(vector)
+        self.vectors.assign(solved[:, :, 1])
+        return solved[:, :, 0]
 
-        error = square - 2.0 * tf.reduce_sum(vector * moment, axis=1)
-        error += tf.reduce_sum(vector * tf.linalg.matvec(outer, vector), axis=1)
-        error = tf.maximum(error, 0.0)  # Rounding may leave a perfect fit below zero.
-        self.weight.assign(draw.gamma(self._noise_shape + 0.5 * self._count, self._noise_shape + 0.5 * alpha * error))
-        return self._export(mean), self.weight * error
+    def _squared_errors(self, sums: _Sums) -> tf.Tensor:
+        """Float32 [rows]: the sum of a_i (y - z . w)^2, multiplied out."""
+        vectors = self.vectors.read_value()
+        errors = sums.square - 2.0 * tf.reduce_sum(vectors * sums.target, axis=1)
+        errors += tf.reduce_sum(vectors * tf.linalg.matvec(sums.gram, vectors), axis=1)
+        return tf.maximum(errors, 0.0)  # Rounding may leave a perfect fit below zero.
 
-    def described(self) -> tf.Tensor:
-        """Float32 [exported rows, 1 + factors]: w, above the unknown row and the features'."""
-        return self._export(self.vector)
+    def _draw_noise_precision(self, squared_errors: tf.Tensor, alpha: tf.Variable, draw: _Draws) -> None:
+        """Draws a, with the prior Gamma(s, s).
 
-    def _export(self, vectors: tf.Tensor) -> tf.Tensor:
+        a ~ Gamma(s + n / 2, s + alpha (sum of a_i (y - z . w)^2) / 2)
+        """
+        shape, rate = self._noise_shape + 0.5 * self._count, self._noise_shape + 0.5 * alpha * squared_errors
+        self.noise_precision.assign(draw.gamma(shape, rate))
+
+    def exported_rows(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Float32 [rows + 1 + used features, 1 + factors]: vectors, then the unknown row's and the features' beta."""
         return tf.concat([vectors, self._beta[: 1 + len(self._used_features)]], axis=0)
 
     def feature_table(self, exported: np.ndarray, scale: float, size: int) -> np.ndarray:
         """Float32 [side features, columns of exported]: what each unscaled side feature adds; unused ones nothing."""
         table = np.zeros((size, exported.shape[1]), np.float32)
-        table[self._used_features] = scale * exported[self.vector.shape[0] + 1 :]
+        table[self._used_features] = scale * exported[self.vectors.shape[0] + 1 :]
         return table
 
 
@@ -396,16 +419,16 @@ def _design(
     rows = shape[0]
     counts = np.bincount(column, minlength=shape[1])
     kept = np.argsort(-counts, kind="stable")[: min(membership_features, np.count_nonzero(counts))]
-    place = np.full(shape[1], -1)
-    place[kept] = np.arange(len(kept))
-    member = place[column] >= 0
-    described = np.nonzero(features)
+    position = np.full(shape[1], -1)
+    position[kept] = np.arange(len(kept))
+    member = position[column] >= 0
+    row_of_feature, column_of_feature = np.nonzero(features)
     # A row's whole count, so that membership has the norm s_m unless columns were left out.
     share = membership_scale / np.sqrt(np.bincount(row, minlength=rows))[row[member]] if len(kept) else np.zeros(0)
     blocks = (
         (np.arange(rows), np.zeros(rows, int), np.ones(rows)),
-        (described[0], 1 + described[1], features[described]),
-        (row[member], 1 + features.shape[1] + place[column[member]], share),
+        (row_of_feature, 1 + column_of_feature, features[row_of_feature, column_of_feature]),
+        (row[member], 1 + features.shape[1] + position[column[member]], share),
     )
     rows_of, columns_of, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     order = np.lexsort((columns_of, rows_of))
@@ -441,11 +464,11 @@ class _MeanProduct:
     def add(self, *vectors: np.ndarray) -> None:
         """Takes one sweep: [bias, embedding] of the users and of the titles, float32 [rows, 1 + factors]."""
         if not self._sweeps:
-            self._bias = [np.zeros(len(side)) for side in vectors]
+            self._bias = [np.zeros(len(rows)) for rows in vectors]
         self._sweeps += 1
-        for bias, block, side in zip(self._bias, self._blocks, vectors, strict=True):
-            bias += side[:, 0]
-            block.append(side[:, 1:])
+        for bias, block, rows in zip(self._bias, self._blocks, vectors, strict=True):
+            bias += rows[:, 0]
+            block.append(rows[:, 1:])
         if len(self._blocks[0]) > _SWEEPS_PER_BLOCK:
             # Twice the rank in between, so that truncating again and again costs nothing that shows.
             self._compress(2 * self._rank)

@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from modules import features
+from modules.features import MOVIE_TITLE, TITLES, USER_ID, USER_RATING, USERS
 from modules.ratings import Ratings
+from modules.side_features import SideFeatures
 
 READ_BATCH = 16384
 # Share of the training ratings that `carve` sets aside, in percent: an eighth of what a 72/8/20 split trains on.
 CARVED_PERCENT = 10
 
-Batches = Iterator[dict[str, tf.Tensor]]
-
-
-def read_batches(
-    patterns: Sequence[str], transform_output: tft.TFTransformOutput, batch_size: int = READ_BATCH
-) -> Batches:
-    """Yields transformed batches of the examples in gzipped TFRecord files, whole batches parsed at once.
-
-    Raises:
-      ValueError: no file matches a pattern.
-    """
-    files: list[str] = []
-    for pattern in patterns:
-        matched = sorted(tf.io.gfile.glob(pattern))
-        if not matched:
-            raise ValueError(f"expected example files at {pattern}; found none; run the pipeline from ExampleGen again")
-        files.extend(matched)
-    raw_spec = transform_output.raw_feature_spec()
-
-    @tf.autograph.experimental.do_not_convert
-    def transform(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return transform_output.transform_raw_features(tf.io.parse_example(serialized, raw_spec))
-
-    yield from (
-        tf.data.TFRecordDataset(files, compression_type="GZIP")
-        .batch(batch_size)
-        .map(transform, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(2)
-    )
-
 
 def load_ratings(
     patterns: Sequence[str],
     transform_output: tft.TFTransformOutput,
+    side_features: SideFeatures,
     *,
     low: float,
     high: float,
@@ -59,6 +32,7 @@ def load_ratings(
     Args:
       patterns: file patterns of gzipped TFRecords of raw tf.Examples.
       transform_output: Transform's graph and vocabularies.
+      side_features: what is known of users and titles.
       low: lowest rating of the scale.
       high: highest rating of the scale.
       report: receives progress texts.
@@ -66,37 +40,54 @@ def load_ratings(
     Raises:
       ValueError: no file matches, or there is no rating in the files.
     """
-    num_users = transform_output.vocabulary_size_by_name(features.USER_ID.name)
-    num_titles = transform_output.vocabulary_size_by_name(features.MOVIE_TITLE.name)
-    columns: list[tuple[np.ndarray, ...]] = []
-    # One row more than there are ids, so that out-of-vocabulary rows have somewhere to go.
-    user_features = np.zeros((num_users + 1, features.USER_FEATURES_SIZE), np.float32)
-    title_features = np.zeros((num_titles + 1, features.TITLE_FEATURES_SIZE), np.float32)
+    batches = []
     rows = 0
-    for batch in read_batches(patterns, transform_output):
-        users = batch[features.USER_ID.name].numpy()
-        titles = batch[features.MOVIE_TITLE.name].numpy()
-        columns.append(
-            (users.astype(np.int32), titles.astype(np.int32), batch[features.USER_RATING.name].numpy().ravel())
-        )
-        _keep_largest(user_features, np.minimum(users, num_users), batch[features.USER_FEATURES].numpy())
-        _keep_largest(title_features, np.minimum(titles, num_titles), batch[features.TITLE_FEATURES].numpy())
-        rows += len(users)
+    for batch in _read_batches(patterns, transform_output):
+        batches.append([column.numpy() for column in batch])
+        rows += len(batches[-1][0])
         report(f"read {rows:,} ratings")
     if not rows:
         raise ValueError(f"expected ratings in {', '.join(patterns)}; found none; check the split sizes of ExampleGen")
-    user, title, rating = (np.concatenate(parts) for parts in zip(*columns, strict=True))
-    order = np.lexsort((title, user))
-    return Ratings(
-        user=user[order],
-        title=title[order],
-        rating=rating[order],
-        num_users=num_users,
-        num_titles=num_titles,
-        low=low,
-        high=high,
-        user_features=user_features[:num_users],
-        title_features=title_features[:num_titles],
+    user, title, rating = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    users, titles = (transform_output.vocabulary_by_name(table.key.name) for table in (USERS, TITLES))
+    return _sorted(
+        Ratings(
+            user=user,
+            title=title,
+            rating=rating,
+            num_users=len(users),
+            num_titles=len(titles),
+            low=low,
+            high=high,
+            user_features=side_features.of_ids(USERS, users),
+            title_features=side_features.of_ids(TITLES, titles),
+        )
+    )
+
+
+def _read_batches(patterns: Sequence[str], transform_output: tft.TFTransformOutput) -> Iterator[tuple[tf.Tensor, ...]]:
+    """Yields user ids, title ids, int32, and ratings, float32 [batch]; whole batches are parsed at once."""
+    files: list[str] = []
+    for pattern in patterns:
+        matched = sorted(tf.io.gfile.glob(pattern))
+        if not matched:
+            raise ValueError(f"expected example files at {pattern}; found none; run the pipeline from ExampleGen again")
+        files.extend(matched)
+    raw_spec = transform_output.raw_feature_spec()
+    spec = {column.name: raw_spec[column.name] for column in (USER_ID, MOVIE_TITLE, USER_RATING)}
+    transform = transform_output.transform_features_layer()
+
+    @tf.autograph.experimental.do_not_convert
+    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        batch = transform(tf.io.parse_example(serialized, spec))
+        ids = (tf.cast(batch[column.name], tf.int32) for column in (USER_ID, MOVIE_TITLE))
+        return *ids, batch[USER_RATING.name]
+
+    yield from (
+        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        .batch(READ_BATCH)
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(2)
     )
 
 
@@ -116,30 +107,9 @@ def carve(ratings: Ratings, percent: int = CARVED_PERCENT) -> tuple[Ratings, Rat
 
 def concatenate(first: Ratings, second: Ratings) -> Ratings:
     """All ratings of two parts that share their ids, sorted by user, then title."""
-    user, title, rating = (
-        np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("user", "title", "rating")
-    )
-    order = np.lexsort((title, user))
-    return Ratings(
-        user=user[order],
-        title=title[order],
-        rating=rating[order],
-        num_users=first.num_users,
-        num_titles=first.num_titles,
-        low=first.low,
-        high=first.high,
-        user_features=np.maximum(first.user_features, second.user_features),
-        title_features=np.maximum(first.title_features, second.title_features),
-    )
+    both = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("user", "title", "rating")}
+    return _sorted(dataclasses.replace(first, **both))
 
 
-def _keep_largest(table: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
-    """Raises the table's rows to those given, element by element, so that their order does not matter."""
-    # What a user or title is like is said in every rating; only what is new is worth sorting.
-    new = (rows > table[ids]).any(axis=1)
-    if not new.any():
-        return
-    ids, rows = ids[new], rows[new]
-    order = np.argsort(ids, kind="stable")
-    known, starts = np.unique(ids[order], return_index=True)
-    table[known] = np.maximum(table[known], np.maximum.reduceat(rows[order], starts, axis=0))
+def _sorted(ratings: Ratings) -> Ratings:
+    return ratings.select(np.lexsort((ratings.title, ratings.user)))

@@ -26,7 +26,6 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import pydantic
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
@@ -34,47 +33,12 @@ from modules.baselines import damped_mean
 from modules.embedding_rows import embedding_rows
 from modules.features import MOVIE_TITLE, TITLE_FEATURES, USER_FEATURES, USER_ID, USER_RATING
 from modules.metrics import rmse
+from modules.model_configs import HistoryConfig
 from modules.ratings import Ratings
 from modules.training_log import open_log
 
 # Ratings of the mean that damp a title's (user's) own mean.
 _MEAN_DAMPING = 5.0
-
-
-class HistoryConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Sizes, regularisation and length of the training."""
-
-    dimension: int = pydantic.Field(32, gt=0, description="numbers in the embedding of a user and a title")
-    hidden_units: int = pydantic.Field(
-        64, ge=0, description="width of the relu layer beside the product; 0 leaves the network out"
-    )
-    epochs: int = pydantic.Field(5, gt=0, description="passes over the ratings; early stopping lowers it")
-    schedule_epochs: int | None = pydantic.Field(
-        None,
-        gt=0,
-        description="passes in which the learning rate falls to zero along a cosine: epochs if not given, else at "
-        "least epochs; early stopping keeps it, so that the passes it keeps go as they went",
-    )
-    steps: int = pydantic.Field(40, gt=0, description="steps an epoch, each over as large a part of the ratings")
-    learning_rate: float = pydantic.Field(6e-3, gt=0, description="Adam's first learning rate")
-    regularization: float = pydantic.Field(0.05, ge=0, description="weight of the squared vectors of each rating")
-    initial_deviation: float = pydantic.Field(0.02, gt=0, description="standard deviation of the initial vectors")
-    hidden_share: float = pydantic.Field(0.4, ge=0, lt=1, description="share of the history that a step hides")
-    unknown_share: float = pydantic.Field(
-        0.01, ge=0, lt=1, description="share of users and titles that a step treats as unknown"
-    )
-    history_damping: float = pydantic.Field(
-        3.0, gt=0, description="a pool over n ratings counts n / (n + this): a short history says little"
-    )
-
-    @pydantic.model_validator(mode="after")
-    def _schedule_covers_epochs(self) -> HistoryConfig:
-        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
-            raise ValueError(
-                f"schedule_epochs must be at least epochs; got {self.schedule_epochs} for {self.epochs}; "
-                "raise it or leave it out"
-            )
-        return self
 
 
 class HistoryModel(tfrs.Model):
@@ -180,11 +144,11 @@ def fit(
     """
     with open_log(log_dir) as log:
 
-        def tell(epoch: int, loss: float, model: HistoryModel) -> None:
+        def log_epoch(epoch: int, loss: float, model: HistoryModel) -> None:
             log("loss", loss, epoch)
             report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
 
-        return _train(ratings, config, seed, tell, strategy)
+        return _train(ratings, config, seed, log_epoch, strategy)
 
 
 def choose(
@@ -245,17 +209,17 @@ def _train(
         config.learning_rate, steps * (config.schedule_epochs or config.epochs)
     )
     with strategy.scope() if strategy else contextlib.nullcontext():
-        history = _History(ratings, config, rng)
+        pooled = _PooledVectors(ratings, config, rng)
         trained = HistoryModel(ratings, config, seed=seed) if strategy else model
         optimizer = tf.keras.optimizers.Adam(schedule)
-    variables = [*history.variables, *trained.network_variables]
+    variables = [*pooled.variables, *trained.network_variables]
     user, title = tf.constant(ratings.user), tf.constant(ratings.title)
     rating = tf.constant(ratings.rating[:, np.newaxis])
     stateless_seed = np.random.SeedSequence(seed).generate_state(1).view(np.int32)[0]
 
     def replica_step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         replica = tf.distribute.get_replica_context() if strategy else None
-        visible, known_users, known_titles = (
+        visible, user_is_known, title_is_known = (
             tf.cast(tf.random.stateless_uniform([size], [stateless_seed, 3 * number + part]) >= share, tf.float32)
             for part, (size, share) in enumerate(
                 (
@@ -268,7 +232,7 @@ def _train(
         visible = tf.tensor_scatter_nd_update(visible, batch[:, tf.newaxis], tf.zeros_like(batch, tf.float32))
         share = _share(batch, replica)
         with tf.GradientTape() as tape:
-            users, titles = history.rows(visible, known_users, known_titles, replica)
+            users, titles = pooled.rows(visible, user_is_known, title_is_known, replica)
             share_users, share_titles = (
                 tf.gather(users, tf.gather(user, share)),
                 tf.gather(titles, tf.gather(title, share)),
@@ -297,7 +261,7 @@ def _train(
 
     @tf.function(autograph=False)
     def fold() -> None:
-        for table, value in zip(model.tables, history.tables(), strict=True):
+        for table, value in zip(model.tables, pooled.tables(), strict=True):
             table.assign(value)
         if trained is not model:
             for variable, value in zip(model.network_variables, trained.network_variables, strict=True):
@@ -319,7 +283,7 @@ def _share(rows: tf.Tensor, replica: tf.distribute.ReplicaContext | None) -> tf.
     return rows if replica is None else rows[replica.replica_id_in_sync_group :: replica.num_replicas_in_sync]
 
 
-class _History:
+class _PooledVectors:
     """The trained vectors of users and titles, and the pooling of the ratings.
 
     Attributes:
@@ -340,7 +304,7 @@ class _History:
 
         self._indices = tf.constant(np.stack([ratings.user, ratings.title], axis=1).astype(np.int64))
         self._shape = (ratings.num_users, ratings.num_titles)
-        self._common, self._own, self._rated, self._member = (
+        self._common, self._own, self._rating_vectors, self._member_vectors = (
             [vectors(rows) for rows in pair]
             for pair in (
                 (1, 1),
@@ -354,28 +318,34 @@ class _History:
             tf.Variable(tf.zeros([features.shape[1], columns]))
             for features in (ratings.user_features, ratings.title_features)
         ]
-        self.variables = [*self._common, *self._own, *self._feature_vectors, *self._rated, *self._member]
-        self._features, self._centred, self._strength = [], [], []
+        self.variables = [
+            *self._common,
+            *self._own,
+            *self._feature_vectors,
+            *self._rating_vectors,
+            *self._member_vectors,
+        ]
+        self._features, self._deviation, self._strength = [], [], []
         for row, column, rows, columns_of, features in sides:
             mean = damped_mean(column, deviation, columns_of, _MEAN_DAMPING)
             count = np.bincount(row, minlength=rows)[:, np.newaxis]
             self._features.append(tf.constant(features))
-            self._centred.append(tf.constant(deviation - mean[column], tf.float32))
+            self._deviation.append(tf.constant(deviation - mean[column], tf.float32))
             self._strength.append(tf.constant(count**1.5 / (count + config.history_damping), tf.float32))
 
     def rows(
         self,
         visible: tf.Tensor,
-        known_users: tf.Tensor,
-        known_titles: tf.Tensor,
+        user_is_known: tf.Tensor,
+        title_is_known: tf.Tensor,
         replica: tf.distribute.ReplicaContext | None = None,
     ) -> list[tf.Tensor]:
         """[bias, embedding] of all users and all titles.
 
         Args:
           visible: float32 [ratings], 1 for what the pools may hold, else 0.
-          known_users: float32 [num_users], 1, or 0 for what counts as unknown.
-          known_titles: float32 [num_titles].
+          user_is_known: float32 [num_users], 1, or 0 for what counts as unknown.
+          title_is_known: float32 [num_titles].
           replica: the replica that asks, each of which adds up its share of the ratings; None adds up all.
 
         Returns:
@@ -384,8 +354,8 @@ class _History:
         return [
             self._common[side]
             + self._features[side] @ self._feature_vectors[side]
-            + known[:, tf.newaxis] * (self._own[side] + self._strength[side] * self._pool(side, visible, replica))
-            for side, known in enumerate((known_users, known_titles))
+            + is_known[:, tf.newaxis] * (self._own[side] + self._strength[side] * self._pool(side, visible, replica))
+            for side, is_known in enumerate((user_is_known, title_is_known))
         ]
 
     def _pool(self, side: int, visible: tf.Tensor, replica: tf.distribute.ReplicaContext | None) -> tf.Tensor:
@@ -396,13 +366,13 @@ class _History:
             part = tf.sparse.sparse_dense_matmul(matrix, vectors, adjoint_a=side == 1)
             return part if replica is None else replica.all_reduce(tf.distribute.ReduceOp.SUM, part)
 
-        ones = tf.ones_like(self._member[side][:, :1])
-        members = total(visible, tf.concat([self._member[side], ones], axis=1))
-        sums = total(visible * self._centred[side], self._rated[side]) + members[:, :-1]
+        ones = tf.ones_like(self._member_vectors[side][:, :1])
+        members = total(visible, tf.concat([self._member_vectors[side], ones], axis=1))
+        sums = total(visible * self._deviation[side], self._rating_vectors[side]) + members[:, :-1]
         return sums / tf.maximum(members[:, -1:], 1.0)
 
     def tables(self) -> list[tf.Tensor]:
         """The values of `HistoryModel.tables`, with everything visible and known."""
         ones = [tf.ones([rows]) for rows in self._shape]
-        rows = self.rows(tf.ones_like(self._centred[0]), *ones)
+        rows = self.rows(tf.ones_like(self._deviation[0]), *ones)
         return [tf.concat(parts, axis=0) for parts in zip(rows, self._common, strict=True)] + self._feature_vectors

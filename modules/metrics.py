@@ -5,9 +5,25 @@ NumPy alone, without a Python loop over users. All functions take arrays of one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+
+
+class ByQuery(NamedTuple):
+    """A metric of each query.
+
+    Attributes:
+      value: float64 [queries]; NaN where a prediction of the query is NaN, whatever where the query does not count.
+      counted: bool [queries]: the query counts, whatever is predicted.
+    """
+
+    value: np.ndarray
+    counted: np.ndarray
+
+    def mean(self) -> float:
+        """The mean over the queries that count; NaN if none does."""
+        return float(np.mean(self.value[self.counted])) if self.counted.any() else float("nan")
 
 
 def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -53,45 +69,39 @@ def ndcg_at_k(queries: np.ndarray, labels: np.ndarray, predictions: np.ndarray, 
     Raises:
       ValueError: k below 1, no ratings, or arrays that are not one-dimensional and of one length.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}; pass the number of ranks that count")
     queries, labels, predictions = _columns(queries=queries, labels=labels, predictions=predictions)
     _, query = np.unique(queries, return_inverse=True)
-    counted = np.bincount(query, weights=labels > 0) > 0
-    if not counted.any():
-        return float("nan")
-    return float(np.mean(ndcg_by_query(query, labels, predictions, [k])[0, counted]))
+    return ndcg_by_query(query, labels, predictions, k).mean()
 
 
-def ndcg_by_query(query: np.ndarray, labels: np.ndarray, predictions: np.ndarray, depths: Sequence[int]) -> np.ndarray:
-    """NDCG of each query at several depths, defined as in `ndcg_at_k`.
+def ndcg_by_query(query: np.ndarray, labels: np.ndarray, predictions: np.ndarray, k: int) -> ByQuery:
+    """NDCG of each query, defined as in `ndcg_at_k`; queries with a positive label count.
 
     Args:
       query: int [ratings], 0 <= query < queries, each of them used.
       labels: float [ratings], stars.
       predictions: float [ratings].
-      depths: numbers of ranks that count, each at least 1.
+      k: ranks that count.
 
-    Returns:
-      float64 [depths, queries]; NaN where a prediction of the query is NaN, whatever where no label is positive.
+    Raises:
+      ValueError: k below 1.
     """
+    if k < 1:
+        raise ValueError(f"k must be at least 1; got {k}; pass the number of ranks that count")
     labels = np.asarray(labels, np.float64)
     sizes = np.bincount(query)
     rank = np.arange(len(query)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # Once rows are sorted by query.
     by_prediction, by_label = np.lexsort((-predictions, query)), np.lexsort((-labels, query))
     sorted_query = query[by_prediction]
     run = np.cumsum(_changes(sorted_query, predictions[by_prediction])) - 1
-
-    ndcg = np.empty((len(depths), len(sizes)))
-    for position, depth in enumerate(depths):
-        discount = np.where(rank < depth, 1.0 / np.log2(rank + 2.0), 0.0)
-        tied_discount = (np.bincount(run, weights=discount) / np.bincount(run))[run]
-        gained = np.bincount(sorted_query, weights=labels[by_prediction] * tied_discount)
-        largest = np.bincount(sorted_query, weights=labels[by_label] * discount)
-        # Negative labels may sink the largest DCG to zero or below; Model Analysis gives such a query a zero.
-        ndcg[position] = np.divide(gained, largest, out=np.zeros_like(gained), where=largest > 0)
-    ndcg[:, query[np.isnan(predictions)]] = np.nan
-    return ndcg
+    discount = np.where(rank < k, 1.0 / np.log2(rank + 2.0), 0.0)
+    tied_discount = (np.bincount(run, weights=discount) / np.bincount(run))[run]
+    gained = np.bincount(sorted_query, weights=labels[by_prediction] * tied_discount)
+    largest = np.bincount(sorted_query, weights=labels[by_label] * discount)
+    # Negative labels may sink the largest DCG to zero or below; Model Analysis gives such a query a zero.
+    ndcg = np.divide(gained, largest, out=np.zeros_like(gained), where=largest > 0)
+    ndcg[query[np.isnan(predictions)]] = np.nan
+    return ByQuery(ndcg, np.bincount(query, weights=labels > 0) > 0)
 
 
 def pairwise_accuracy(queries: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -115,24 +125,34 @@ def pairwise_accuracy(queries: np.ndarray, labels: np.ndarray, predictions: np.n
     """
     queries, labels, predictions = _columns(queries=queries, labels=labels, predictions=predictions)
     _, query = np.unique(queries, return_inverse=True)
+    return pairwise_accuracy_by_query(query, labels, predictions).mean()
+
+
+def pairwise_accuracy_by_query(query: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> ByQuery:
+    """Pairwise accuracy of each query, defined as in `pairwise_accuracy`; queries with two different labels count.
+
+    Args:
+      query: int [ratings], 0 <= query < queries, each of them used.
+      labels: float [ratings], stars.
+      predictions: float [ratings].
+    """
     count = int(query.max()) + 1
     _, prediction = np.unique(predictions, return_inverse=True)
 
     # Within equal labels predictions ascend, so that inversions come from different labels alone.
     order = np.lexsort((prediction, labels, query))
-    query, label, prediction = query[order], labels[order], prediction[order]
-    inverted = _inversions(query, prediction, count)
+    sorted_query, label, prediction = query[order], labels[order], prediction[order]
+    inverted = _inversions(sorted_query, prediction, count)
 
-    ordered = _pairs(query, count) - _pairs_within(query, _changes(query, label), count)
-    joint = _pairs_within(query, _changes(query, label, prediction), count)
-    by_prediction = np.lexsort((prediction, query))
-    tied = _pairs_within(query, _changes(query, prediction[by_prediction]), count) - joint
+    ordered = _pairs(sorted_query, count) - _pairs_within(sorted_query, _changes(sorted_query, label), count)
+    joint = _pairs_within(sorted_query, _changes(sorted_query, label, prediction), count)
+    by_prediction = np.lexsort((prediction, sorted_query))
+    tied = _pairs_within(sorted_query, _changes(sorted_query, prediction[by_prediction]), count) - joint
 
     counted = ordered > 0
-    if not counted.any():
-        return float("nan")
-    right = ordered - inverted - 0.5 * tied
-    return float(np.mean(right[counted] / ordered[counted]))
+    accuracy = np.divide(ordered - inverted - 0.5 * tied, ordered, out=np.zeros(count), where=counted)
+    accuracy[query[np.isnan(predictions)]] = np.nan
+    return ByQuery(accuracy, counted)
 
 
 def _columns(**columns: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -14,25 +14,13 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import pydantic
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from modules.features import MOVIE_TITLE, USER_ID, USER_RATING
+from modules.model_configs import NotebookConfig
 from modules.ratings import Ratings
 from modules.training_log import open_log
-
-
-class NotebookConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """What the notebook wrote as constants."""
-
-    embedding_dimension: int = pydantic.Field(32, gt=0, description="numbers in the embedding of a user and a title")
-    hidden_units: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
-        (256, 64), description="widths of the relu layers between the embeddings and the rating"
-    )
-    learning_rate: float = pydantic.Field(0.1, gt=0, description="Adagrad's learning rate")
-    batch_size: int = pydantic.Field(8192, gt=0, description="ratings in a step")
-    epochs: int = pydantic.Field(3, gt=0, description="passes over the ratings")
 
 
 class NotebookModel(tfrs.Model):

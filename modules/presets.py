@@ -9,6 +9,8 @@ from typing import Any
 
 import pydantic
 
+from modules.model_configs import BayesianConfig, HistoryConfig, NotebookConfig
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -16,7 +18,7 @@ class Preset:
 
     Attributes:
       module: import path of the model file, which has a `fit`.
-      config: name of the configuration class in it.
+      config: its configuration, which may be built without importing the module.
       rmse_bound: default upper bound of the test RMSE on a scale that spans four stars, as 1 to 5 does.
       distributes: its `fit`, and its `choose` if it has one, take a `strategy`, which is a `tf.distribute.Strategy`, to
         train on several devices or workers.
@@ -25,7 +27,7 @@ class Preset:
     """
 
     module: str
-    config: str
+    config: type[pydantic.BaseModel]
     rmse_bound: float
     summary: str
     chooses: bool = False
@@ -39,13 +41,13 @@ class Preset:
 PRESETS = {
     "default": Preset(
         module="modules.bayesian_model",
-        config="BayesianConfig",
+        config=BayesianConfig,
         rmse_bound=0.95,
         summary="Bayesian matrix factorisation with side information, the most accurate",
     ),
     "fast": Preset(
         module="modules.history_model",
-        config="HistoryConfig",
+        config=HistoryConfig,
         rmse_bound=0.98,
         summary="embeddings that pool what a user rated and who rated a title, trained in seconds by gradients",
         chooses=True,
@@ -53,13 +55,15 @@ PRESETS = {
     ),
     "notebook": Preset(
         module="modules.notebook_model",
-        config="NotebookConfig",
+        config=NotebookConfig,
         rmse_bound=1.2,
         summary="two embeddings and a small network, three epochs; the tutorial model to the letter",
         distributes=True,
     ),
 }
 DEFAULT_PRESET = "default"
+# Under either of these names a model's configuration says how often it passes over the ratings.
+BUDGET_FIELDS = ("epochs", "iterations")
 
 
 def get(name: str) -> Preset:
@@ -98,5 +102,20 @@ def build_config(name: str, values: dict[str, Any]) -> pydantic.BaseModel:
     Raises:
       ValueError: an unknown preset or key, or a value out of range.
     """
-    preset = get(name)
-    return getattr(preset.load(), preset.config)(**values)
+    return get(name).config(**values)
+
+
+def budget_field(preset: str) -> str:
+    """The field of a preset's model that says how long it is trained.
+
+    Raises:
+      ValueError: an unknown preset, or one without such a field.
+    """
+    fields = get(preset).config.model_fields
+    for name in BUDGET_FIELDS:
+        if name in fields:
+            return name
+    raise ValueError(
+        f"expected a preset with one of the fields {', '.join(BUDGET_FIELDS)} for the training budget; "
+        f"got {preset!r}, which has {', '.join(fields)}; leave the training budget at 0"
+    )

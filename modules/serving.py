@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -10,17 +11,18 @@ import tensorflow_recommenders as tfrs
 import tensorflow_transform as tft
 from tf_keras.src.saving.legacy.saved_model import utils as keras_saving
 
-from modules import baselines, features
+from modules import baselines, features, side_tables
 from modules.ratings import Ratings
+from modules.side_features import SideFeatures
+from modules.side_tables import UNRATED_PREFIX
 
 PREDICTED_RATING = "predicted_rating"
 EXAMPLES = "examples"
-# What evaluation slices by: how much was known about the user and the title when the model was fitted.
+# For evaluation: which slices an example belongs to, and what the model has to beat.
+EVALUATION_SIGNATURE = "evaluation"
+# How much was known about the user and the title when the model was fitted.
 USER_ACTIVITY = "user_activity"
 TITLE_POPULARITY = "title_popularity"
-SLICES_SIGNATURE = "slices"
-# What a model must beat, asked with the same requests.
-BASELINES_SIGNATURE = "baselines"
 GLOBAL_MEAN = "global_mean"
 TITLE_MEAN = "title_mean"
 USER_TITLE_BIAS = "user_title_bias"
@@ -29,28 +31,36 @@ SLICE_NAMES = ("0 (cold)", "1-2", "3-9", "10-49", "50-199", "200+")
 
 
 class ServingModel(tf.Module):
-    """A fitted model together with its vocabularies.
+    """A fitted model together with its vocabularies and the side features of what nobody rated.
 
     Call it with a dict of `user_id` and `movie_title`, string [batch] each; it returns float32 [batch, 1], stars
-    within the rating scale. Unknown users and titles are rated by what the model knows of users and titles at large.
+    within the rating scale. What the training rows hold is rated by what the model learned of it; another user or title
+    of the side tables by its side features; any other by what the model knows of users and titles at large.
     """
 
-    def __init__(self, model: tfrs.Model, transform_output: tft.TFTransformOutput, fitted_on: Ratings):
+    def __init__(
+        self, model: tfrs.Model, transform_output: tft.TFTransformOutput, fitted_on: Ratings, side: SideFeatures
+    ):
         """Wraps a model.
 
         Args:
           model: takes ids and feature vectors, gives float32 [batch, 1].
           transform_output: Transform's graph and vocabularies.
-          fitted_on: the ratings that the model was fitted on, for the scale and the counts behind the slices.
+          fitted_on: the ratings that the model was fitted on, for the scale, and for slices and baselines.
+          side: what is known of users and titles.
         """
         super().__init__(name="movie_ranking")
         self._model = model
         self._transform = transform_output.transform_features_layer()
         self._low, self._high = fitted_on.low, fitted_on.high
-        spec = transform_output.raw_feature_spec()
-        spec.pop(features.USER_RATING.name)
-        self._request_spec = spec
-        self._optional = [name for name, feature in spec.items() if isinstance(feature, tf.io.VarLenFeature)]
+        # Assets have to be there until the model is exported.
+        self._assets = tempfile.TemporaryDirectory()
+        self._categories = side.lookup
+        self._user_vectors, self._title_vectors = side.users, side.titles
+        self._unrated_users, self._unrated_titles = (
+            _Unrated(table, transform_output.vocabulary_by_name(table.key.name), side, self._assets.name)
+            for table in (features.USERS, features.TITLES)
+        )
         self._user_counts = _counts(fitted_on.user, fitted_on.num_users)
         self._title_counts = _counts(fitted_on.title, fitted_on.num_titles)
         self._baselines = _baseline_tables(fitted_on)
@@ -66,7 +76,8 @@ class ServingModel(tf.Module):
     )
     def __call__(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Rates pairs of user and title, float32 [batch, 1]."""
-        return self._rate(self._transformed(self._with_optional(inputs)))
+        user, title = inputs[features.USER_ID.name], inputs[features.MOVIE_TITLE.name]
+        return self._rate(user, title, self._unrated_users.vectors(user), self._unrated_titles.vectors(title))
 
     @tf.function(
         input_signature=[
@@ -98,48 +109,86 @@ class ServingModel(tf.Module):
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The `serving_default` signature: serialized tf.Examples, to `predicted_rating` float32 [batch, 1].
 
-        Side features that a request carries (genres and year of an unknown title, say) are used.
+        Side features that a request carries (genres and year of a new title, say) count for users and titles that are
+        neither in the training rows nor in the side tables.
         """
-        return {PREDICTED_RATING: self._rate(self._transformed(tf.io.parse_example(examples, self._request_spec)))}
+        spec = {**_ID_SPEC, **side_tables.column_spec(features.USERS), **side_tables.column_spec(features.TITLES)}
+        request = tf.io.parse_example(examples, spec)
+        user, title = request[features.USER_ID.name], request[features.MOVIE_TITLE.name]
+        users = self._unrated_users.vectors(user, self._user_vectors(request, tf.size(user)))
+        titles = self._unrated_titles.vectors(title, self._title_vectors(request, tf.size(title)))
+        return {PREDICTED_RATING: self._rate(user, title, users, titles)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES)], autograph=False)
-    def slices(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The `slices` signature, for evaluation: which slice of users and of titles each example belongs to."""
-        transformed = self._transformed(tf.io.parse_example(examples, self._request_spec))
-        return {
-            USER_ACTIVITY: _slice_names(self._user_counts, transformed[features.USER_ID.name]),
-            TITLE_POPULARITY: _slice_names(self._title_counts, transformed[features.MOVIE_TITLE.name]),
-        }
+    def evaluation(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The `evaluation` signature: of each serialized tf.Example its slices, string, and the baselines' predictions.
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES)], autograph=False)
-    def baselines(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The `baselines` signature, for evaluation: what the mean and the biases alone predict, float32 [batch]."""
-        transformed = self._transformed(tf.io.parse_example(examples, self._request_spec))
+        The predictions are those of the mean and of biases alone, float32, stars within the scale; all are [batch].
+        """
+        request = tf.io.parse_example(examples, _ID_SPEC)
+        user, title = self._ids(request[features.USER_ID.name], request[features.MOVIE_TITLE.name])
         mean, title_mean, user_bias, title_bias = self._baselines
-        user = _row(user_bias, transformed[features.USER_ID.name])
-        title = transformed[features.MOVIE_TITLE.name]
         predictions = {
             GLOBAL_MEAN: tf.fill(tf.shape(user), mean),
             TITLE_MEAN: _row(title_mean, title),
-            USER_TITLE_BIAS: mean + user + _row(title_bias, title),
+            USER_TITLE_BIAS: mean + _row(user_bias, user) + _row(title_bias, title),
         }
-        return {name: tf.clip_by_value(value, self._low, self._high) for name, value in predictions.items()}
+        return {
+            USER_ACTIVITY: _slice_names(self._user_counts, user),
+            TITLE_POPULARITY: _slice_names(self._title_counts, title),
+            **{name: tf.clip_by_value(value, self._low, self._high) for name, value in predictions.items()},
+        }
 
-    def _with_optional(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor | tf.SparseTensor]:
-        batch = tf.shape(inputs[features.USER_ID.name], out_type=tf.int64)[0]
-        absent = {
-            name: tf.SparseTensor(
-                tf.zeros([0, 2], tf.int64), tf.zeros([0], self._request_spec[name].dtype), tf.stack([batch, 0])
+    def _ids(self, user: tf.Tensor, title: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Ids by Transform's vocabularies, int64 [batch]; those behind their ends are of what nobody rated."""
+        ids = self._transform({features.USER_ID.name: user, features.MOVIE_TITLE.name: title})
+        return ids[features.USER_ID.name], ids[features.MOVIE_TITLE.name]
+
+    def _rate(self, user: tf.Tensor, title: tf.Tensor, users: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+        """Rates names, string [batch], with feature vectors that count for what nobody rated."""
+        user_id, title_id = self._ids(user, title)
+        inputs = {
+            features.USER_ID.name: user_id,
+            features.MOVIE_TITLE.name: title_id,
+            features.USER_FEATURES: users,
+            features.TITLE_FEATURES: titles,
+        }
+        return tf.clip_by_value(self._model(inputs), self._low, self._high)
+
+
+_ID_SPEC = {column.name: tf.io.FixedLenFeature([], tf.string) for column in (features.USER_ID, features.MOVIE_TITLE)}
+
+
+class _Unrated(tf.Module):
+    """The users (titles) of the side tables that nobody rated, by name.
+
+    Their names are an asset, which is left out where there are none. Memory: the name and a feature vector of each:
+    548 bytes for a user's, 728 for a title's.
+    """
+
+    def __init__(self, table: features.Table, rated: list[bytes], side: SideFeatures, folder: str):
+        super().__init__()
+        names = side.ids_beside(table, rated)
+        # The last row, of zeros, is that of every other name. A variable, since constants are stored with the graph.
+        self._vectors = tf.Variable(np.pad(side.of_ids(table, names), ((0, 1), (0, 0))))
+        self._rows = None
+        if names:
+            path = os.path.join(folder, UNRATED_PREFIX + table.key.name)
+            with open(path, "wb") as file:
+                file.writelines(name + b"\n" for name in names)
+            line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+            self._rows = tf.lookup.StaticHashTable(
+                tf.lookup.TextFileInitializer(path, tf.string, line, tf.int64, number), default_value=len(names)
             )
-            for name in self._optional
-        }
-        return {**inputs, **absent}
 
-    def _transformed(self, raw: dict[str, tf.Tensor | tf.SparseTensor]) -> dict[str, tf.Tensor]:
-        return self._transform(raw)
-
-    def _rate(self, transformed: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.clip_by_value(self._model(transformed), self._low, self._high)
+    def vectors(self, names: tf.Tensor, others: tf.Tensor | None = None) -> tf.Tensor:
+        """Float32 [batch, size]: the vectors of these, and for every other name its row of `others`, or zeros."""
+        if others is None:
+            others = tf.zeros([tf.size(names), self._vectors.shape[1]])
+        if self._rows is None:
+            return others
+        rows = self._rows.lookup(names)
+        return tf.where((rows == self._vectors.shape[0] - 1)[:, tf.newaxis], others, tf.gather(self._vectors, rows))
 
 
 def export(serving: ServingModel, path: str) -> None:
@@ -148,8 +197,7 @@ def export(serving: ServingModel, path: str) -> None:
         "serving_default": serving.serve_examples,
         "predict": serving.predict,
         "rank": serving.rank,
-        SLICES_SIGNATURE: serving.slices,
-        BASELINES_SIGNATURE: serving.baselines,
+        EVALUATION_SIGNATURE: serving.evaluation,
     }
     # As with `tf.keras.Model.save(save_traces=False)`: Keras would trace its layers once more, for loading with Keras,
     # which takes several times as long as the rest of the export.

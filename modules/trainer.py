@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
-from modules import dataset, distribution, presets, progress, serving
+from modules import dataset, distribution, presets, progress, serving, side_tables
 from modules.ratings import Ratings
+from modules.side_features import SideFeatures
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Fits the preset named in `custom_config` and exports it; called by the TFX Trainer.
 
     `custom_config` holds `preset`, `model` (values over the preset's defaults), `seed`, `strategy` (see
-    `distribution.create`), `rating_scale` and `has_eval` (whether there are eval files of their own). Of several
-    workers the chief alone writes; the others return when it has, so that they all find the model.
+    `distribution.create`), `rating_scale`, `has_eval` (whether there are eval files of their own) and `tables` (folder
+    of the side tables' examples). Of several workers the chief alone writes; the others return when it has, so that
+    they all find the model.
     """
     settings: dict[str, Any] = fn_args.custom_config or {}
+    # Before anything else in TensorFlow.
     strategy = distribution.create(settings["strategy"])
     is_chief = distribution.is_chief(strategy)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
+    side = SideFeatures(side_tables.read(settings["tables"]))
     low, high = settings["rating_scale"]
 
     def load(patterns: list[str]) -> Ratings:
-        return dataset.load_ratings(patterns, transform_output, low=low, high=high, report=progress.report)
+        return dataset.load_ratings(patterns, transform_output, side, low=low, high=high, report=progress.report)
 
-    train_ratings = load(fn_args.train_files)
-    eval_ratings = load(fn_args.eval_files) if settings["has_eval"] else None
     model, fitted_on = train(
-        train_ratings,
-        eval_ratings,
+        load(fn_args.train_files),
+        load(fn_args.eval_files) if settings["has_eval"] else None,
         preset=settings["preset"],
         values=settings["model"],
         seed=settings["seed"],
@@ -42,7 +46,8 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     if is_chief:
         progress.report("exporting")
-        serving.export(serving.ServingModel(model, transform_output, fitted_on), fn_args.serving_model_dir)
+        exported = serving.ServingModel(model, transform_output, fitted_on, side)
+        serving.export(exported, fn_args.serving_model_dir)
     distribution.wait_for_all(strategy)
 
 

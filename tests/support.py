@@ -1,4 +1,4 @@
-"""What several tests share: raw rows, a Transform graph made of them, tf.Example files."""
+"""What several tests share: rows of the three tables, a Transform graph made of them, tf.Example files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import pathlib
 import tempfile
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
@@ -14,36 +13,41 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
+from modules import dataset, features, side_tables
 from modules.preprocessing import preprocessing_fn
+from modules.ratings import Ratings
+from modules.side_features import SideFeatures
 
 ROWS = [
-    {"user_id": "7", "movie_title": "Alien (1979)", "user_rating": 4.0, "genres": ["Horror", "Sci-Fi"],
-     "release_year": [1979], "user_age": [24], "user_gender": ["F"], "user_occupation": ["doctor"],
-     "user_zip_code": ["94105"]},
-    {"user_id": "7", "movie_title": "Heat (1995)", "user_rating": 3.0, "genres": ["Crime"], "release_year": [1995],
-     "user_age": [24], "user_gender": ["F"], "user_occupation": ["doctor"], "user_zip_code": ["94105"]},
-    {"user_id": "07", "movie_title": "Heat (1995)", "user_rating": 5.0, "genres": [], "release_year": [],
-     "user_age": [], "user_gender": [], "user_occupation": [], "user_zip_code": []},
-    {"user_id": "7", "movie_title": "Élan vital", "user_rating": 1.0, "genres": ["Crime"], "release_year": [2031],
-     "user_age": [18], "user_gender": ["M"], "user_occupation": ["none"], "user_zip_code": ["9"]},
-]  # fmt: skip
-REQUIRED = """
+    {"user_id": "7", "movie_title": "Alien (1979)", "user_rating": 4.0, "timestamp": [978300760]},
+    {"user_id": "7", "movie_title": "Heat (1995)", "user_rating": 3.0, "timestamp": [978302109]},
+    {"user_id": "07", "movie_title": "Heat (1995)", "user_rating": 5.0, "timestamp": []},
+    {"user_id": "7", "movie_title": "Élan vital", "user_rating": 1.0, "timestamp": [978301968]},
+]
+# The side tables of these ratings, with what nobody rated, and without what is not known.
+TITLES = [
+    {"movie_title": "Heat (1995)", "genres": ["Crime"], "release_year": [1995]},
+    {"movie_title": "Alien (1979)", "genres": ["Horror", "Sci-Fi"], "release_year": [1979]},
+    {"movie_title": "Élan vital", "genres": ["Crime"], "release_year": [2031]},
+    {"movie_title": "Aliens (1986)", "genres": ["Sci-Fi", "Horror", "Action"], "release_year": [1986]},
+    {"movie_title": "Untold", "genres": [], "release_year": []},
+]
+USERS = [
+    {"user_id": "7", "user_age": [24], "user_gender": ["F"], "user_occupation": ["doctor"], "user_zip_code": ["94105"]},
+    {"user_id": "8", "user_age": [18], "user_gender": ["M"], "user_occupation": ["none"], "user_zip_code": ["9"]},
+]
+SCHEMA = """
   feature { name: "user_id" type: BYTES presence { min_fraction: 1 } shape {} }
   feature { name: "movie_title" type: BYTES presence { min_fraction: 1 } shape {} }
   feature { name: "user_rating" type: FLOAT presence { min_fraction: 1 } shape {} }
-"""
-OPTIONAL = """
-  feature { name: "genres" type: BYTES } feature { name: "release_year" type: INT }
-  feature { name: "user_age" type: INT } feature { name: "user_gender" type: BYTES }
-  feature { name: "user_occupation" type: BYTES } feature { name: "user_zip_code" type: BYTES }
+  feature { name: "timestamp" type: INT }
 """
 
 
-def analyze(rows: list[dict], schema: str) -> tft.TFTransformOutput:
+def analyze(rows: list[dict], schema: str = SCHEMA) -> tft.TFTransformOutput:
     """Builds the Transform graph of rows with Beam."""
     metadata = dataset_metadata.DatasetMetadata(text_format.Parse(schema, schema_pb2.Schema()))
-    names = {feature.name for feature in metadata.schema.feature}
-    rows = [{key: value for key, value in row.items() if key in names} for row in rows]
+    rows = [{"timestamp": [], **row} for row in rows]
     folder = tempfile.mkdtemp()
     with tft_beam.Context(temp_dir=tempfile.mkdtemp()):
         transform_fn = (rows, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
@@ -52,11 +56,27 @@ def analyze(rows: list[dict], schema: str) -> tft.TFTransformOutput:
     return tft.TFTransformOutput(folder)
 
 
-def transform(rows: list[dict], schema: str) -> tuple[dict[str, np.ndarray], tft.TFTransformOutput]:
-    """Builds the Transform graph of rows and applies it to the same rows."""
-    output = analyze(rows, schema)
-    raw = tf.io.parse_example([serialize(row) for row in rows], output.raw_feature_spec())
-    return {name: value.numpy() for name, value in output.transform_raw_features(raw).items()}, output
+def write_tables(folder: pathlib.Path, titles: list[dict] = (), users: list[dict] = ()) -> str:
+    """Writes side tables the way TablesExampleGen does, and returns the folder."""
+    for name, rows in (("titles", titles), ("users", users)):
+        (folder / f"Split-{name}").mkdir(parents=True)
+        write_examples(folder / f"Split-{name}" / "data_tfrecord-00000-of-00001.gz", rows)
+    return str(folder)
+
+
+def side_features(titles: list[dict] = (), users: list[dict] = ()) -> SideFeatures:
+    """The features of side tables with these rows."""
+    parts = ((features.TITLES, titles), (features.USERS, users))
+    tables = {
+        table.name: side_tables.parse(table, tf.constant([serialize(row) for row in rows], tf.string))
+        for table, rows in parts
+    }
+    return SideFeatures(side_tables.SideTables(**tables))
+
+
+def load(path: str, output: tft.TFTransformOutput, side: SideFeatures, low: float = 1.0, high: float = 5.0) -> Ratings:
+    """The ratings of a file of examples."""
+    return dataset.load_ratings([path], output, side, low=low, high=high, report=lambda _: None)
 
 
 def serialize(row: dict) -> bytes:

@@ -7,8 +7,11 @@ import dataclasses
 import json
 from typing import Any
 
+import pydantic
+
 from modules import presets
 from pipeline.config import submission_parameters
+from pipeline.config.pipeline_config import explain
 
 NAMED_BY_TYPE = {"STRING": str, "INT": int, "DOUBLE": float, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 
@@ -50,17 +53,17 @@ class CompiledJob:
 
     @property
     def name(self) -> str:
-        """Of the pipeline."""
+        """The pipeline's name."""
         return self.spec["pipelineInfo"]["name"]
 
     @property
     def schema(self) -> str:
-        """Version of the pipeline specification."""
+        """The version of the pipeline specification."""
         return self.spec["schemaVersion"]
 
     @property
     def pipeline_root(self) -> str:
-        """Folder for artifacts."""
+        """The folder for artifacts."""
         return self.content["runtimeConfig"]["gcsOutputDirectory"]
 
     @property
@@ -95,27 +98,46 @@ class CompiledJob:
         if not values.get("rmse_bound", 1) > 0:  # type: ignore[operator]
             raise ValueError(f"rmse_bound must be above 0 stars; got {values['rmse_bound']}")
         if "preset" in values:
-            self._check_preset(str(values["preset"]), values)
+            self._check_preset(str(values["preset"]), "rmse_bound" in values)
+        if values.keys() & {"preset", "training_budget"}:
+            self._check_model({**self.defaults(), **values})
 
-    def _check_preset(self, name: str, values: dict[str, submission_parameters.Scalar]) -> None:
+    def _check_preset(self, name: str, has_bound: bool) -> None:
         preset = presets.get(name)
-        if name == self.defaults()["preset"]:
+        compiled = self.defaults()["preset"]
+        if name == compiled:
             return
-        if self._model_values():
+        if self.trainer_settings["model"]:
             raise ValueError(
-                f"{self.path} was compiled with values of trainer.model for preset {self.defaults()['preset']}; "
-                f"compile it anew for preset {name}"
+                f"{self.path} was compiled with values of trainer.model for preset {compiled}; compile it anew for "
+                f"preset {name}"
             )
-        if "rmse_bound" not in values:
+        if not has_bound:
             raise ValueError(
                 f"another preset has another bound: give --parameter rmse_bound=STARS too; "
                 f"{name}'s own is {preset.rmse_bound} on a scale of 1 to 5 stars"
             )
 
-    def _model_values(self) -> dict[str, Any]:
+    def _check_model(self, values: dict[str, submission_parameters.Scalar]) -> None:
+        """Refuses what Trainer would refuse, after all before it was paid for."""
+        name, budget = str(values["preset"]), values["training_budget"]
+        presets.check_strategy(name, self.trainer_settings["strategy"])
+        if not budget:
+            return
+        model = {**self.trainer_settings["model"], presets.budget_field(name): budget}
+        try:
+            presets.build_config(name, model)
+        except pydantic.ValidationError as error:
+            raise ValueError(
+                f"training_budget={budget} does not go with preset {name} as {self.path} has it: {explain(error)}; "
+                "give another training_budget, or compile it anew"
+            ) from error
+
+    @property
+    def trainer_settings(self) -> dict[str, Any]:
+        """What was compiled for Trainer: `preset`, `model`, `seed`, `strategy` and more."""
         value = self.spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]
-        text = value["constant"] if "constant" in value else value["constantValue"]["stringValue"]
-        return json.loads(text)["model"]
+        return json.loads(value["constant"] if "constant" in value else value["constantValue"]["stringValue"])
 
     def without_cache(self) -> CompiledJob:
         """The same job, each task of which is run."""

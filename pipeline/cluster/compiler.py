@@ -8,9 +8,9 @@ parameters, labels and the identity that Vertex runs it under.
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
+from data import atomic
 from pipeline import environment
 from pipeline.config import submission_parameters
 
@@ -34,31 +34,33 @@ Schema = Literal["2.0.0", "2.1.0"]
 Job = dict[str, Any]
 
 RESOLVER_MARK = "-resolver"
+# The components that read the data folder.
+READERS = ("RatingsExampleGen", "TablesExampleGen")
 MAX_RETRY_DELAY_S = 3600
 
 
-def for_cluster(config: PipelineConfig, platform: Platform, pipeline_root: str) -> PipelineConfig:
+def for_cluster(config: PipelineConfig, platform: Platform) -> PipelineConfig:
     """The configuration of a pipeline that runs on a cluster.
 
     Args:
-      config: as resolved from flags and files.
+      config: as resolved from flags and files; models are pushed to `serving_model` in its folder for artifacts.
       platform: what will run it.
-      pipeline_root: folder for artifacts; models are pushed to `serving_model` in it.
 
     Raises:
       ValueError: the platform does not support what the configuration asks for.
     """
-    baseline = config.evaluator.baseline
-    if "baseline" not in config.evaluator.model_fields_set:
-        baseline = "latest" if platform == "vertex" else "none"
-    if platform == "kubeflow" and baseline != "none":
+    blessed_model = config.evaluator.blessed_model
+    if "blessed_model" not in config.evaluator.model_fields_set:
+        blessed_model = "latest" if platform == "vertex" else "none"
+    if platform == "kubeflow" and blessed_model != "none":
         raise ValueError(
-            f"evaluator.baseline={baseline} needs a resolver, which open-source Kubeflow Pipelines does not implement "
-            "for TFX; expected evaluator.baseline=none: there a model is judged by the RMSE bound alone"
+            f"evaluator.blessed_model={blessed_model} needs a resolver, which open-source Kubeflow Pipelines does not "
+            "implement for TFX; expected evaluator.blessed_model=none: there a model is judged by the RMSE bound alone"
         )
-    if baseline == "other":
+    if blessed_model == "other":
         raise ValueError(
-            "evaluator.baseline=other is a strategy of local runs; expected latest, which Vertex implements, or none"
+            "evaluator.blessed_model=other is a strategy of local runs; expected latest, which Vertex implements, or "
+            "none"
         )
     cluster = config.cluster
     if not cluster.image:
@@ -66,18 +68,16 @@ def for_cluster(config: PipelineConfig, platform: Platform, pipeline_root: str) 
     vertex_only = [name for name in ("training_job", "endpoint") if getattr(cluster, name) is not None]
     if platform == "kubeflow" and vertex_only:
         raise ValueError(f"cluster.{', cluster.'.join(vertex_only)} need Vertex AI; leave them out for Kubeflow")
-    if platform == "vertex" and not pipeline_root.startswith("gs://"):
-        raise ValueError(
-            f"Vertex AI keeps artifacts in Cloud Storage; expected gs://BUCKET/FOLDER; got {pipeline_root!r}"
-        )
+    root = config.pipeline_root
+    if platform == "vertex" and not root.startswith("gs://"):
+        raise ValueError(f"Vertex AI keeps artifacts in Cloud Storage; expected gs://BUCKET/FOLDER; got {root!r}")
     if platform == "kubeflow":
         cluster = _without_stale_data(cluster)
-    root = pipeline_root.rstrip("/")
     return config.model_copy(
         update={
             "output": root,
             "artifacts": root,
-            "evaluator": config.evaluator.model_copy(update={"baseline": baseline}),
+            "evaluator": config.evaluator.model_copy(update={"blessed_model": blessed_model}),
             "runtime_parameters": submission_parameters.NAMES,
             "cluster": cluster,
         }
@@ -85,13 +85,12 @@ def for_cluster(config: PipelineConfig, platform: Platform, pipeline_root: str) 
 
 
 def _without_stale_data(cluster: ClusterConfig) -> ClusterConfig:
-    """Keeps the ratings from being taken from the cache.
+    """Keeps the ratings and the tables beside them from being taken from the cache.
 
     Kubeflow runs no driver before a task, so nothing there notices that files changed under an unchanged path.
     """
-    reader = "RatingsExampleGen"
-    settings = cluster.settings(reader).model_copy(update={"cache": False})
-    return cluster.model_copy(update={"components": {**cluster.components, reader: settings}})
+    readers = {name: cluster.settings(name).model_copy(update={"cache": False}) for name in READERS}
+    return cluster.model_copy(update={"components": {**cluster.components, **readers}})
 
 
 def compile_job(config: PipelineConfig, schema: Schema = "2.1.0") -> Job:
@@ -209,7 +208,4 @@ def _identity(cluster: ClusterConfig) -> Job:
 
 def write(job: Job, path: str) -> None:
     """Writes a job as JSON, keys in order; a file that is there is replaced at once or not at all."""
-    with open(path + ".partial", "w", encoding="utf-8") as file:
-        json.dump(job, file, indent=2, sort_keys=True)
-        file.write("\n")
-    os.replace(path + ".partial", path)
+    atomic.write_text(path, json.dumps(job, indent=2, sort_keys=True) + "\n")

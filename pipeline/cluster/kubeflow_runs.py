@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import json
 import os
 import tempfile
@@ -19,77 +21,97 @@ from pipeline.cluster.service_errors import kubeflow_errors
 from pipeline.config import submission_parameters
 from pipeline.exit_codes import ExitCode, ServiceCode
 
+Values = dict[str, submission_parameters.Scalar]
 ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Runs:
-    """The runs of one Kubeflow host."""
+    """The runs of one Kubeflow host; connects when it first has to.
 
-    def __init__(self, host: str, namespace: str | None = None) -> None:
-        """Connects.
+    Attributes:
+      host: URL of Kubeflow Pipelines.
+      namespace: namespace of a multi-user installation.
+      experiment: what the runs belong to; by default named as the pipeline.
+      service_account: Kubernetes service account that tasks run as.
+    """
 
-        Args:
-          host: URL of Kubeflow Pipelines.
-          namespace: of a multi-user installation.
+    host: str
+    namespace: str | None = None
+    experiment: str | None = None
+    service_account: str | None = None
+
+    @functools.cached_property
+    def client(self) -> kfp.client.Client:
+        """The client.
 
         Raises:
           ServiceError: the host cannot be reached, or wants credentials.
         """
-        self.host, self._namespace = host, namespace
         # It names the versions that it works with at each start.
         warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
-        with kubeflow_errors("connecting", host):
-            self._client = kfp.client.Client(host=host, **({"namespace": namespace} if namespace else {}))
+        with kubeflow_errors("connecting", self.host):
+            return kfp.client.Client(host=self.host, **({"namespace": self.namespace} if self.namespace else {}))
 
-    def start(
-        self,
-        job: CompiledJob,
-        values: dict[str, submission_parameters.Scalar],
-        experiment: str,
-        service_account: str | None,
-    ) -> str:
-        """Starts a run; returns its id.
+    def check(self, job: CompiledJob) -> None:
+        """Refuses a job that Kubeflow Pipelines cannot run.
+
+        Raises:
+          ValueError: it was compiled for something else.
+        """
+        if job.has_resolver or job.schema != "2.1.0":
+            raise ValueError(f"{job.path} was not compiled for Kubeflow; compile it with --target kubeflow")
+
+    def request_text(self, job: CompiledJob, values: Values) -> str:
+        """The run that would be asked for, as JSON."""
+        request = {
+            "experiment": self.experiment or job.name,
+            "namespace": self.namespace,
+            "pipeline_spec": job.spec,
+            "runtime_config": {"parameters": values, "pipeline_root": job.pipeline_root},
+        }
+        return json.dumps(request, indent=2, sort_keys=True)
+
+    def start(self, job: CompiledJob, values: Values) -> StartedRun:
+        """Starts a run.
+
+        Args:
+          job: what was compiled.
+          values: those of its parameters that differ from the compiled ones.
 
         Raises:
           ServiceError: the service did not take it.
         """
+        client = self.client
         with kubeflow_errors("submitting the run", self.host), _package(job) as path, _silent():
-            run = self._client.create_run_from_pipeline_package(
+            run = client.create_run_from_pipeline_package(
                 path,
                 arguments=values,
                 run_name=f"{job.name} {time.strftime('%Y-%m-%d %H-%M-%S')}",
-                experiment_name=experiment,
-                namespace=self._namespace,
+                experiment_name=self.experiment or job.name,
+                namespace=self.namespace,
                 pipeline_root=job.pipeline_root,
-                service_account=service_account,
+                service_account=self.service_account,
             )
-        return run.run_id
+        return StartedRun(self, run.run_id)
 
-    def repeat(
-        self,
-        job: CompiledJob,
-        values: dict[str, submission_parameters.Scalar],
-        experiment: str,
-        *,
-        cron: str,
-        name: str,
-    ) -> str:
+    def schedule(self, job: CompiledJob, values: Values, *, cron: str, name: str) -> str:
         """Starts a run again and again; returns the id of the recurring run.
 
         Args:
           job: what was compiled.
-          values: of its parameters.
-          experiment: that the runs belong to.
+          values: those of its parameters that differ from the compiled ones.
           cron: when, six fields with seconds first, such as "0 0 4 * * *".
-          name: of the recurring run.
+          name: name of the recurring run.
 
         Raises:
           ServiceError: the service did not take it.
         """
+        client = self.client
         with kubeflow_errors("creating the schedule", self.host), _package(job) as path, _silent():
-            of = self._client.create_experiment(experiment, namespace=self._namespace)
-            recurring = self._client.create_recurring_run(
-                experiment_id=of.experiment_id,
+            experiment = client.create_experiment(self.experiment or job.name, namespace=self.namespace)
+            recurring = client.create_recurring_run(
+                experiment_id=experiment.experiment_id,
                 job_name=name,
                 cron_expression=cron,
                 pipeline_package_path=path,
@@ -98,22 +120,34 @@ class Runs:
             )
         return recurring.recurring_run_id
 
-    def cancel(self, run_id: str) -> None:
-        """Asks for a run to be ended.
+    def cancel(self, run_id: str) -> str:
+        """Asks for a run to be ended; returns its id.
 
         Raises:
           ServiceError: there is no such run, or it may not be ended.
         """
+        client = self.client
         with kubeflow_errors(f"cancelling {run_id}", self.host):
-            self._client.terminate_run(run_id)
+            client.terminate_run(run_id)
+        return run_id
+
+
+class StartedRun:
+    """A run that the service has taken.
+
+    Attributes:
+      name: id of the run.
+      url: where a browser shows it.
+    """
+
+    def __init__(self, runs: Runs, run_id: str):
+        """Holds the id."""
+        self._runs = runs
+        self.name = run_id
+        self.url = f"{runs.host.rstrip('/')}/#/runs/details/{run_id}"
 
     def watch(
-        self,
-        run_id: str,
-        *,
-        interval_s: float,
-        timeout_s: float | None,
-        sleep: Callable[[float], None] = time.sleep,
+        self, *, interval_s: float, timeout_s: float | None, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[tuple[str, str]]:
         """Yields (task, state) as tasks change, until the run has ended.
 
@@ -122,12 +156,12 @@ class Runs:
           ServiceError: the service could not be asked.
         """
         began = time.monotonic()
-        known: dict[str, str] = {}
+        shown: dict[str, str] = {}
         while True:
-            run = self._get(run_id)
+            run = self._get()
             for task in _tasks(run):
-                if task.state and known.get(task.display_name) != task.state:
-                    known[task.display_name] = task.state
+                if task.state and shown.get(task.display_name) != task.state:
+                    shown[task.display_name] = task.state
                     yield task.display_name, task.state
             if run.state in ENDED:
                 return
@@ -135,9 +169,9 @@ class Runs:
                 raise TimeoutError
             sleep(interval_s)
 
-    def verdict(self, run_id: str) -> tuple[ExitCode | ServiceCode, list[str]]:
-        """What an ended run came to, and why."""
-        run = self._get(run_id)
+    def verdict(self) -> tuple[ExitCode | ServiceCode, list[str]]:
+        """What the ended run came to, and why."""
+        run = self._get()
         if run.state == "SUCCEEDED":
             return ServiceCode.PUSH_UNKNOWN, [
                 "the run succeeded; Kubeflow does not tell whether Pusher pushed a model: see its log, "
@@ -150,34 +184,17 @@ class Runs:
         anomalous = any(task.display_name == "AnomalyGate" for task in failed)
         return ExitCode.ANOMALIES if anomalous else ExitCode.FAILED, reasons
 
-    def url(self, run_id: str) -> str:
-        """Where a browser shows the run."""
-        return f"{self.host.rstrip('/')}/#/runs/details/{run_id}"
-
-    def _get(self, run_id: str) -> Any:
-        with kubeflow_errors("asking for the run", self.host):
-            return self._client.get_run(run_id)
-
-
-def request_text(
-    job: CompiledJob, values: dict[str, submission_parameters.Scalar], experiment: str, namespace: str | None
-) -> str:
-    """The run that would be asked for, as JSON."""
-    request = {
-        "experiment": experiment,
-        "namespace": namespace,
-        "pipeline_spec": job.spec,
-        "runtime_config": {"parameters": values, "pipeline_root": job.pipeline_root},
-    }
-    return json.dumps(request, indent=2, sort_keys=True)
+    def _get(self) -> Any:
+        with kubeflow_errors("asking for the run", self._runs.host):
+            return self._runs.client.get_run(self.name)
 
 
 def _tasks(run: Any) -> list[Any]:
     return (run.run_details.task_details if run.run_details else None) or []
 
 
-def _message(of: Any) -> str:
-    message = getattr(of.error, "message", None) if of.error else None
+def _message(failed: Any) -> str:
+    message = getattr(failed.error, "message", None) if failed.error else None
     return " ".join((message or "no reason was given; see its log").split())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import resolve as local
 from pipeline.config import submission_parameters
@@ -12,40 +13,23 @@ if TYPE_CHECKING:
     from pipeline.config.pipeline_config import PipelineConfig
 
 # Stand-ins where nothing but the parameters is asked for.
-ANYWHERE, ANY_IMAGE = "gs://bucket/folder", "image"
+STAND_INS = {"artifacts": "gs://bucket/folder", "data.root": "gs://bucket/folder", "cluster.image": "image"}
 KFP_REMEDY = "compiling needs Kubeflow's packages; install them with `pip install 'movie-ranking[kfp]'`"
 
 
 def resolve(
+    values: Mapping[str, Any],
     *,
     platform: Platform,
-    pipeline_root: str | None,
-    data: str | None,
-    image: str | None = None,
-    project: str | None = None,
-    region: str | None = None,
-    preset: str | None = None,
-    seed: int | None = None,
-    rmse_bound: float | None = None,
-    beam: str | None = None,
-    beam_args: tuple[str, ...] = (),
     config_file: str | None = None,
     assignments: tuple[str, ...] = (),
 ) -> PipelineConfig:
-    """Builds the configuration; see `pipeline.resolve.resolve`, and `compiler.for_cluster`.
+    """Builds the configuration; see `pipeline.config.resolve.resolve`, and `compiler.for_cluster`.
 
     Args:
+      values: of flags, by the key of the field; here or in the file: "artifacts", and "data.root", the folder of the
+        ratings as the tasks will see it.
       platform: what will run the pipeline.
-      pipeline_root: folder for artifacts.
-      data: folder of the ratings, as the tasks will see it.
-      image: with movie-ranking installed.
-      project: of Google Cloud.
-      region: of Google Cloud.
-      preset: name of the model.
-      seed: of the training.
-      rmse_bound: stars.
-      beam: what runs Beam pipelines, one of `beam_config.RUNNERS`.
-      beam_args: more arguments of Beam.
       config_file: YAML file with fields of `PipelineConfig`.
       assignments: texts such as "cluster.image=…".
 
@@ -53,42 +37,39 @@ def resolve(
       ValueError: something is missing, unknown, out of range, or not supported by the platform; or Kubeflow's packages
         are not installed.
     """
-    if not pipeline_root:
+    asked = local.layers(values, config_file=config_file, assignments=assignments)
+    # Dataflow's temporary files go below the artifacts, so that the configuration is not complete without them.
+    if not asked.get("artifacts"):
         raise ValueError("expected --pipeline-root, the folder for artifacts, such as gs://BUCKET/movie-ranking")
-    if not data:
+    if not asked.get("data", {}).get("root"):
         raise ValueError(
             "expected --data, the folder of the ratings as the tasks will see it, such as gs://BUCKET/ml-100k"
         )
-    # Dataflow's temporary files go below the artifacts, so that the configuration is not complete without them.
-    flags = {"artifacts": pipeline_root, "cluster.image": image, "cluster.project": project, "cluster.region": region}
-    given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
-    config = local.resolve(
-        preset=preset,
-        data=data,
-        seed=seed,
-        rmse_bound=rmse_bound,
-        beam=beam,
-        beam_args=beam_args,
-        config_file=config_file,
-        assignments=(*given, *assignments),
-    )
+    config = local.resolve(values, config_file=config_file, assignments=assignments)
     try:
         from pipeline.cluster import compiler
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "kfp":
             raise
         raise ValueError(KFP_REMEDY) from error
-    return compiler.for_cluster(config, platform, pipeline_root)
+    return compiler.for_cluster(config, platform)
 
 
-def show_parameters(config: PipelineConfig, *, data_given: bool) -> None:
-    """Prints name, type, default and meaning of what a submission may change."""
+def show_parameters(values: Mapping[str, Any], **given: Any) -> None:
+    """Prints name, type, default and meaning of what a submission may change.
+
+    Args:
+      values: of flags, as `resolve` takes them; what it needs may be missing here.
+      given: the other arguments of `resolve`.
+    """
     from rich.console import Console
     from rich.table import Table
 
+    config = resolve({**STAND_INS, **values}, **given)
     table = Table("parameter", "type", "default", "meaning", title="what `submit --parameter NAME=VALUE` may change")
     for parameter in submission_parameters.PARAMETERS:
-        value = str(config.parameter_default(parameter.name))
-        shown = "the --data of compile" if parameter.name == "data_root" and not data_given else value
-        table.add_row(parameter.name, parameter.type.__name__, shown, parameter.meaning)
-    Console().print(table)
+        default = str(config.parameter_default(parameter.name))
+        if parameter.name == "data_root" and default == STAND_INS["data.root"]:
+            default = "the --data of compile"
+        table.add_row(parameter.name, parameter.type.__name__, default, parameter.meaning)
+    Console().print(table, markup=False)

@@ -7,6 +7,7 @@ import pathlib
 import click
 
 from modules.presets import PRESETS
+from pipeline.commands.errors import usage_errors
 from pipeline.commands.progress import reported
 from pipeline.exit_codes import ExitCode
 
@@ -116,7 +117,7 @@ def accuracy(
     rows = table.summarize(measurements)
     table.save(measurements, rows, output)
     table.show(rows, console)
-    console.print(f"saved in {output}: {table.TABLE_FILE}, {table.RESULTS_FILE}", highlight=False)
+    console.print(f"saved in {output}: {table.TABLE_FILE}, {table.RESULTS_FILE}", highlight=False, markup=False)
     return None
 
 
@@ -146,7 +147,7 @@ def accuracy(
     help="Pairs of user and title to rate for each batch size.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the users and titles that are drawn."
+    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Seeds the draw of users and titles."
 )
 @click.option(
     "--output",
@@ -171,23 +172,21 @@ def scoring(
     def report(text: str) -> None:
         click.echo(text, err=True)
 
-    try:
+    with usage_errors(OSError):
         # A folder that cannot be written should not come out after the measuring.
         output.mkdir(parents=True, exist_ok=True)
         report("loading the model")
         model = measuring.ScoredModel.latest("output") if path is None else measuring.ScoredModel(path)
-    except (ValueError, OSError) as error:
-        raise click.UsageError(str(error)) from error
     measured = measuring.measure(model, candidates=candidates, requests=requests, pairs=pairs, seed=seed, report=report)
     measuring.save(measured, output)
     console = terminal()
     measuring.show(measured, console)
-    console.print(f"saved in {output}: {measuring.RESULTS_FILE}", highlight=False)
+    console.print(f"saved in {output}: {measuring.RESULTS_FILE}", highlight=False, markup=False)
 
 
-def _check(option: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    unknown = [name for name in names if name not in known]
+def _check(option: str, names: tuple[str, ...], choices: tuple[str, ...]) -> None:
+    unknown = [name for name in names if name not in choices]
     if unknown or not names:
         raise click.BadParameter(
-            f"expected names among {', '.join(known)}; got {', '.join(unknown) or 'none'}", param_hint=option
+            f"expected names among {', '.join(choices)}; got {', '.join(unknown) or 'none'}", param_hint=option
         )

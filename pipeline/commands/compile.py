@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from modules.presets import DEFAULT_PRESET, PRESETS
-from pipeline.commands.options import beam_options
+from pipeline.commands import options
+from pipeline.commands.errors import usage_errors
 from pipeline.exit_codes import ExitCode
 
 EPILOG = """\b
@@ -19,26 +21,23 @@ Exit codes:
 @click.option(
     "--target", type=click.Choice(["vertex", "kubeflow"]), default="vertex", show_default=True, help="What will run it."
 )
-@click.option("--project", help="Google Cloud project; needed for Dataflow, training jobs and endpoints.")
-@click.option("--region", help="Google Cloud region, such as europe-west4; needed for the same.")
-@click.option(
-    "--pipeline-root", metavar="gs://…", help="Folder for artifacts; models are pushed to serving_model/ in it."
+@options.config_option(
+    "--project", key="cluster.project", help="Google Cloud project; needed for Dataflow, training jobs and endpoints."
 )
-@click.option("--data", metavar="gs://…", help="Folder of the ratings, as the tasks will see it.")
-@click.option("--image", help="Container image with movie-ranking installed.")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help=f"The model.  [default: {DEFAULT_PRESET}]")
-@click.option("--seed", type=click.IntRange(min=0), help="Seeds every random choice of the training.  [default: 42]")
-@click.option(
-    "--rmse-bound", type=click.FloatRange(min=0, min_open=True), help="The test RMSE must be below it, stars."
+@options.config_option(
+    "--region", key="cluster.region", help="Google Cloud region, such as europe-west4; needed for the same."
 )
-@beam_options
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE",
-    help="Any configuration field, such as cluster.components.Trainer.cpu=8; may be repeated.",
-)  # fmt: skip
-@click.option(
-    "--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="YAML file with such fields."
+@options.config_option(
+    "--pipeline-root",
+    key="artifacts",
+    metavar="gs://…",
+    help="Folder for artifacts; models are pushed to serving_model/ in it.",
 )
+@options.config_option(
+    "--data", key="data.root", metavar="gs://…", help="Folder of the ratings, as the tasks will see it."
+)
+@options.config_option("--image", key="cluster.image", help="Container image with movie-ranking installed.")
+@options.options(options.PRESET, options.SEED, options.STRATEGY, options.RMSE_BOUND, options.BEAM, options.FIELDS)
 @click.option(
     "--schema", type=click.Choice(["2.0.0", "2.1.0"]), default="2.1.0", show_default=True,
     help="Version of the pipeline specification; Kubeflow takes 2.1.0 only.",
@@ -47,16 +46,7 @@ Exit codes:
 @click.option("--list-parameters", is_flag=True, help="List what a submission may change, and stop.")
 def compile_(
     target: str,
-    project: str | None,
-    region: str | None,
-    pipeline_root: str | None,
-    data: str | None,
-    image: str | None,
-    preset: str | None,
-    seed: int | None,
-    rmse_bound: float | None,
-    beam: str | None,
-    beam_args: tuple[str, ...],
+    values: dict[str, Any],
     assignments: tuple[str, ...],
     config_file: str | None,
     schema: str,
@@ -68,41 +58,20 @@ def compile_(
     Nothing is contacted and no credentials are needed. The job runs the graph that `movie-ranking run` runs; what a
     submission may change, it leaves open (--list-parameters).
     """
-    import pydantic
-
     from pipeline.cluster import resolve as cluster_resolve
 
-    try:
-        config = cluster_resolve.resolve(
-            platform=target,  # type: ignore[arg-type]
-            pipeline_root=pipeline_root or (cluster_resolve.ANYWHERE if list_parameters else None),
-            data=data or (cluster_resolve.ANYWHERE if list_parameters else None),
-            image=image or (cluster_resolve.ANY_IMAGE if list_parameters else None),
-            project=project,
-            region=region,
-            preset=preset,
-            seed=seed,
-            rmse_bound=rmse_bound,
-            beam=beam,
-            beam_args=beam_args,
-            config_file=config_file,
-            assignments=assignments,
-        )
+    given: dict[str, Any] = {"platform": target, "config_file": config_file, "assignments": assignments}
+    with usage_errors(OSError):
         if list_parameters:
-            cluster_resolve.show_parameters(config, data_given=data is not None)
+            cluster_resolve.show_parameters(values, **given)
             return None
+        config = cluster_resolve.resolve(values, **given)
         if target == "kubeflow" and schema != "2.1.0":
             raise ValueError(f"Kubeflow Pipelines takes schema 2.1.0; got {schema}; leave out --schema")
         from pipeline.cluster import compiler
 
         job = compiler.compile_job(config, schema)  # type: ignore[arg-type]
         compiler.write(job, output)
-    except pydantic.ValidationError as error:
-        from pipeline.config.pipeline_config import explain
-
-        raise click.UsageError(explain(error)) from error
-    except (ValueError, OSError) as error:
-        raise click.UsageError(str(error)) from error
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
     click.echo(
         f"{output}: {len(tasks)} tasks for {target}, schema {schema}; submit it with `movie-ranking submit {target}`"

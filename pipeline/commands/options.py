@@ -1,4 +1,4 @@
-"""The options of `movie-ranking run` and `movie-ranking compile` that say where Beam pipelines run."""
+"""Options that several commands share. Those that set a field of the configuration go into one mapping, by its key."""
 
 from __future__ import annotations
 
@@ -7,23 +7,103 @@ from typing import Any
 
 import click
 
-# Those of `beam_config.Runner`, spelled here so that `--help` does not load pydantic; a test compares them.
+from modules import distribution
+from modules.presets import DEFAULT_PRESET, PRESETS
+
+# Those of `beam_config.Runner`, spelled here so that `--help` does not load the configuration; a test compares them.
 RUNNERS = ("direct", "flink", "spark", "dataflow")
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-def beam_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--beam` and `--beam-arg`."""
-    options = (
-        click.option(
-            "--beam", type=click.Choice(RUNNERS),
-            help="What runs the Beam pipelines of the components: this machine, or a cluster, whose settings are "
-            "fields such as beam.flink_master.  [default: direct]",
-        ),
-        click.option(
-            "--beam-arg", "beam_args", multiple=True, metavar="--NAME=VALUE",
-            help="One more argument of Beam, such as --flink_version=1.19; may be repeated.",
-        ),
-    )  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+def config_option(*names: str, key: str, **attributes: Any) -> Decorator:
+    """An option that sets a field of the configuration.
+
+    A command with such options takes `values`, which maps the keys of those that were given to what was given.
+
+    Args:
+      names: of the option, as click takes them.
+      key: of the field, layers joined by dots, such as "trainer.seed".
+      attributes: more arguments of `click.option`.
+    """
+
+    def collect(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+        values = ctx.params.setdefault("values", {})
+        if value is not None and value != ():
+            values[key] = value
+
+    return click.option(*names, callback=collect, expose_value=False, **attributes)
+
+
+def options(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator, in the order in which the help shows them."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+PRESET = config_option(
+    "--preset",
+    key="trainer.preset",
+    type=click.Choice(list(PRESETS)),
+    help=f"The model. {'; '.join(f'{name}: {preset.summary}' for name, preset in PRESETS.items())}.  "
+    f"[default: {DEFAULT_PRESET}]",
+)
+DATA = config_option(
+    "--data",
+    key="data.root",
+    metavar="FOLDER",
+    help="Folder with ratings.csv, or with train/, test/ and perhaps eval/, here or on gs://.  "
+    "[default: MovieLens 100K, fetched]",
+)
+SEED = config_option(
+    "--seed",
+    key="trainer.seed",
+    type=click.IntRange(min=0),
+    help="Seeds every random choice of the training.  [default: 42]",
+)
+STRATEGY = config_option(
+    "--strategy",
+    key="trainer.strategy",
+    type=click.Choice(distribution.NAMES),
+    help="Train on one device, every GPU, or the workers in TF_CONFIG; some presets take none alone.  [default: none]",
+)
+RMSE_BOUND = config_option(
+    "--rmse-bound",
+    key="evaluator.rmse_bound",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The test RMSE must be below it, stars.  [default: the preset's]",
+)
+BEAM = options(
+    config_option(
+        "--beam",
+        key="beam.runner",
+        type=click.Choice(RUNNERS),
+        help="What runs the Beam pipelines of the components: this machine, or a cluster, whose settings are fields "
+        "such as beam.flink_master.  [default: direct]",
+    ),
+    config_option(
+        "--beam-arg",
+        key="beam.args",
+        multiple=True,
+        metavar="--NAME=VALUE",
+        help="One more argument of Beam, such as --flink_version=1.19; may be repeated.",
+    ),
+)
+FIELDS = options(
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any configuration field, such as trainer.model.epochs=5; may be repeated. `run --list-fields` names "
+        "them.",
+    ),
+    click.option(
+        "--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="YAML file with such fields."
+    ),
+)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.exit_codes import ExitCode
+from pipeline.commands.errors import usage_errors
 
 if TYPE_CHECKING:
     from data.progress import Progress
@@ -18,22 +18,11 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class BadDataError(click.ClickException):
-    """Data that cannot be used: a message, and the exit code for bad input."""
-
-    exit_code = int(ExitCode.BAD_INPUT)
-
-
 @contextlib.contextmanager
 def reported() -> Iterator[Progress]:
     """Shows progress on standard error, and turns what the user can mend into a message with exit code 2."""
-    from data.errors import DataError
-
-    try:
-        with _bar() if sys.stderr.isatty() else _lines() as progress:
-            yield progress
-    except (DataError, OSError) as error:
-        raise BadDataError(str(error)) from error
+    with usage_errors(OSError), _bar() if sys.stderr.isatty() else _lines() as progress:
+        yield progress
 
 
 @contextlib.contextmanager

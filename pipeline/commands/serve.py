@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from pipeline.commands.errors import usage_errors
+
 if TYPE_CHECKING:
     from pipeline.local.pushed_model import PushedModel
 
@@ -45,13 +47,11 @@ def rank(user: str, file: TextIO | None, top: int, exclude_seen: bool, output: s
     if given is not None and not given:
         raise click.UsageError("expected titles, one a line; got none")
     model = _load(output)
-    candidates = model.known(features.MOVIE_TITLE) if given is None else given
+    candidates = model.vocabulary(features.MOVIE_TITLE) if given is None else given
     _warn_if_unknown(model, user, given or ())
     if exclude_seen:
-        try:
+        with usage_errors():
             seen = pushed_model.seen_titles(output, user)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
         candidates = [title for title in candidates if title not in seen]
     for place, (title, rating) in enumerate(model.rank(user, candidates)[:top], start=1):
         click.echo(f"{place:>3}  {rating:.2f}  {title}")
@@ -60,17 +60,15 @@ def rank(user: str, file: TextIO | None, top: int, exclude_seen: bool, output: s
 def _load(output: str) -> PushedModel:
     from pipeline.local.pushed_model import PushedModel
 
-    try:
+    with usage_errors():
         return PushedModel.latest(output)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _warn_if_unknown(model: PushedModel, user: str, titles: tuple[str, ...] | list[str]) -> None:
     from modules import features
 
     asked = [(features.USER_ID, "user", user), *((features.MOVIE_TITLE, "title", title) for title in titles)]
-    known = {column: set(model.known(column)) for column in (features.USER_ID, features.MOVIE_TITLE)}
+    vocabularies = {column: set(model.vocabulary(column)) for column in (features.USER_ID, features.MOVIE_TITLE)}
     for column, kind, value in asked:
-        if value not in known[column]:
+        if value not in vocabularies[column]:
             print(f"note: {kind} {value!r} is unknown to the model", file=sys.stderr)

@@ -3,41 +3,93 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.errors import usage_errors
+from pipeline.commands.options import options
 from pipeline.exit_codes import SUBMIT_MEANINGS, ExitCode, ServiceCode
 
 if TYPE_CHECKING:
     from pipeline.cluster.compiled_job import CompiledJob
+    from pipeline.cluster.kubeflow_runs import Runs, StartedRun
+    from pipeline.cluster.vertex_jobs import Jobs, StartedJob
 
+Result = ExitCode | ServiceCode | None
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in SUBMIT_MEANINGS.items())
-DEFAULT_FILE = "movie_ranking.json"
 
 
-def _common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that both services have."""
-    options = (
-        click.argument("file", default=DEFAULT_FILE, type=click.Path(dir_okay=False)),
-        click.option(
-            "--parameter", "parameters", multiple=True, metavar="NAME=VALUE",
-            help="What this submission changes; may be repeated. `compile --list-parameters` names them.",
-        ),
-        click.option("--no-cache", is_flag=True, help="Run every task, whether or not anything changed."),
-        click.option("--schedule", "cron", metavar="CRON", help="Submit again and again, by this cron expression."),
-        click.option("--schedule-name", help="Name of the schedule.  [default: the pipeline's]"),
-        click.option("--wait", is_flag=True, help="Show tasks as they go, and end as a local run would."),
-        click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Seconds to wait at most."),
-        click.option("--poll", "interval_s", type=click.FloatRange(min=0), default=20.0, show_default=True,
-                     help="Seconds between two looks at the job."),
-        click.option("--dry-run", is_flag=True, help="Print the request; contact nothing."),
-        click.option("--cancel", "cancelled", metavar="ID", help="Cancel this job instead."),
-    )  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked of either service; see the options of the same names.
+
+    Attributes:
+      file: of the compiled job.
+      values: of its parameters that this submission changes.
+    """
+
+    file: str
+    parameters: tuple[str, ...]
+    no_cache: bool
+    cron: str | None
+    schedule_name: str | None
+    wait: bool
+    timeout_s: float | None
+    interval_s: float
+    dry_run: bool
+    cancelled: str | None
+
+    def job(self) -> tuple[CompiledJob, dict[str, Any]]:
+        """The compiled job, and the values of its parameters that this submission changes.
+
+        Raises:
+          ValueError: there is none, or it cannot run with the values.
+        """
+        from pipeline.cluster import compiled_job
+        from pipeline.config import submission_parameters
+
+        job = compiled_job.CompiledJob.read(self.file)
+        values = submission_parameters.parse(self.parameters)
+        job.check(values)
+        return job.without_cache() if self.no_cache else job, values
+
+
+COMMON = options(
+    click.argument("file", default="movie_ranking.json", type=click.Path(dir_okay=False)),
+    click.option(
+        "--parameter", "parameters", multiple=True, metavar="NAME=VALUE",
+        help="What this submission changes; may be repeated. `compile --list-parameters` names them.",
+    ),
+    click.option("--no-cache", is_flag=True, help="Run every task, whether or not anything changed."),
+    click.option("--schedule", "cron", metavar="CRON", help="Submit again and again, by this cron expression."),
+    click.option("--schedule-name", help="Name of the schedule.  [default: the pipeline's]"),
+    click.option("--wait", is_flag=True, help="Show tasks as they go, and end as a local run would."),
+    click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Seconds to wait at most."),
+    click.option("--poll", "interval_s", type=click.FloatRange(min=0), default=20.0, show_default=True,
+                 help="Seconds between two looks at the job."),
+    click.option("--dry-run", is_flag=True, help="Print the request; contact nothing."),
+    click.option("--cancel", "cancelled", metavar="ID", help="Cancel this job instead."),
+)  # fmt: skip
+
+
+def submission(command: Callable[..., Jobs | Runs]) -> Callable[..., Result]:
+    """Makes a command with the options of both services of one that names the service; its own are keyword arguments.
+
+    The latter is told whether to contact nothing, by `dry_run`.
+    """
+
+    @COMMON
+    @functools.wraps(command)
+    def submit_to(**given: Any) -> Result:
+        order = Order(**{field.name: given.pop(field.name) for field in dataclasses.fields(Order)})
+        with _service_errors():
+            return _carry_out(order, command(dry_run=order.dry_run, **given))
+
+    return submit_to
 
 
 @click.group(epilog=EPILOG)
@@ -50,7 +102,7 @@ def submit() -> None:
 
 
 @submit.command(epilog=EPILOG)
-@_common
+@submission
 @click.option("--project", envvar="GOOGLE_CLOUD_PROJECT", required=True, show_envvar=True, help="Google Cloud project.")
 @click.option("--region", envvar="GOOGLE_CLOUD_REGION", required=True, show_envvar=True, help="Such as europe-west4.")
 @click.option("--service-account", help="Account that tasks run as.  [default: the compiled one]")
@@ -60,129 +112,55 @@ def submit() -> None:
 @click.option("--job-id", help="Id of the job.  [default: name and time]")
 @click.option("--max-runs", type=click.IntRange(min=1), help="With --schedule: how often at most.")
 @click.option("--endpoint", metavar="HOST", help="Host of the API where it is not the region's own.")
-def vertex(
-    file: str,
-    parameters: tuple[str, ...],
-    no_cache: bool,
-    cron: str | None,
-    schedule_name: str | None,
-    wait: bool,
-    timeout_s: float | None,
-    interval_s: float,
-    dry_run: bool,
-    cancelled: str | None,
-    project: str,
-    region: str,
-    service_account: str | None,
-    network: str | None,
-    encryption_key: str | None,
-    labels: tuple[str, ...],
-    job_id: str | None,
-    max_runs: int | None,
-    endpoint: str | None,
-) -> ExitCode | ServiceCode | None:
+def vertex(labels: tuple[str, ...], dry_run: bool, **place: Any) -> Jobs:
     """Run the compiled pipeline on Vertex AI."""
-    with _told():
-        from google.auth.credentials import AnonymousCredentials
+    from pipeline.cluster.vertex_jobs import Jobs
 
-        from pipeline.cluster import vertex_jobs
-
-        place = vertex_jobs.Place(project=project, region=region, endpoint=endpoint)
-        place.connect(AnonymousCredentials() if dry_run else None)
-        if cancelled:
-            click.echo(f"asked to cancel {vertex_jobs.cancel(cancelled).resource_name}")
-            return None
-        job, values = _read(file, parameters)
-        with _rewritten(job, no_cache) as kept:
-            submission = vertex_jobs.Submission(
-                job=kept,
-                parameters=values,
-                labels=_pairs(labels),
-                service_account=service_account,
-                network=network,
-                encryption_key=encryption_key,
-                job_id=job_id,
-            )
-            if dry_run:
-                click.echo(vertex_jobs.request_text(submission))
-                return None
-            if cron:
-                made = vertex_jobs.schedule(submission, cron=cron, name=schedule_name or job.name, max_runs=max_runs)
-                click.echo(f"scheduled {made.resource_name}")
-                return None
-            started = vertex_jobs.submit(submission)
-        click.echo(f"submitted {started.resource_name}\n{vertex_jobs.console_url(started)}")
-        if not wait:
-            return None
-        changes = ((change.task, change.state) for change in vertex_jobs.watch(
-            started, interval_s=interval_s, timeout_s=timeout_s
-        ))  # fmt: skip
-        return _follow(changes, lambda: vertex_jobs.verdict(started))
+    return Jobs(labels=_pairs(labels), anonymous=dry_run, **place)
 
 
 @submit.command(epilog=EPILOG)
-@_common
+@submission
 @click.option(
     "--host", envvar="KF_PIPELINES_ENDPOINT", required=True, show_envvar=True, help="URL of Kubeflow Pipelines."
 )
 @click.option("--namespace", help="Namespace of a multi-user installation.")
 @click.option("--experiment", help="Experiment that the run belongs to.  [default: the pipeline's name]")
 @click.option("--service-account", help="Kubernetes service account that tasks run as.")
-def kubeflow(
-    file: str,
-    parameters: tuple[str, ...],
-    no_cache: bool,
-    cron: str | None,
-    schedule_name: str | None,
-    wait: bool,
-    timeout_s: float | None,
-    interval_s: float,
-    dry_run: bool,
-    cancelled: str | None,
-    host: str,
-    namespace: str | None,
-    experiment: str | None,
-    service_account: str | None,
-) -> ExitCode | ServiceCode | None:
+def kubeflow(dry_run: bool, **place: Any) -> Runs:
     """Run the compiled pipeline on open-source Kubeflow Pipelines.
 
     Compile it with `--target kubeflow`: there are no resolvers there, so a model is judged by the RMSE bound alone.
     """
-    with _told():
-        from pipeline.cluster import kubeflow_runs
+    del dry_run  # It connects when it first has to.
+    from pipeline.cluster.kubeflow_runs import Runs
 
-        if cancelled:
-            kubeflow_runs.Runs(host, namespace).cancel(cancelled)
-            click.echo(f"asked to cancel {cancelled}")
-            return None
-        job, values = _read(file, parameters)
-        if job.has_resolver or job.schema != "2.1.0":
-            raise ValueError(f"{file} was not compiled for Kubeflow; compile it with --target kubeflow")
-        if no_cache:
-            job = job.without_cache()
-        experiment = experiment or job.name
-        if dry_run:
-            click.echo(kubeflow_runs.request_text(job, values, experiment, namespace))
-            return None
-        runs = kubeflow_runs.Runs(host, namespace)
-        if cron:
-            name = schedule_name or job.name
-            click.echo(f"scheduled {runs.repeat(job, values, experiment, cron=cron, name=name)}")
-            return None
-        run_id = runs.start(job, values, experiment, service_account)
-        click.echo(f"submitted {run_id}\n{runs.url(run_id)}")
-        if not wait:
-            return None
-        changes = runs.watch(run_id, interval_s=interval_s, timeout_s=timeout_s)
-        return _follow(changes, lambda: runs.verdict(run_id))
+    return Runs(**place)
 
 
-def _follow(
-    changes: Iterable[tuple[str, str]], verdict: Callable[[], tuple[ExitCode | ServiceCode, list[str]]]
-) -> ExitCode | ServiceCode:
+def _carry_out(order: Order, service: Jobs | Runs) -> Result:
+    """Cancels, shows, schedules or starts, as the order says."""
+    if order.cancelled:
+        click.echo(f"asked to cancel {service.cancel(order.cancelled)}")
+        return None
+    job, values = order.job()
+    service.check(job)
+    if order.dry_run:
+        click.echo(service.request_text(job, values))
+        return None
+    if order.cron:
+        name = order.schedule_name or job.name
+        click.echo(f"scheduled {service.schedule(job, values, cron=order.cron, name=name)}")
+        return None
+    started = service.start(job, values)
+    click.echo(f"submitted {started.name}\n{started.url}")
+    return _follow(started, order) if order.wait else None
+
+
+def _follow(started: StartedJob | StartedRun, order: Order) -> ExitCode | ServiceCode:
     """Prints changes of tasks to the end, then the verdict."""
     try:
-        for task, state in changes:
+        for task, state in started.watch(interval_s=order.interval_s, timeout_s=order.timeout_s):
             click.echo(f"{task:<38} {state.lower()}")
     except TimeoutError:
         click.echo("--timeout passed; the job goes on", err=True)
@@ -190,38 +168,9 @@ def _follow(
     except KeyboardInterrupt:
         click.echo("interrupted; the job goes on", err=True)
         return ExitCode.INTERRUPTED
-    code, reasons = verdict()
+    code, reasons = started.verdict()
     click.echo("\n".join((SUBMIT_MEANINGS[code].removeprefix("with --wait: ").split("; with --wait, ")[-1], *reasons)))
     return code
-
-
-def _read(file: str, assignments: tuple[str, ...]) -> tuple[CompiledJob, dict[str, Any]]:
-    from pipeline.cluster import compiled_job
-    from pipeline.config import submission_parameters
-
-    job = compiled_job.CompiledJob.read(file)
-    values = submission_parameters.parse(assignments)
-    job.check(values)
-    return job, values
-
-
-@contextlib.contextmanager
-def _rewritten(job: CompiledJob, no_cache: bool) -> Iterator[CompiledJob]:
-    """The job as a file without caching, if so asked; Google's client reads jobs from files only."""
-    import dataclasses
-    import json
-    import os
-    import tempfile
-
-    if not no_cache:
-        yield job
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, DEFAULT_FILE)
-        changed = job.without_cache()
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(changed.content, file)
-        yield dataclasses.replace(changed, path=path)
 
 
 def _pairs(assignments: tuple[str, ...]) -> dict[str, str]:
@@ -235,12 +184,13 @@ def _pairs(assignments: tuple[str, ...]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _service_errors() -> Iterator[None]:
     """Turns what a service or a user did wrong into one line and an exit code."""
     from pipeline.cluster.service_errors import ServiceError
 
     try:
-        yield
+        with usage_errors():
+            yield
     except ServiceError as error:
         click.echo(f"Error: {error}", err=True)
         raise click.exceptions.Exit(int(error.exit_code)) from error
@@ -250,5 +200,3 @@ def _told() -> Iterator[None]:
         raise click.UsageError(
             f"{error.name} is not installed; install it with `pip install 'movie-ranking[kfp,vertex]'`"
         ) from error
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error

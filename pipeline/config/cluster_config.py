@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
+
 import pydantic
 
 # The key of `ClusterConfig.components` whose values hold for every component that has none of its own.
@@ -34,12 +37,27 @@ class EndpointConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """A Vertex endpoint that a blessed model is deployed to."""
 
     name: str = pydantic.Field(description="display name of the endpoint; made where there is none")
-    serving_image: str = pydantic.Field(
-        "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest", description="container that serves the model"
+    serving_image: str | None = pydantic.Field(
+        None,
+        description="container that serves the model, of the TensorFlow that exports it or newer; has to be given",
     )
     machine_type: str = pydantic.Field("n1-standard-4", description="Compute Engine machine type of a replica")
     max_replicas: int = pydantic.Field(1, gt=0, description="most replicas")
     folder_too: bool = pydantic.Field(True, description="push to the folder of pushed models as well")
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> EndpointConfig:
+        """An older TensorFlow may not know what a newer one exports; Vertex's own containers end at 2.15."""
+        exporting = importlib.metadata.version("tensorflow")
+        prebuilt = re.search(r"/prediction/tf2-\w+\.2-(\d+)", self.serving_image or "")
+        if self.serving_image is None or (prebuilt and int(prebuilt[1]) < int(exporting.split(".")[1])):
+            raise ValueError(
+                f"expected a container in cluster.endpoint.serving_image that serves models of TensorFlow {exporting}; "
+                f"got {self.serving_image}; Vertex AI has prebuilt ones up to TensorFlow 2.15: build an image on "
+                f"tensorflow/serving:{exporting}, or a newer one, that answers at Vertex's AIP_HTTP_PORT and "
+                "AIP_PREDICT_ROUTE, push it to Artifact Registry, and name it"
+            )
+        return self
 
 
 class ClusterConfig(pydantic.BaseModel, frozen=True, extra="forbid"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -13,6 +14,10 @@ from pipeline.config.beam_config import BeamConfig
 from pipeline.config.cluster_config import ClusterConfig
 
 HASHED_SPLITS = ("train", "eval", "test")
+# Absolute, so that a run's record, its metadata and the workers of Beam name the same folder from everywhere.
+Folder = Annotated[str, pydantic.AfterValidator(locations.absolute)]
+# Keys that had another name, by layer.
+RENAMED = {"evaluator.baseline": "evaluator.blessed_model"}
 
 
 class _Layer(pydantic.BaseModel):
@@ -24,7 +29,9 @@ class _Layer(pydantic.BaseModel):
 class DataConfig(_Layer):
     """Where the ratings are and what they look like."""
 
-    root: str = pydantic.Field(description="folder with ratings.csv, or with train/, test/ and perhaps eval/ folders")
+    root: Folder = pydantic.Field(
+        description="folder with ratings.csv, or with train/, test/ and perhaps eval/ folders"
+    )
     splits: tuple[str, ...] = pydantic.Field(
         HASHED_SPLITS, description="splits that the folder holds, or into which ratings.csv is hashed (72/8/20 %)"
     )
@@ -87,7 +94,7 @@ class EvaluatorConfig(_Layer):
     max_regression: float = pydantic.Field(
         0.0, ge=0, description="how much higher than the latest blessed model's the RMSE may be, stars"
     )
-    baseline: Literal["other", "latest", "none"] = pydantic.Field(
+    blessed_model: Literal["other", "latest", "none"] = pydantic.Field(
         "other",
         description="the model to compare with: the latest blessed one other than the candidate (so that an unchanged "
         "re-run is not judged anew), the latest blessed one (TFX's own resolver), or none",
@@ -98,13 +105,15 @@ class PipelineConfig(_Layer):
     """Everything that a pipeline depends on."""
 
     name: str = pydantic.Field("movie-ranking", pattern=r"^[a-z][a-z0-9-]*$", description="name of the pipeline")
-    output: str = pydantic.Field("output", description="folder for artifacts, metadata, logs and pushed models")
+    output: Folder = pydantic.Field(
+        "output", validate_default=True, description="folder for artifacts, metadata, logs and pushed models"
+    )
     data: DataConfig
     trainer: TrainerConfig = pydantic.Field(default_factory=lambda: TrainerConfig())
     evaluator: EvaluatorConfig = pydantic.Field(default_factory=lambda: EvaluatorConfig())
     cache: bool = pydantic.Field(True, description="take the result of a component whose inputs and code are unchanged")
     beam: BeamConfig = pydantic.Field(default_factory=lambda: BeamConfig())
-    artifacts: str | None = pydantic.Field(
+    artifacts: Folder | None = pydantic.Field(
         None, description="folder for artifacts, here or gs://BUCKET/FOLDER; left out: `artifacts` in the output folder"
     )
     runtime_parameters: tuple[submission_parameters.Name, ...] = pydantic.Field(
@@ -171,27 +180,40 @@ class PipelineConfig(_Layer):
         return values[name]
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns {"trainer.seed": 7} into {"trainer": {"seed": 7}}.
+
+    Raises:
+      ValueError: a key goes through the value of another.
+    """
+    layers: dict[str, Any] = {}
+    for key, value in values.items():
+        *parents, leaf = key.split(".")
+        place = layers
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{key}: {parent} is already set to a value of its own")
+        place[leaf] = value
+    return layers
+
+
 def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
     """Turns `trainer.model.epochs=5` into nested values; the right side is read as YAML.
 
     Raises:
-      ValueError: no `=`, or a path that goes through a value.
+      ValueError: no `=`, or a key that goes through the value of another.
     """
     import yaml
 
     values: dict[str, Any] = {}
     for assignment in assignments:
-        path, separator, text = assignment.partition("=")
-        if not separator or not path:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key:
             raise ValueError(f"expected KEY=VALUE, such as trainer.seed=7; got {assignment!r}")
-        *parents, leaf = path.split(".")
-        place = values
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise ValueError(f"{path}: {parent} is already set to a value of its own")
-        place[leaf] = yaml.safe_load(text)
-    return values
+        # The last one of a key holds.
+        values[key] = yaml.safe_load(text)
+    return nested(values)
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:
@@ -210,6 +232,8 @@ def explain(error: pydantic.ValidationError) -> str:
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"]) or "configuration"
         message = fault["msg"].removeprefix("Value error, ")
+        if key in RENAMED:
+            message = f"expected {RENAMED[key]}, as it is called now"
         lines.append(
             f"{key}: {message} (got {fault['input']!r})" if fault["type"] != "value_error" else f"{key}: {message}"
         )

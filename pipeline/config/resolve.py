@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
@@ -13,34 +14,21 @@ from pipeline.config import locations
 if TYPE_CHECKING:
     from pipeline.config.pipeline_config import PipelineConfig
 
+NOTHING: Mapping[str, Any] = {}
+
 
 def resolve(
+    values: Mapping[str, Any] = NOTHING,
     *,
-    preset: str | None = None,
-    data: str | None = None,
-    output: str | None = None,
-    seed: int | None = None,
-    strategy: str | None = None,
-    rmse_bound: float | None = None,
-    cache: bool | None = None,
-    beam: str | None = None,
-    beam_args: tuple[str, ...] = (),
     config_file: str | None = None,
     assignments: tuple[str, ...] = (),
     progress: Progress = silent,
 ) -> PipelineConfig:
-    """Builds the configuration; what is given first here gives way to what is given later: data folder, file, flags.
+    """Builds the configuration; what is named first here gives way to what is named later: data folder, file, flags.
 
     Args:
-      preset: name of the model.
-      data: folder with the ratings; left out (and not in the file either): MovieLens 100K, fetched if need be.
-      output: folder for everything the pipeline writes.
-      seed: of the training.
-      strategy: of the training, one of `distribution.NAMES`.
-      rmse_bound: stars.
-      cache: whether results of earlier runs may be taken.
-      beam: what runs Beam pipelines, one of `beam_config.RUNNERS`.
-      beam_args: more arguments of Beam, instead of those of the file; none: the file's.
+      values: of flags, by the key of the field, such as {"trainer.seed": 7}; without "data.root", here and in the file:
+        MovieLens 100K, fetched if need be.
       config_file: YAML file with fields of `PipelineConfig`.
       assignments: texts such as "trainer.model.epochs=5".
       progress: told how far fetching is.
@@ -48,30 +36,29 @@ def resolve(
     Raises:
       ValueError: something is unknown or out of range (pydantic.ValidationError included), or the data is not there.
     """
+    from pipeline.config import pipeline_config as configuration
+
+    asked = layers(values, config_file=config_file, assignments=assignments)
+    root = asked.get("data", {}).get("root") or _movielens_100k(progress)
+    return configuration.PipelineConfig(**configuration.merge({"data": describe_data(root)}, asked))
+
+
+def layers(values: Mapping[str, Any], *, config_file: str | None, assignments: tuple[str, ...]) -> dict[str, Any]:
+    """What file, flags and assignments ask for, laid over one another as nested dicts; nothing is checked yet.
+
+    Raises:
+      ValueError: the file holds no fields, or an assignment is none.
+    """
     import yaml
 
     from pipeline.config import pipeline_config as configuration
 
-    layers: list[dict[str, Any]] = []
+    given: Any = {}
     if config_file is not None:
-        with open(config_file, encoding="utf-8") as file:
-            layers.append(yaml.safe_load(file) or {})
-        if not isinstance(layers[-1], dict):
+        given = yaml.safe_load(pathlib.Path(config_file).read_text(encoding="utf-8")) or {}
+        if not isinstance(given, dict):
             raise ValueError(f"{config_file} must hold fields of the configuration, such as `trainer: {{seed: 7}}`")
-    flags = {
-        "output": output,
-        "cache": cache,
-        "data": {"root": data},
-        "trainer": {"preset": preset, "seed": seed, "strategy": strategy},
-        "evaluator": {"rmse_bound": rmse_bound},
-        "beam": {"runner": beam, "args": beam_args or None},
-    }
-    layers += [_given(flags), configuration.parse_assignments(assignments)]
-    asked = configuration.merge(*layers)
-    root = asked.get("data", {}).get("root") or _movielens_100k(progress)
-    values = configuration.merge({"data": describe_data(root)}, asked)
-    values["output"] = locations.absolute(values.get("output", "output"))
-    return configuration.PipelineConfig(**values)
+    return configuration.merge(given, configuration.nested(values), configuration.parse_assignments(assignments))
 
 
 def describe_data(root: str) -> dict[str, Any]:
@@ -87,7 +74,7 @@ def describe_data(root: str) -> dict[str, Any]:
     given = [split for split in ("train", "eval", "test") if (folder / split).is_dir()]
     if {"train", "test"} <= set(given):
         layout: dict[str, Any] = {"given": True, "splits": given}
-    elif any(folder.glob("*.csv")):
+    elif any(folder.glob("ratings*.csv")):
         layout = {}
     else:
         raise DataError(
@@ -95,16 +82,10 @@ def describe_data(root: str) -> dict[str, Any]:
             "make it with `movie-ranking data prepare` or `movie-ranking data fetch`"
         )
     low, high = Sidecar.read(folder).rating_scale
-    return {"root": str(folder), "rating_low": low, "rating_high": high, **layout}
+    return {"root": root, "rating_low": low, "rating_high": high, **layout}
 
 
 def _movielens_100k(progress: Progress) -> str:
     from data import fetch
 
     return str(fetch.fetch(progress=progress).folder)
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    """Drops the flags that were not given."""
-    kept = {key: _given(value) if isinstance(value, dict) else value for key, value in flags.items()}
-    return {key: value for key, value in kept.items() if value is not None and value != {}}

@@ -22,14 +22,15 @@ import pandas as pd
 import tensorflow as tf
 from rich.console import Console
 
+from data import atomic
 from data.sidecar import RATINGS_FILE, Sidecar
 from modules import baselines, features, metrics, presets, serving, trainer
 from modules.features import MOVIE_TITLE, USER_ID, USER_RATING
 from modules.ratings import Ratings
 from pipeline.config import resolve
-from pipeline.experiments.accuracy_table import Measurement, replace_text
+from pipeline.experiments.accuracy_table import Measurement
 from pipeline.experiments.fit_time import FitTime, timed
-from pipeline.experiments.peers import Peer
+from pipeline.experiments.peers import Peer, Task
 from pipeline.graph.fingerprint import fingerprint
 from pipeline.local.capture import captured
 from pipeline.local.task_display import TaskDisplay
@@ -52,7 +53,7 @@ class Method:
 
     Attributes:
       name: what tables call it.
-      kind: of what sort it is.
+      kind: the sort of predictor that it is.
       seeds: what to repeat it with; one where the seed changes nothing.
       version: what its predictions depend on beside data and seed.
       rate: fits on a split's training rows: `rate(split, seed)` gives stars, float [test rows], and the fit's time.
@@ -69,9 +70,9 @@ class Split:
     """The rows of a data folder with train/ and test/, loaded when they are needed.
 
     Attributes:
-      name: of the split.
+      name: the split's name.
       sidecar: record of the data folder.
-      train: training rows, as ratings.csv has them.
+      train: training rows, as `train/ratings.csv` has them.
       test: test rows, in the order of all predictions.
     """
 
@@ -79,7 +80,7 @@ class Split:
         """Reads what the data folder says of itself.
 
         Args:
-          name: of the split.
+          name: the split's name.
           folder: data folder with train/ and test/.
           output: folder for the pipeline's artifacts.
           display: told how far the pipeline is.
@@ -97,9 +98,26 @@ class Split:
         return read_rows(self._folder / "test" / RATINGS_FILE)
 
     @functools.cached_property
+    def task(self) -> Task:
+        """What a predictor of another library gets."""
+        return Task(
+            train=self.train,
+            test=self.test,
+            users=self._side_table(features.USERS),
+            titles=self._side_table(features.TITLES),
+            scale=self.sidecar.rating_scale,
+        )
+
+    def _side_table(self, table: features.Table) -> pd.DataFrame:
+        """Its columns by its key; none where the folder has no such table."""
+        path = self._folder / table.file
+        rows = read_rows(path) if path.exists() else pd.DataFrame({table.key.name: []})
+        return rows.set_index(table.key.name)
+
+    @functools.cached_property
     def transformed(self) -> Transformed:
         """What the pipeline made of the rows, up to Transform."""
-        config = resolve.resolve(data=str(self._folder), output=str(self._output))
+        config = resolve.resolve({"data.root": str(self._folder), "output": str(self._output)})
         return run_to_transform(config, self._display)
 
     @functools.cached_property
@@ -146,15 +164,15 @@ def measure(
             for method in methods:
                 for seed in method.seeds:
                     display.start(f"{name}, {method.name}" + (f", seed {seed}" if len(method.seeds) > 1 else ""))
-                    store = _Store(output / "measured" / name, method, split.sidecar.sha256, seed)
-                    kept = store.load()
-                    if kept is None:
+                    store = _Store(output / "measured" / name, method, split.sidecar.checksums, seed)
+                    rated = store.load()
+                    if rated is None:
                         with captured(str(output / "logs" / "accuracy.log"), also_on_terminal=verbose):
                             tf.keras.backend.clear_session()
-                            kept = method.rate(split, seed)
-                        store.save(*kept)
-                    measurements.append(_measured(split, method, seed, *kept))
-                    display.end(f"RMSE {measurements[-1].rmse:.4f}, fitted in {kept[1].seconds:.1f} s")
+                            rated = method.rate(split, seed)
+                        store.save(*rated)
+                    measurements.append(_measured(split, method, seed, *rated))
+                    display.end(f"RMSE {measurements[-1].rmse:.4f}, fitted in {rated[1].seconds:.1f} s")
     return measurements
 
 
@@ -162,7 +180,7 @@ def preset_method(name: str, seeds: Sequence[int], values: Mapping[str, Any] | N
     """A preset of ours, asked as the exported model that it becomes.
 
     Args:
-      name: of the preset.
+      name: the preset's name.
       seeds: to repeat it with.
       values: configuration over the preset's defaults.
     """
@@ -199,12 +217,12 @@ def peer_method(peer: Peer, seeds: Sequence[int]) -> Method:
         kind="peer",
         seeds=tuple(seeds) if peer.seeded else tuple(seeds)[:1],
         version=(fingerprint("pipeline.experiments.peers"), peer.version),
-        rate=lambda split, seed: peer.fit(split.train, split.test, split.sidecar.rating_scale, seed),
+        rate=lambda split, seed: peer.fit(split.task, seed),
     )
 
 
 def read_rows(path: pathlib.Path) -> pd.DataFrame:
-    """A ratings.csv with texts as texts, whatever they look like, and numbers as floats."""
+    """The rows of a table, with texts as texts, whatever they look like, and numbers as floats."""
     with path.open(encoding="utf-8") as file:
         header = file.readline().rstrip("\n").split(",")
     columns = {column.name: column for column in features.COLUMNS if column.name in header}
@@ -220,11 +238,11 @@ def read_rows(path: pathlib.Path) -> pd.DataFrame:
 class _Store:
     """Predictions of one method on one split with one seed, on disk, under a key of all that they depend on."""
 
-    def __init__(self, folder: pathlib.Path, method: Method, data: str, seed: int):
+    def __init__(self, folder: pathlib.Path, method: Method, checksums: Mapping[str, str], seed: int):
         name = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-")
         self._record = folder / f"{name}-{seed}.json"
         self._predictions = folder / f"{name}-{seed}.npy"
-        facts = (method.name, *method.version, data, str(seed))
+        facts = (method.name, *method.version, *checksums.values(), str(seed))
         self._key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
 
     def load(self) -> tuple[np.ndarray, FitTime] | None:
@@ -242,7 +260,7 @@ class _Store:
         self._record.parent.mkdir(parents=True, exist_ok=True)
         self._record.unlink(missing_ok=True)
         np.save(self._predictions, predictions)
-        replace_text(self._record, json.dumps({"key": self._key, "fit": dataclasses.asdict(fit)}) + "\n")
+        atomic.write_text(self._record, json.dumps({"key": self._key, "fit": dataclasses.asdict(fit)}) + "\n")
 
 
 def _measured(split: Split, method: Method, seed: int, predictions: np.ndarray, fit: FitTime) -> Measurement:

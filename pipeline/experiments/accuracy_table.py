@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from data import atomic
 
 RESULTS_FILE, TABLE_FILE = "accuracy.json", "accuracy.md"
 # The five folds of one cross-validation; their mean is shown once all are measured.
@@ -163,7 +164,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
         cells = row.cells()
         table.add_row("" if row.split == previous else cells[0], *cells[1:])
         previous = row.split
-    console.print(table)
+    console.print(table, markup=False)
     console.print(LEGEND, highlight=False)
 
 
@@ -173,8 +174,8 @@ def save(measurements: Sequence[Measurement], rows: Sequence[Row], output: pathl
         "measurements": [each.as_json() for each in measurements],
         "table": [dataclasses.asdict(row) for row in rows],
     }
-    replace_text(output / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
-    replace_text(
+    atomic.write_text(output / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
+    atomic.write_text(
         output / TABLE_FILE, f"{_overview(rows)}\n{_markdown(HEADER, [row.cells() for row in rows])}\n{LEGEND}\n"
     )
 
@@ -186,7 +187,7 @@ def _summary(
     seeds = [methods[method] for methods in folds.values()]
 
     def mean(name: str) -> np.ndarray:
-        """Of each seed."""
+        """The mean of each seed."""
         return np.mean([[getattr(each, name) for each in fold] for fold in seeds], axis=0)
 
     difference = difference_error = None
@@ -226,11 +227,3 @@ def _overview(rows: Sequence[Row]) -> str:
 
 def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, ["---"] * len(header), *lines))
-
-
-def replace_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

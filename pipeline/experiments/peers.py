@@ -1,6 +1,6 @@
 """Rating predictors of other libraries, fitted on the same rows: Surprise and myFM, where they are installed.
 
-Each gets user ids, titles and ratings; the one with side features also gets what `ratings.csv` says of users and
+Each gets user ids, titles and ratings; the one with side features also gets what the side tables say of users and
 titles, those of the test rows included. None gets a test rating.
 """
 
@@ -27,6 +27,7 @@ from modules.features import (
     USER_OCCUPATION,
     USER_RATING,
     YEAR_BOUNDARIES,
+    Column,
 )
 from pipeline.experiments.fit_time import FitTime, timed
 
@@ -43,20 +44,39 @@ _SWEEPS_PER_REPORT = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a peer is fitted on and asked for.
+
+    Attributes:
+      train: training rows, as `ratings.csv` has them.
+      test: rows to rate; their ratings are nobody's business here.
+      users: the columns of `users.csv`, by user id; without columns where there is no such table.
+      titles: the columns of `titles.csv`, by title, as well.
+      scale: lowest and highest possible rating, stars.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    users: pd.DataFrame
+    titles: pd.DataFrame
+    scale: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Peer:
     """A predictor of another library.
 
     Attributes:
       name: what tables call it.
       package: the distribution that it comes from.
-      fit: fits on training rows and rates test rows: `fit(train, test, scale, seed)` gives predicted stars, float
-        [test rows], and how long fitting took.
+      fit: fits on training rows and rates test rows: `fit(task, seed)` gives predicted stars, float [test rows], and
+        how long fitting took.
       seeded: the seed changes what it predicts.
     """
 
     name: str
     package: str
-    fit: Callable[[pd.DataFrame, pd.DataFrame, tuple[float, float], int], tuple[np.ndarray, FitTime]]
+    fit: Callable[[Task, int], tuple[np.ndarray, FitTime]]
     seeded: bool = True
 
     @property
@@ -82,27 +102,24 @@ def installed() -> list[Peer]:
     return [peer for peer in PEERS if peer.package not in gone]
 
 
-def _surprise(
-    build: Callable[[Any, int], Any], train: pd.DataFrame, test: pd.DataFrame, scale: tuple[float, float], seed: int
-) -> tuple[np.ndarray, FitTime]:
+def _surprise(build: Callable[[Any, int], Any], task: Task, seed: int) -> tuple[np.ndarray, FitTime]:
     """Fits the algorithm that `build(surprise, seed)` makes."""
     import surprise
 
     columns = [USER_ID.name, MOVIE_TITLE.name, USER_RATING.name]
-    rows = surprise.Dataset.load_from_df(train[columns], surprise.Reader(rating_scale=scale)).build_full_trainset()
+    reader = surprise.Reader(rating_scale=task.scale)
+    rows = surprise.Dataset.load_from_df(task.train[columns], reader).build_full_trainset()
     algorithm = build(surprise, seed)
     with timed() as spent:
         algorithm.fit(rows)
-    pairs = zip(test[USER_ID.name], test[MOVIE_TITLE.name], strict=True)
+    pairs = zip(task.test[USER_ID.name], task.test[MOVIE_TITLE.name], strict=True)
     return np.array([algorithm.predict(user, title).est for user, title in pairs]), spent
 
 
 def _my_fm(
     blocks: tuple[Callable[[_Pairs], list[list[sparse.csr_matrix]]], ...],
     iterations: int,
-    train: pd.DataFrame,
-    test: pd.DataFrame,
-    scale: tuple[float, float],
+    task: Task,
     seed: int,
 ) -> tuple[np.ndarray, FitTime]:
     """Fits a factorisation machine whose user and title are described by blocks of features.
@@ -110,15 +127,13 @@ def _my_fm(
     Args:
       blocks: each gives matrices [users, features] and matrices [titles, features], in two lists.
       iterations: sweeps of the sampler.
-      train: training rows.
-      test: rows to rate.
-      scale: unused; the caller keeps predictions within it.
-      seed: of the sampler.
+      task: what to fit on and what to rate; the caller keeps predictions within its scale.
+      seed: the sampler's seed.
     """
     import myfm
     from scipy import sparse
 
-    pairs = _Pairs(train, test)
+    pairs = _Pairs(task)
     made = [block(pairs) for block in blocks]
     parts = [[part for block in made for part in block[side]] for side in (0, 1)]
     user_rows, title_rows = (sparse.hstack(side).tocsr() for side in parts)
@@ -136,7 +151,7 @@ def _my_fm(
     with timed() as spent:
         model.fit(
             None,
-            train[USER_RATING.name].to_numpy(np.float64),
+            task.train[USER_RATING.name].to_numpy(np.float64),
             X_rel=relations[0],
             n_iter=iterations,
             n_kept_samples=iterations - iterations // _MYFM_BURN_IN,
@@ -150,23 +165,23 @@ class _Pairs:
     """Training and test rows by position among all users and all titles of both.
 
     Attributes:
-      users: what is known of each user, indexed by id.
-      titles: what is known of each title, indexed by title.
+      users: the row of `users.csv` of each user, indexed by id; missing values where there is none.
+      titles: the row of `titles.csv` of each title, indexed by title; missing values where there is none.
       train: int [train rows] users and int [train rows] titles.
       test: the same of the test rows.
     """
 
-    def __init__(self, train: pd.DataFrame, test: pd.DataFrame):
-        import pandas as pd
+    def __init__(self, task: Task):
+        def ids(column: Column) -> list[str]:
+            return sorted({*task.train[column.name], *task.test[column.name]})
 
-        rows = pd.concat([train, test])
-        self.users, self.titles = (rows.groupby(column.name).first() for column in (USER_ID, MOVIE_TITLE))
+        self.users, self.titles = task.users.reindex(ids(USER_ID)), task.titles.reindex(ids(MOVIE_TITLE))
         self.train, self.test = (
             (
                 self.users.index.get_indexer(part[USER_ID.name]),
                 self.titles.index.get_indexer(part[MOVIE_TITLE.name]),
             )
-            for part in (train, test)
+            for part in (task.train, task.test)
         )
 
 

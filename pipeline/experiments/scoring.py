@@ -21,9 +21,9 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from data import atomic
 from modules import features
 from modules.serving import PREDICTED_RATING
-from pipeline.experiments.accuracy_table import replace_text
 from pipeline.experiments.fit_time import timed
 from pipeline.local.pushed_model import PushedModel
 
@@ -71,7 +71,7 @@ class ScoredModel(PushedModel):
         self._rank, self._predict = (self._loaded.signatures[name] for name in ("rank", "predict"))
 
     def _names(self, column: features.Column) -> np.ndarray:
-        names = self.known(column)
+        names = self.vocabulary(column)
         if not names:
             raise ValueError(
                 f"expected values of {column.name} that the model in {self.path} knows; got none; train it anew"
@@ -160,12 +160,12 @@ class Throughput:
 
     @property
     def pairs_per_second(self) -> float:
-        """By the clock."""
+        """Pairs rated in a second by the clock."""
         return self.pairs / self.seconds
 
     @property
     def pairs_per_cpu_second(self) -> float:
-        """By the processor time, which other work on the machine hardly lengthens."""
+        """Pairs rated in a second of processor time, which other work on the machine hardly lengthens."""
         return self.pairs / self.cpu_seconds
 
     @property
@@ -184,7 +184,7 @@ class Throughput:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scoring:
+class ScoringSpeed:
     """What was measured.
 
     Attributes:
@@ -224,7 +224,7 @@ class Scoring:
         }
 
 
-def measure(model: ScoredModel, *, candidates: int, requests: int, pairs: int, seed: int, report: Report) -> Scoring:
+def measure(model: ScoredModel, *, candidates: int, requests: int, pairs: int, seed: int, report: Report) -> ScoringSpeed:
     """Measures latency, then throughput; every kind of call is made untimed before.
 
     Args:
@@ -254,7 +254,7 @@ def measure(model: ScoredModel, *, candidates: int, requests: int, pairs: int, s
         arrays.append(throughput(model.ask_predict, *parts, threads=best.threads))
         tensors.append(throughput(model.predict_tensors, *tensor_parts, threads=best.threads))
         report(f"predict, the best again, {repeat}/{REPEATS}: {arrays[-1].pairs_per_second:,.0f} pairs/s")
-    return Scoring(
+    return ScoringSpeed(
         model=model.path,
         seed=seed,
         cores=cores,
@@ -333,22 +333,22 @@ def median(measurements: Sequence[Throughput]) -> Throughput:
     return ordered[(len(ordered) - 1) // 2]
 
 
-def show(scoring: Scoring, console: Console) -> None:
+def show(speed: ScoringSpeed, console: Console) -> None:
     """Prints the tables."""
-    latency = scoring.latency
+    latency = speed.latency
     ranks = Table("", "p50", "p90", "p99", "mean", "CPU", title=f"rank, {latency.candidates:,} candidates")
     figures = (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms, latency.cpu_ms)
     ranks.add_row("ms a request", *(f"{value:.2f}" for value in figures))
     rates = Table("predict", "batch", "threads", "pairs/s", "pairs/CPU s", "cores used", title="rating of pairs")
-    for each in scoring.sweep:
+    for each in speed.sweep:
         rates.add_row("arrays, once", *_cells(each))
     rates.add_section()
-    for name, repeats in (("arrays, median", scoring.arrays), ("tensors, median", scoring.tensors)):
+    for name, repeats in (("arrays, median", speed.arrays), ("tensors, median", speed.tensors)):
         rates.add_row(name, *_cells(median(repeats)))
-    console.print(ranks, rates)
-    speeds = [each.pairs_per_second for each in scoring.arrays]
+    console.print(ranks, rates, markup=False)
+    speeds = [each.pairs_per_second for each in speed.arrays]
     console.print(
-        f"{latency.requests:,} requests; {scoring.arrays[0].pairs:,} pairs; {scoring.cores} cores. rank, and arrays: "
+        f"{latency.requests:,} requests; {speed.arrays[0].pairs:,} pairs; {speed.cores} cores. rank, and arrays: "
         "from NumPy arrays of Python strings to NumPy arrays; tensors: without these conversions. The medians are of "
         f"{len(speeds)} repeats with the batch and threads that were fastest, from {min(speeds):,.0f} to "
         f"{max(speeds):,.0f} pairs/s for arrays. CPU: processor time of all threads. Where fewer cores were used than "
@@ -357,9 +357,9 @@ def show(scoring: Scoring, console: Console) -> None:
     )
 
 
-def save(scoring: Scoring, output: pathlib.Path) -> None:
+def save(speed: ScoringSpeed, output: pathlib.Path) -> None:
     """Writes RESULTS_FILE into a folder."""
-    replace_text(output / RESULTS_FILE, json.dumps(scoring.as_json(), indent=2) + "\n")
+    atomic.write_text(output / RESULTS_FILE, json.dumps(speed.as_json(), indent=2) + "\n")
 
 
 def _cells(each: Throughput) -> tuple[str, ...]:

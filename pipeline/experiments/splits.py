@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import pathlib
+import shutil
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from data import fetch, prepare
 from data.errors import DataError
 from data.folder import check_destination, publish, workspace
 from data.progress import Progress
-from data.sidecar import RATINGS_FILE, SIDECAR_FILE, Sidecar, digest
+from data.sidecar import RATINGS_FILE, Sidecar, TableFile
 from data.splits import PUBLISHED_SPLITS
 from modules.features import MOVIE_TITLE, USER_ID
 
@@ -41,11 +42,11 @@ def make(split: str, folder: pathlib.Path, *, source: pathlib.Path | None, progr
       DataError: the release cannot be fetched, or the source is not what it should be.
     """
     made = folder / split
-    if _complete(made):
+    if Sidecar.of_complete(made):
         return made
     if split == NOTEBOOK_SPLIT:
         split_as_the_notebook(
-            fetch.fetch(source=source, destination=_kept(folder, source), progress=progress).folder, made
+            fetch.fetch(source=source, destination=_whole_release(folder, source), progress=progress).folder, made
         )
     else:
         prepare.prepare(source or _archive(folder, progress), made, split=split, progress=progress)
@@ -68,8 +69,10 @@ def split_as_the_notebook(
 ) -> None:
     """Writes train/ and test/ with the rows of a data folder, sorted by user number and title and then shuffled.
 
+    The side tables above them are those of the source.
+
     Args:
-      source: folder with ratings.csv; its user ids are numbers.
+      source: data folder whose ratings are in one part; its user ids are numbers.
       destination: the folder to make.
       train_rows: how many rows go to train/, after the shuffle of the notebook.
 
@@ -84,23 +87,23 @@ def split_as_the_notebook(
     user, title = header.index(USER_ID.name), header.index(MOVIE_TITLE.name)
     rows.sort(key=lambda row: (int(row[user]), row[title]))
     order = notebook_order(len(rows)).tolist()
-    check_destination(destination, _FILES)
+    parts = dict(zip(_FILES, (order[:train_rows], order[train_rows:]), strict=True))
+    side_tables = [file.name for file in sidecar.files if file.name != RATINGS_FILE]
+    check_destination(destination, [*parts, *side_tables])
     with workspace(destination) as work:
-        for name, positions in zip(_FILES, (order[:train_rows], order[train_rows:]), strict=True):
+        for name, positions in parts.items():
             (work / name).parent.mkdir()
             with (work / name).open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(header)
                 writer.writerows(rows[position] for position in positions)
-        publish(work, destination, dataclasses.replace(sidecar, files=_FILES, sha256=digest(work, _FILES)))
+        for name in side_tables:
+            shutil.copyfile(source / name, work / name)
+        files = tuple(TableFile.of(work, name) for name in (*parts, *side_tables))
+        publish(work, destination, dataclasses.replace(sidecar, files=files))
 
 
-def _complete(folder: pathlib.Path) -> bool:
-    """Whether an earlier run finished the folder and nobody changed it."""
-    return (folder / SIDECAR_FILE).exists() and Sidecar.read(folder).matches(folder)
-
-
-def _kept(folder: pathlib.Path, source: pathlib.Path | None) -> pathlib.Path | None:
+def _whole_release(folder: pathlib.Path, source: pathlib.Path | None) -> pathlib.Path | None:
     """Where the whole release is prepared: beside the splits if the user gave it, else in the user's cache folder."""
     return folder / "ml-100k" if source else None
 

@@ -25,6 +25,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
+from data import atomic
 from modules import dataset, metrics, presets, progress
 from modules.features import MOVIE_TITLE, USER_ID
 from modules.ratings import Ratings
@@ -275,9 +276,7 @@ def _found(config: PipelineConfig, study: optuna.Study, space: Mapping[str, Rang
         }
     }
     text = f"# {describe(found)}\n{yaml.safe_dump(settings, sort_keys=False)}"
-    partial = found.config_file.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(found.config_file)
+    atomic.write_text(found.config_file, text)
     return found
 
 

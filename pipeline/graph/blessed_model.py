@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import ml_metadata
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.common import resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
 
 MODEL, BLESSING, CANDIDATE = "model", "model_blessing", "candidate"
 
@@ -40,3 +45,24 @@ class OtherBlessedModelStrategy(resolver.ResolverStrategy):
             BLESSING: [blessings[latest.id]] if latest else [],
             CANDIDATE: input_dict[CANDIDATE],
         }
+
+
+def blessed_model_resolver(
+    which: Literal["other", "latest", "none"], *, candidate: Channel
+) -> resolver.Resolver | None:
+    """The node `BlessedModel`, which finds the model to compare with; None where there is nothing to compare with.
+
+    Args:
+      which: `evaluator.blessed_model` of the configuration.
+      candidate: the model to be judged.
+    """
+    if which == "none":
+        return None
+    channels = {
+        MODEL: Channel(type=standard_artifacts.Model),
+        BLESSING: Channel(type=standard_artifacts.ModelBlessing),
+    }
+    if which == "latest":
+        return resolver.Resolver(strategy_class=LatestBlessedModelStrategy, **channels).with_id("BlessedModel")
+    channels[CANDIDATE] = candidate
+    return resolver.Resolver(strategy_class=OtherBlessedModelStrategy, **channels).with_id("BlessedModel")

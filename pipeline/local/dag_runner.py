@@ -17,6 +17,7 @@ from tfx.proto.orchestration import local_deployment_config_pb2, pipeline_pb2
 
 from components import probe_process
 from modules import progress
+from pipeline.config.component_order import position
 from pipeline.local.capture import captured
 from pipeline.local.observers import Observer
 
@@ -83,7 +84,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                 to_nodes=partial.to_nodes or None,
                 snapshot_settings=partial.snapshot_settings,
             )
-        nodes = [node.pipeline_node for node in pipeline.nodes]
+        nodes = sorted((node.pipeline_node for node in pipeline.nodes), key=lambda node: position(node.node_info.id))
         self._observer.run_started([node.node_info.id for node in nodes])
         to_run = [node.node_info.id for node in nodes if not node.execution_options.HasField("skip")]
         self._before_probe = set(to_run[: to_run.index(PROBING)]) if PROBING in to_run else set()

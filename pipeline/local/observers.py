@@ -8,6 +8,7 @@ import time
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 RUNNING, WAITING = "running", "waiting"
 PROGRESS_INTERVAL_S = 5.0
@@ -43,7 +44,7 @@ class Observer:
         """A component begins."""
 
     def component_progress(self, component: str, text: str) -> None:
-        """A component tells how far it is."""
+        """A component reports how far it is."""
 
     def component_ended(self, component: str, state: str, seconds: float) -> None:
         """A component is done, cached, skipped or failed."""
@@ -57,16 +58,16 @@ class PlainObserver(Observer):
         """Prints to `console`."""
         super().__init__()
         self._console = console
-        self._told = 0.0
+        self._last_line_at = 0.0
 
     def component_started(self, component: str) -> None:
         """Starts the clock of the progress lines."""
-        self._told = time.monotonic()
+        self._last_line_at = time.monotonic()
 
     def component_progress(self, component: str, text: str) -> None:
         """Prints a progress text, at most one in five seconds."""
-        if time.monotonic() - self._told >= PROGRESS_INTERVAL_S:
-            self._told = time.monotonic()
+        if time.monotonic() - self._last_line_at >= PROGRESS_INTERVAL_S:
+            self._last_line_at = time.monotonic()
             self._console.print(f"  {component}: {text}", highlight=False, markup=False)
 
     def component_ended(self, component: str, state: str, seconds: float) -> None:
@@ -116,5 +117,5 @@ class LiveObserver(Observer):
         for component, (state, seconds, text) in list(self._rows.items()):
             shown = time.perf_counter() - self._began if state == RUNNING else seconds
             clock = "" if state in (WAITING, "skipped") else f"{shown:.1f} s"
-            table.add_row(component, f"[{STYLES[state]}]{state}[/]", clock, text)
+            table.add_row(component, Text(state, style=STYLES[state]), clock, Text(text))
         return table

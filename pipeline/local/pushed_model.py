@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import fnmatch
+import io
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -38,10 +40,11 @@ class PushedModel:
             raise ValueError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
         return cls(max(versions, key=lambda path: int(path.name)))
 
-    def known(self, column: features.Column) -> list[str]:
-        """Every user or title among the ratings that the model was fitted on, most rated first."""
-        with (self.path / "assets" / column.name).open(encoding="utf-8") as file:
-            return [line.rstrip("\n") for line in file]
+    def vocabulary(self, column: features.Column) -> list[str]:
+        """Every user or title that the model knows: what it was fitted on, most rated first, then the tables' others."""
+        paths = (self.path / "assets" / f"{prefix}{column.name}" for prefix in ("", serving.UNRATED_PREFIX))
+        # Not `splitlines`, which knows ends of lines that a title may hold.
+        return [name for path in paths if path.exists() for name in path.read_text("utf-8").split("\n") if name]
 
     def predict(self, users: Sequence[str], titles: Sequence[str]) -> np.ndarray:
         """Rates pairs of user and title, float32 [pairs], stars."""
@@ -65,18 +68,20 @@ def seen_titles(output: str, user: str) -> set[str]:
     """
     record = pathlib.Path(output) / LAST_RUN_FILE
     try:
-        root = json.loads(record.read_text(encoding="utf-8"))["config"]["data"]["root"]
+        data = json.loads(record.read_text(encoding="utf-8"))["config"]["data"]
     except FileNotFoundError:
         raise ValueError(
             f"expected {record}, which says where the ratings are; run `movie-ranking run` first"
         ) from None
-    files = sorted(pathlib.Path(root).glob("**/ratings.csv"))
+    root, gfile = data["root"], tf.io.gfile
+    folders = [f"{root}/{split}" for split in data["splits"]] if data["given"] else [root]
+    files = [f"{folder}/{name}" for folder in folders if gfile.isdir(folder) for name in gfile.listdir(folder)]
+    files = [path for path in files if fnmatch.fnmatch(path, "*/ratings*.csv")]
     if not files:
         raise ValueError(f"expected the ratings of the last run in {root}; they are gone; leave out --exclude-seen")
     return {row[features.MOVIE_TITLE.name] for row in _rows(files) if row[features.USER_ID.name] == user}
 
 
-def _rows(files: list[pathlib.Path]) -> Iterator[dict[str, str]]:
+def _rows(files: Sequence[str]) -> Iterator[dict[str, str]]:
     for path in files:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file)
+        yield from csv.DictReader(io.StringIO(tf.io.gfile.GFile(path).read(), newline=""))

@@ -9,7 +9,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from data import atomic
 from pipeline.config import locations
+from pipeline.config.component_order import in_order
 from pipeline.exit_codes import ExitCode
 from pipeline.local.capture import captured
 from pipeline.local.observers import LiveObserver, PlainObserver, terminal
@@ -66,7 +68,6 @@ def run(
     logs = os.path.join(config.output, "logs")
     status = console.status("loading TensorFlow and TFX") if live else contextlib.nullcontext()
     with status, captured(os.path.join(logs, "start-up.log"), also_on_terminal=verbose):
-        from components.errors import AnomaliesError
         from pipeline.graph.pipeline import create_pipeline
         from pipeline.local import outcome, report
         from pipeline.local.dag_runner import ComponentError, LocalRunner
@@ -80,9 +81,8 @@ def run(
         with observer:
             runner.run(pipeline, run_options=options)
     except ComponentError as error:
-        anomalous = isinstance(error.__cause__, AnomaliesError)
-        code = ExitCode.ANOMALIES if anomalous else _blame(error.__cause__)
-        reasons = str(error.__cause__ if anomalous else error).splitlines()
+        code = exit_code_of(error)
+        reasons = str(error.__cause__ if code == ExitCode.ANOMALIES else error).splitlines()
     if not runner.started:
         return ExitCode.PUSHED
     with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
@@ -95,13 +95,17 @@ def run(
     return result.exit_code
 
 
-def _blame(cause: BaseException | None) -> ExitCode:
-    """A row that cannot be read is the input's fault, everything else is a failure."""
-    from components.ratings_csv import RatingsRowError
+def exit_code_of(error: BaseException) -> ExitCode:
+    """What a failure says by its causes: bad data, data that do not fit the schema, or something else."""
+    from components.errors import AnomaliesError
+    from data.errors import DataError
 
+    cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, RatingsRowError):
+        if isinstance(cause, DataError):
             return ExitCode.BAD_INPUT
+        if isinstance(cause, AnomaliesError):
+            return ExitCode.ANOMALIES
         cause = cause.__cause__
     return ExitCode.FAILED
 
@@ -112,7 +116,10 @@ def _run_options(pipeline: Pipeline, from_component: str | None, to_component: s
 
     if not from_component and not to_component:
         return None
-    order = [component.id for component in pipeline.components]
+    order = in_order(component.id for component in pipeline.components)
+    for name in (from_component, to_component):
+        if name and name not in order:
+            raise ValueError(f"expected one of {', '.join(order)}; got {name}, which is not part of this pipeline")
     first = order.index(from_component) if from_component else 0
     last = order.index(to_component) if to_component else len(order) - 1
     if first > last:
@@ -122,13 +129,9 @@ def _run_options(pipeline: Pipeline, from_component: str | None, to_component: s
 
 def _record(config: PipelineConfig, result: Outcome, ended: dict[str, tuple[str, float]], seconds: float) -> None:
     """Writes the outcome where `predict` and `rank`, and other programs, find it."""
-    fields = dataclasses.asdict(result)
-    fields["slices"] = [{"feature": key[0], "value": key[1], **values} for key, values in result.slices.items()]
-    fields["exit_code"] = int(result.exit_code)
-    fields["components"] = {name: {"state": state, "seconds": spent} for name, (state, spent) in ended.items()}
-    fields["seconds"] = seconds
-    fields["config"] = config.model_dump()
-    path = os.path.join(config.output, LAST_RUN_FILE)
-    with open(path + ".partial", "w", encoding="utf-8") as file:
-        json.dump(fields, file, indent=2)
-    os.replace(path + ".partial", path)
+    record = result.as_record() | {
+        "components": {name: {"state": state, "seconds": spent} for name, (state, spent) in ended.items()},
+        "seconds": seconds,
+        "config": config.model_dump(),
+    }
+    atomic.write_text(os.path.join(config.output, LAST_RUN_FILE), json.dumps(record, indent=2))

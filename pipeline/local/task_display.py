@@ -7,15 +7,16 @@ import time
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from modules import progress
 from pipeline.local.observers import PROGRESS_INTERVAL_S, Observer
 
 
 class TaskDisplay(Observer):
-    """Tells of tasks, and of the components of a pipeline that runs within one; used as a context manager.
+    """Shows tasks, and the components of a pipeline that runs within one; used as a context manager.
 
-    On a terminal the last line tells how far the running task is; elsewhere a line does, now and then.
+    On a terminal the last line says how far the running task is; elsewhere a line does, now and then.
     """
 
     def __init__(self, console: Console, tasks: int):
@@ -27,7 +28,7 @@ class TaskDisplay(Observer):
         """
         super().__init__()
         self._console, self._tasks = console, tasks
-        self._number, self._name, self._told = 0, "", 0.0
+        self._number, self._name, self._last_line_at = 0, "", 0.0
         self._status: Status | None = console.status("") if console.is_terminal else None
         self._handler = _Forward(self)
 
@@ -44,7 +45,7 @@ class TaskDisplay(Observer):
 
     def prepare(self, name: str) -> None:
         """Something begins that the tasks need and that is none of them."""
-        self._name, self._told = name, time.monotonic()
+        self._name, self._last_line_at = name, time.monotonic()
         self.progress("")
 
     def skip(self, tasks: int) -> None:
@@ -54,7 +55,7 @@ class TaskDisplay(Observer):
     def start(self, name: str) -> None:
         """A task begins."""
         self._number += 1
-        self._name, self._told = name, time.monotonic()
+        self._name, self._last_line_at = name, time.monotonic()
         self.progress("")
 
     def end(self, text: str) -> None:
@@ -64,12 +65,12 @@ class TaskDisplay(Observer):
         )
 
     def progress(self, text: str) -> None:
-        """The task that runs tells how far it is."""
+        """The task that runs reports how far it is."""
         line = f"[{self._number}/{self._tasks}] {self._name}" + (f": {text}" if text else "")
         if self._status:
-            self._status.update(line.replace("[", r"\["))
-        elif text and time.monotonic() - self._told >= PROGRESS_INTERVAL_S:
-            self._told = time.monotonic()
+            self._status.update(Text(line))
+        elif text and time.monotonic() - self._last_line_at >= PROGRESS_INTERVAL_S:
+            self._last_line_at = time.monotonic()
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def component_started(self, component: str) -> None:

@@ -30,7 +30,7 @@ COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 START_UP = [
     sys.executable,
     "-c",
-    "from pipeline import environment as e; e.prepare(); from pipeline import graph, report",
+    "from pipeline import environment as e; e.prepare(); import pipeline.graph.pipeline, pipeline.local.report",
 ]
 
 

@@ -16,9 +16,6 @@ CLEAN = {
     "movie_title": ["A", "B", "C"],
     "user_rating": [1.0, 5.0, 3.5],
     "timestamp": [881250949, 881250950, 881250951],
-    "release_year": [1979, 1995, 2001],
-    "user_age": [24, 30, 65],
-    "user_gender": ["F", "M", "F"],
 }
 
 
@@ -45,10 +42,8 @@ def test_clean_data_pass() -> None:
         ("user_id", ["1", None, "3"]),
         ("movie_title", None),
         ("timestamp", [-5, 881250950, 881250951]),
-        ("release_year", [1066, 1995, 2001]),
-        ("user_age", [24, 30, 650]),
+        ("timestamp", [[881250949, 881250950], [881250951], [881250952]]),
         ("mood", ["good", "bad", "good"]),
-        ("user_gender", [["F", "M"], ["M"], ["F"]]),
     ],
 )
 def test_each_anomaly_trips_the_gate_and_is_named(feature: str, values: list | None) -> None:

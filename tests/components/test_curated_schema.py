@@ -1,33 +1,30 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components.curated_schema import columns_present, curate
-from modules import features
-
-EVERY_OPTIONAL = {column.name for column in features.OPTIONAL_COLUMNS}
-TYPES = {"string": schema_pb2.BYTES, "int": schema_pb2.INT, "float": schema_pb2.FLOAT}
 
 
-def test_the_schema_file_and_the_column_records_agree() -> None:
-    schema = curate(0.5, 5.0, EVERY_OPTIONAL)
-    assert [feature.name for feature in schema.feature] == [column.name for column in features.COLUMNS]
-    for feature, column in zip(schema.feature, features.COLUMNS, strict=True):
-        assert feature.type == TYPES[column.dtype], column.name
-        assert (feature.presence.min_fraction == 1.0) == column.required, column.name
-        assert (feature.value_count.max == 1) == (not column.required and not column.multivalent), column.name
+def test_the_schema_is_that_of_the_ratings() -> None:
+    expected = text_format.Parse(
+        """
+        feature { name: "user_id" type: BYTES presence { min_fraction: 1.0 min_count: 1 } shape {} }
+        feature { name: "movie_title" type: BYTES presence { min_fraction: 1.0 min_count: 1 } shape {} }
+        feature {
+          name: "user_rating" type: FLOAT presence { min_fraction: 1.0 min_count: 1 } shape {}
+          float_domain { min: 0.5 max: 5.0 disallow_nan: true disallow_inf: true }
+        }
+        feature { name: "timestamp" type: INT value_count { max: 1 } int_domain { min: 0 } }
+        """,
+        schema_pb2.Schema(),
+    )
+    assert curate(0.5, 5.0, {"timestamp"}) == expected
 
 
-def test_the_rating_domain_is_the_scale() -> None:
-    rating = next(feature for feature in curate(1, 10, set()).feature if feature.name == "user_rating")
-    assert (rating.float_domain.min, rating.float_domain.max) == (1.0, 10.0)
-    assert rating.float_domain.disallow_nan
-
-
-def test_absent_optional_columns_are_left_out() -> None:
-    names = [feature.name for feature in curate(1, 5, {"genres", "user_id"}).feature]
-    assert names == ["user_id", "movie_title", "user_rating", "genres"]
+def test_a_timestamp_that_train_does_not_have_is_left_out() -> None:
+    assert [feature.name for feature in curate(1, 10, {"user_id"}).feature] == ["user_id", "movie_title", "user_rating"]
 
 
 @pytest.mark.parametrize(("low", "high"), [(5.0, 1.0), (3.0, 3.0), (float("nan"), 5.0)])

@@ -1,70 +1,84 @@
-"""RatingsEvaluator against pandas, and against TFX's own Evaluator on the same models and examples."""
+"""RatingsEvaluator against pandas, and against TensorFlow Model Analysis on the same models and examples."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 
+import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
 from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.components.base import base_beam_executor
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import json_utils, proto_utils
+from tfx.utils import proto_utils
+from tfx_bsl.public import tfxio
 
-from components import columnar_metrics, ratings_evaluator
-from components.evaluation_plan import EvaluationPlan
-from modules import metrics
-from pipeline.graph import evaluation
+from components import evaluation_files, example_files, ratings_evaluator
+from modules import judge, metrics, sliced_metrics
+from modules.sliced_metrics import OVERALL, RMSE
 from tests import support
 
 ACTIVITY, POPULARITY = ("0 (cold)", "3-9", "200+"), ("0 (cold)", "1-2", "10-49", "50-199")
 REQUEST = {name: tf.io.FixedLenFeature([], tf.string) for name in ("user_id", "movie_title")}
-Metrics = dict[tuple[str, str], float]
+LABELLED = {**REQUEST, "user_rating": tf.io.FixedLenFeature([], tf.float32)}
+# How far off, in stars, the baselines of every model here are.
+BASELINE_ERRORS = {"user_title_bias": 1.5, "title_mean": 1.7, "global_mean": 1.9}
+EXAMPLES = [tf.TensorSpec([None], tf.string, "examples")]
+PATH = "Format-Serving"
+
+
+def rate(examples: tf.Tensor, error: float, salt: str) -> tf.Tensor:
+    """The rating that the example holds, off by up to `error` stars; a hash tells the noise."""
+    parsed = tf.io.parse_example(examples, LABELLED)
+    pair = tf.strings.join([salt, parsed["user_id"], parsed["movie_title"]], "|")
+    noise = tf.cast(tf.strings.to_hash_bucket_fast(pair, 2**31), tf.float64) / 2**30 - 1
+    return tf.cast(tf.cast(parsed["user_rating"], tf.float64) + error * noise, tf.float32)
 
 
 class NoisyModel(tf.Module):
-    """Predicts the rating that the example holds, off by up to `error` stars; hashes tell the noise and the slices."""
+    """Knows the ratings but for noise; the same hashes share the examples out among slices."""
 
     def __init__(self, error: float):
         super().__init__()
         self.error = error
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")], autograph=False)
+    @tf.function(input_signature=EXAMPLES, autograph=False)
     def predict(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(examples, {**REQUEST, "user_rating": tf.io.FixedLenFeature([], tf.float32)})
-        pair = tf.strings.join([parsed["user_id"], parsed["movie_title"]], "|")
-        noise = tf.cast(tf.strings.to_hash_bucket_fast(pair, 2**31), tf.float64) / 2**30 - 1
-        rating = tf.cast(parsed["user_rating"], tf.float64) + self.error * noise
-        return {"predicted_rating": tf.cast(rating, tf.float32)[:, None]}
+        return {"predicted_rating": rate(examples, self.error, "model")[:, None]}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")], autograph=False)
-    def slices(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+    @tf.function(input_signature=EXAMPLES, autograph=False)
+    def evaluation(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = tf.io.parse_example(examples, REQUEST)
         return {
             "user_activity": tf.gather(ACTIVITY, tf.strings.to_hash_bucket_fast(parsed["user_id"], 3)),
             "title_popularity": tf.gather(POPULARITY, tf.strings.to_hash_bucket_fast(parsed["movie_title"], 4)),
+            **{name: rate(examples, error, name) for name, error in BASELINE_ERRORS.items()},
         }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")], autograph=False)
-    def one_answer(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"predicted_rating": tf.reduce_mean(self.predict(text)["predicted_rating"], keepdims=True)}
+    @tf.function(input_signature=EXAMPLES, autograph=False)
+    def one_answer(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"predicted_rating": tf.reduce_mean(self.predict(examples)["predicted_rating"], keepdims=True)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "rating")], autograph=False)
     def echo(self, rating: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"predicted_rating": rating}
 
 
-def save(folder: pathlib.Path, error: float) -> standard_artifacts.Model:
+def save(folder: pathlib.Path, error: float, *, old: bool = False) -> standard_artifacts.Model:
+    """A model's artifact; an old one lacks the signature `evaluation`."""
     model = NoisyModel(error)
-    signatures = {"serving_default": model.predict, "slices": model.slices, "mean": model.one_answer}
-    tf.saved_model.save(model, str(folder / "Format-Serving"), {**signatures, "echo": model.echo})
+    signatures = {"serving_default": model.predict}
+    if not old:
+        signatures["evaluation"] = model.evaluation
+    tf.saved_model.save(model, str(folder / PATH), signatures)
     return artifact(standard_artifacts.Model, folder, number=round(error * 10) if np.isfinite(error) else 99)
 
 
@@ -105,19 +119,20 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
 
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
-    return save(tmp_path_factory.mktemp("bad"), error=2.0)
+    """An old model, so that it can be asked for predictions alone."""
+    return save(tmp_path_factory.mktemp("bad"), error=2.0, old=True)
 
 
-def evaluate(
+@pytest.fixture(scope="module")
+def better(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
+    return save(tmp_path_factory.mktemp("better"), error=0.5)
+
+
+def run(
+    executor: type[base_beam_executor.BaseBeamExecutor],
     folder: pathlib.Path,
-    examples: types.Artifact,
-    model: types.Artifact,
-    baseline: types.Artifact | None = None,
-    *,
-    config: config_pb2.EvalConfig | None = None,
-    bound: float = 1.2,
-    split: str = "test",
-    executor: type[base_beam_executor.BaseBeamExecutor] = ratings_evaluator.Executor,
+    inputs: dict[str, list[types.Artifact]],
+    properties: dict,
 ) -> tuple[str, types.Artifact]:
     """Runs an executor the way TFX does; returns the folder of the evaluation, and the blessing."""
     for name in ("evaluation", "blessing"):
@@ -126,74 +141,120 @@ def evaluate(
         "evaluation": [artifact(standard_artifacts.ModelEvaluation, folder / "evaluation")],
         "blessing": [artifact(standard_artifacts.ModelBlessing, folder / "blessing")],
     }
-    inputs = {"examples": [examples], "model": [model], "baseline_model": [baseline] if baseline else []}
-    properties = {
-        "eval_config": proto_utils.proto_to_json(config or evaluation.create_eval_config(bound, 0.0)),
-        "example_splits": json_utils.dumps([split]),
-        "current_component_id": "Evaluator",
-    }
     context = base_beam_executor.BaseBeamExecutor.Context(beam_pipeline_args=[], tmp_dir=str(folder), unique_id="1")
-    executor(context).Do(inputs, outputs, properties)
+    executor(context).Do(inputs, outputs, {**properties, "current_component_id": "Evaluator"})
     return outputs["evaluation"][0].uri, outputs["blessing"][0]
 
 
-def read_metrics(uri: str) -> dict[str, Metrics]:
-    """Values by slice, then by name and model; differences from the baseline are those of the model "diff"."""
+def evaluate(
+    folder: pathlib.Path,
+    examples: types.Artifact,
+    model: types.Artifact,
+    blessed: types.Artifact | None = None,
+    *,
+    bound: float = 1.2,
+    max_regression: float = 0.0,
+    split: str = "test",
+) -> tuple[str, types.Artifact]:
+    """The evaluation's folder and the blessing."""
+    inputs = {"examples": [examples], "model": [model], "baseline_model": [blessed] if blessed else []}
+    properties = {"split": split, "rmse_bound": bound, "max_regression": max_regression}
+    return run(ratings_evaluator.Executor, folder, inputs, properties)
+
+
+def expected_metrics(rows: list[dict], models: dict[str, types.Artifact]) -> sliced_metrics.Evaluation:
+    """What the evaluation should be, from the models themselves, by pandas."""
+    serialized = tf.constant([support.serialize(row) for row in rows])
+    answers = tf.saved_model.load(os.path.join(models["candidate"].uri, PATH)).signatures["evaluation"](serialized)
+    frame = pd.DataFrame(rows).assign(**{name: values.numpy() for name, values in answers.items()})
+    for name, model in models.items():
+        loaded = tf.saved_model.load(os.path.join(model.uri, PATH))
+        frame[name] = loaded.signatures["serving_default"](serialized)["predicted_rating"].numpy()[:, 0]
+    groups = {OVERALL: frame} | {
+        (name, value.decode()): group
+        for name in ("user_activity", "title_popularity")
+        for value, group in frame.groupby(name)
+    }
+    names = (*models, *BASELINE_ERRORS)
+    return {key: {name: measure(frame, group, name) for name in names} for key, group in groups.items()}
+
+
+def measure(frame: pd.DataFrame, group: pd.DataFrame, model: str) -> dict[str, float]:
+    error = group[model].astype(float) - group["user_rating"]
+    whole = frame[frame["user_id"].isin(group["user_id"])]
+    lists = (whole["user_id"].factorize()[0], whole["user_rating"].to_numpy(), whole[model].to_numpy())
     return {
-        ", ".join(f"{each.column}={each.bytes_value.decode()}" for each in record.slice_key.single_slice_keys): {
-            (each.key.name, "diff" if each.key.is_diff else each.key.model_name): each.value.double_value.value
-            for each in record.metric_keys_and_values
-        }
-        for record in tfma.load_metrics(uri)
+        "example_count": float(len(group)),
+        "root_mean_squared_error": float(np.sqrt((error**2).mean())),
+        "mean_absolute_error": float(error.abs().mean()),
+        "ndcg": metrics.ndcg_at_k(*lists, 10),
+        "pairwise_accuracy": metrics.pairwise_accuracy(*lists),
     }
 
 
-def expected_metrics(rows: list[dict], model: types.Artifact) -> dict[str, Metrics]:
-    """What the model's metrics should be, from the model itself, by pandas."""
-    loaded = tf.saved_model.load(os.path.join(model.uri, "Format-Serving"))
-    serialized = tf.constant([support.serialize(row) for row in rows])
-    slices = {name: values.numpy().astype(str) for name, values in loaded.slices(serialized).items()}
-    frame = pd.DataFrame(rows).assign(prediction=loaded.predict(serialized)["predicted_rating"].numpy()[:, 0], **slices)
-    groups = {"": frame} | {f"{name}={value}": group for name in slices for value, group in frame.groupby(name)}
-    return {name: {(metric, ""): value for metric, value in measure(frame, group)} for name, group in groups.items()}
-
-
-def measure(frame: pd.DataFrame, group: pd.DataFrame) -> list[tuple[str, float]]:
-    error = group["prediction"].astype(float) - group["user_rating"]
-    whole = frame[frame["user_id"].isin(group["user_id"])]
-    users = whole["user_id"].factorize()[0]
-    return [
-        ("example_count", float(len(group))),
-        ("root_mean_squared_error", float(np.sqrt((error**2).mean()))),
-        ("mean_absolute_error", float(error.abs().mean())),
-        ("ndcg", metrics.ndcg_at_k(users, whole["user_rating"].to_numpy(), whole["prediction"].to_numpy(), 10)),
-    ]
-
-
-def test_metrics_of_every_slice(examples, rows: list[dict], good, tmp_path: pathlib.Path) -> None:
-    uri, blessing = evaluate(tmp_path, examples, good)
-    found, expected = read_metrics(uri), expected_metrics(rows, good)
+def assert_agree(found: sliced_metrics.Evaluation, expected: sliced_metrics.Evaluation, tolerance: float) -> None:
     assert set(found) == set(expected)
-    assert len(found) == 1 + len(ACTIVITY) + len(POPULARITY)
-    for name, values in expected.items():
-        assert found[name] == pytest.approx(values, rel=1e-9)
+    for key, by_model in expected.items():
+        assert set(found[key]) == set(by_model)
+        for model, values in by_model.items():
+            assert found[key][model] == pytest.approx(values, rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("has_blessed", [False, True])
+def test_metrics_of_every_model_and_slice(
+    examples, rows: list[dict], good, bad, tmp_path: pathlib.Path, has_blessed: bool
+) -> None:
+    uri, blessing = evaluate(tmp_path, examples, good, bad if has_blessed else None)
+    models = {"candidate": good, "blessed": bad} if has_blessed else {"candidate": good}
+    expected = expected_metrics(rows, models)
+    assert len(expected) == 1 + len(ACTIVITY) + len(POPULARITY)
+    assert_agree(evaluation_files.read(uri), expected, 1e-9)
     assert os.listdir(blessing.uri) == ["BLESSED"]
-    assert blessing.get_int_custom_property("blessed") == 1
-    assert blessing.get_string_custom_property("current_model") == good.uri
-    assert blessing.get_int_custom_property("current_model_id") == good.id
     assert sorted(os.listdir(uri)) == ["eval_config.json", "metrics-00000-of-00001.tfrecord", "validations.tfrecord"]
 
 
+def test_tfma_loads_every_model(examples, rows: list[dict], good, bad, tmp_path: pathlib.Path) -> None:
+    uri, _ = evaluate(tmp_path, examples, good, bad)
+    names = ["candidate", "blessed", *BASELINE_ERRORS]
+    expected = expected_metrics(rows, {"candidate": good, "blessed": bad})[OVERALL]
+    for name in names:
+        result = tfma.load_eval_result(uri, model_name=name)
+        assert result.model_location == os.path.join((bad if name == "blessed" else good).uri, PATH)
+        assert result.get_metrics_for_slice()[RMSE]["doubleValue"] == pytest.approx(expected[name][RMSE], rel=1e-9)
+        assert result.get_metrics_for_slice(top_k=10)["ndcg"]["doubleValue"] == pytest.approx(expected[name]["ndcg"])
+    assert len(tfma.load_eval_results(uri).get_results()) == len(names)
+
+
+def test_without_tfx_the_plain_functions_measure_the_same(examples, good, bad, tmp_path: pathlib.Path) -> None:
+    uri, _ = evaluate(tmp_path, examples, good, bad)
+    scorer = judge.Scorer(os.path.join(good.uri, PATH), os.path.join(bad.uri, PATH))
+    files = example_files.split_files(examples, ["test"])
+    batches = itertools.chain.from_iterable(example_files.read_serialized(path, 100) for path in files)
+    assert_agree(judge.evaluate(scorer, batches), evaluation_files.read(uri), 1e-12)
+
+
+@pytest.mark.parametrize("split", ["none", "hollow"])
+def test_a_split_without_examples_is_refused(examples, good, tmp_path: pathlib.Path, split: str) -> None:
+    said = {"none": "at least one example to evaluate on; got none in", "hollow": "files of examples that match"}
+    with pytest.raises(ValueError, match=rf"expected {said[split]} .*Split-{split}"):
+        evaluate(tmp_path, examples, good, split=split)
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan")])
+def test_a_bound_that_nothing_meets_is_refused(examples, good, tmp_path: pathlib.Path, bound: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0 stars"):
+        evaluate(tmp_path, examples, good, bound=bound)
+
+
 def test_blocks_and_batches_make_no_difference(examples, good) -> None:
-    plan = EvaluationPlan.of(evaluation.create_eval_config(1.2, 0.0), has_baseline=False)
-    scorer = ratings_evaluator.Scorer([os.path.join(good.uri, "Format-Serving")], plan.scoring)
+    scorer = judge.Scorer(os.path.join(good.uri, PATH))
     path = os.path.join(examples.uri, "Split-test", "data_tfrecord-00000-of-00002.gz")
-    (whole,) = ratings_evaluator.read_scored(scorer, path)
-    blocks = list(ratings_evaluator.read_scored(scorer, path, batch_rows=7, block_rows=20))
+    (whole,) = judge.score_blocks(scorer, example_files.read_serialized(path))
+    blocks = list(judge.score_blocks(scorer, example_files.read_serialized(path, 7), block_rows=20))
     assert [len(block) for block in blocks] == [21] * 14 + [6]
     assert len(whole) == 300
-    joined = columnar_metrics.concatenate(blocks)
-    for name in ("query", "label", "prediction"):
+    joined = sliced_metrics.concatenate(blocks)
+    for name in ("user", "label", "prediction"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
     for slicing, keys in enumerate(whole.slice_keys):
         names = [joined.slice_keys[slicing][code] for code in joined.slice_code[slicing]]
@@ -201,57 +262,11 @@ def test_blocks_and_batches_make_no_difference(examples, good) -> None:
 
 
 def test_examples_that_are_not_compressed(rows: list[dict], good, tmp_path: pathlib.Path) -> None:
-    plan = EvaluationPlan.of(evaluation.create_eval_config(1.2, 0.0), has_baseline=False)
-    scorer = ratings_evaluator.Scorer([os.path.join(good.uri, "Format-Serving")], plan.scoring)
     with tf.io.TFRecordWriter(str(tmp_path / "data_tfrecord")) as writer:
         writer.write(support.serialize(rows[0]))
-    (scored,) = ratings_evaluator.read_scored(scorer, str(tmp_path / "data_tfrecord"))
+    batches = example_files.read_serialized(str(tmp_path / "data_tfrecord"))
+    (scored,) = judge.score_blocks(judge.Scorer(os.path.join(good.uri, PATH)), batches)
     assert scored.label.tolist() == [rows[0]["user_rating"]]
-
-
-def test_without_ranks_or_slices(examples, rows: list[dict], good, tmp_path: pathlib.Path) -> None:
-    config = evaluation.create_eval_config(1.2, 0.0)
-    del config.metrics_specs[1]
-    del config.slicing_specs[:]
-    config.model_specs[0].ClearField("preprocessing_function_names")
-    uri, _ = evaluate(tmp_path, examples, good, config=config)
-    expected = expected_metrics(rows, good)[""]
-    del expected["ndcg", ""]
-    assert read_metrics(uri) == {"": pytest.approx(expected, rel=1e-9)}
-
-
-def test_without_a_threshold_nothing_is_said_about_the_blessing(examples, good, tmp_path: pathlib.Path) -> None:
-    config = evaluation.create_eval_config(1.2, 0.0)
-    del config.metrics_specs[0].metrics[1].per_slice_thresholds[:]
-    _, blessing = evaluate(tmp_path, examples, good, config=config)
-    assert os.listdir(blessing.uri) == []
-    assert not blessing.has_custom_property("blessed")
-
-
-@pytest.mark.parametrize("as_baseline", [False, True])
-def test_a_model_that_predicts_nan_is_not_blessed(examples, good, tmp_path: pathlib.Path, as_baseline: bool) -> None:
-    nan = save(tmp_path / "model", error=float("nan"))
-    candidate, baseline = (good, nan) if as_baseline else (nan, None)
-    uri, blessing = evaluate(tmp_path / "out", examples, candidate, baseline)
-    overall = read_metrics(uri)[""]
-    spoilt = "baseline" if as_baseline else ""
-    for name in ("root_mean_squared_error", "mean_absolute_error", "ndcg"):
-        assert np.isnan(overall[name, spoilt])
-    assert overall["example_count", spoilt] > 0
-    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
-    assert blessing.get_int_custom_property("blessed") == 0
-    (failed,) = tfma.load_validation_result(uri).metric_validations_per_slice
-    assert [each.metric_key.is_diff for each in failed.failures] == [as_baseline]
-
-
-def test_a_split_without_examples_is_refused(examples, good, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match=r"expected at least one example to evaluate on; got none in .*Split-none"):
-        evaluate(tmp_path, examples, good, split="none")
-
-
-def test_a_split_without_files_is_refused(examples, good, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match=r"expected files of examples that match .*Split-hollow"):
-        evaluate(tmp_path, examples, good, split="hollow")
 
 
 def test_other_payloads_are_refused(examples, good, tmp_path: pathlib.Path) -> None:
@@ -263,62 +278,99 @@ def test_other_payloads_are_refused(examples, good, tmp_path: pathlib.Path) -> N
         evaluate(tmp_path, parquet, good)
 
 
+@pytest.mark.parametrize("of_blessed", [False, True])
+def test_a_model_that_predicts_nan_blesses_nothing(examples, good, tmp_path: pathlib.Path, of_blessed: bool) -> None:
+    nan = save(tmp_path / "model", error=float("nan"))
+    candidate, blessed = (good, nan) if of_blessed else (nan, None)
+    uri, blessing = evaluate(tmp_path / "out", examples, candidate, blessed)
+    overall = evaluation_files.read(uri)[OVERALL]
+    spoilt = "blessed" if of_blessed else "candidate"
+    assert {model for model, values in overall.items() if np.isnan(values[RMSE])} == {spoilt}
+    assert [np.isnan(value) for value in overall[spoilt].values()].count(True) == len(overall[spoilt]) - 1
+    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+    assert blessing.get_int_custom_property("blessed") == 0
+    (failed,) = tfma.load_validation_result(uri).metric_validations_per_slice
+    assert [each.metric_key.is_diff for each in failed.failures] == [of_blessed]
+
+
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("signatures", "said"),
     [
-        ({"signature_name": "score"}, "expected a signature 'score' in .*; got .*'slices'"),
-        ({"signature_name": "echo"}, "expected signature 'echo' of .* to take serialized tf.Examples alone"),
-        ({"prediction_key": "stars"}, "expected .'stars'. among the outputs of serving_default"),
-        (
-            {"preprocessing_function_names": ["mean"]},
-            "expected .* among the outputs of mean .*got .'predicted_rating'.",
-        ),
+        ({}, "expected a signature 'serving_default' in .*; got "),
+        ({"serving_default": "echo"}, "expected 'serving_default' of .* to take serialized tf.Examples alone"),
+        ({"serving_default": "evaluation"}, "expected .'predicted_rating'. among the outputs of 'serving_default'"),
+        ({"serving_default": "predict"}, "expected a signature 'evaluation' in .*'serving_default'"),
+        ({"serving_default": "predict", "evaluation": "predict"}, "expected .* among the outputs of 'evaluation'"),
     ],
 )
-def test_a_model_that_does_not_fit_the_configuration_is_refused(good, change: dict, said: str) -> None:
-    config = evaluation.create_eval_config(1.2, 0.0)
-    if "preprocessing_function_names" in change:
-        config.model_specs[0].ClearField("preprocessing_function_names")
-    config.model_specs[0].MergeFrom(config_pb2.ModelSpec(**change))
-    scoring = EvaluationPlan.of(config, has_baseline=False).scoring
+def test_a_model_that_cannot_be_asked_is_refused(tmp_path: pathlib.Path, signatures: dict[str, str], said: str) -> None:
+    model = NoisyModel(1.0)
+    tf.saved_model.save(model, str(tmp_path), {name: getattr(model, method) for name, method in signatures.items()})
     with pytest.raises(ValueError, match=said):
-        ratings_evaluator.Scorer([os.path.join(good.uri, "Format-Serving")], scoring)
+        judge.Scorer(str(tmp_path))
 
 
-def test_an_answer_that_is_not_one_an_example_is_refused(good, rows: list[dict]) -> None:
-    config = evaluation.create_eval_config(1.2, 0.0)
-    config.model_specs[0].signature_name = "mean"
-    scoring = EvaluationPlan.of(config, has_baseline=False).scoring
-    scorer = ratings_evaluator.Scorer([os.path.join(good.uri, "Format-Serving")], scoring)
+def test_an_answer_that_is_not_one_an_example_is_refused(tmp_path: pathlib.Path, rows: list[dict]) -> None:
+    model = NoisyModel(1.0)
+    signatures = {"serving_default": model.one_answer, "evaluation": model.evaluation}
+    tf.saved_model.save(model, str(tmp_path), signatures)
     with pytest.raises(ValueError, match="expected one value of 'predicted_rating' for each of 2 examples"):
-        scorer.score(tf.constant([support.serialize(row) for row in rows[:2]]))
-
-
-def component(config: config_pb2.EvalConfig, fingerprint: str = "") -> ratings_evaluator.RatingsEvaluator:
-    return ratings_evaluator.RatingsEvaluator(
-        examples=types.Channel(type=standard_artifacts.Examples),
-        model=types.Channel(type=standard_artifacts.Model),
-        eval_config=config,
-        example_splits=["test"],
-        code_fingerprint=fingerprint,
-    )
+        judge.Scorer(str(tmp_path)).score(tf.constant([support.serialize(row) for row in rows[:2]]))
 
 
 def test_component_carries_what_the_cache_compares() -> None:
-    config = evaluation.create_eval_config(1.2, 0.0)
-    made = component(config, fingerprint="abc")
-    assert made.exec_properties["code_fingerprint"] == "abc"
-    assert made.exec_properties["example_splits"] == '["test"]'
+    bound = RuntimeParameter(name="rmse_bound", ptype=float, default=0.9)
+    made = ratings_evaluator.RatingsEvaluator(
+        examples=types.Channel(type=standard_artifacts.Examples),
+        model=types.Channel(type=standard_artifacts.Model),
+        split="test",
+        rmse_bound=bound,
+        max_regression=0.01,
+        code_fingerprint="abc",
+    )
+    assert made.exec_properties == {
+        "split": "test",
+        "rmse_bound": bound,
+        "max_regression": 0.01,
+        "code_fingerprint": "abc",
+    }
     assert made.outputs["blessing"].type is standard_artifacts.ModelBlessing
     assert made.outputs["evaluation"].type is standard_artifacts.ModelEvaluation
     assert set(made.inputs) == {"examples", "model"}
 
 
-def test_component_refuses_what_it_does_not_support() -> None:
-    config = evaluation.create_eval_config(1.2, 0.0)
-    config.options.compute_confidence_intervals.value = True
-    with pytest.raises(ValueError, match="neither confidence intervals"):
-        component(config)
+def tfma_evaluation(
+    folder: pathlib.Path, examples: types.Artifact, models: dict[str, types.Artifact], bound: float
+) -> str:
+    """The folder of what TFMA makes of the configuration by itself, each baseline a model of its own."""
+    names = [*models, *BASELINE_ERRORS]
+    config = evaluation_files.create_eval_config(names, rmse_bound=bound, max_regression=0.0)
+    shared = [
+        tfma.default_eval_shared_model(
+            os.path.join(models.get(name, models["candidate"]).uri, PATH), model_name=name, eval_config=config
+        )
+        for name in names
+    ]
+    source = tfxio.TFExampleRecord(
+        file_pattern=os.path.join(examples.uri, "Split-test", "*"),
+        raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
+    )
+    with beam.Pipeline() as pipeline:
+        (
+            pipeline
+            | source.BeamSource()
+            | tfma.ExtractEvaluateAndWriteResults(eval_shared_model=shared, eval_config=config, output_path=str(folder))
+        )
+    return str(folder)
+
+
+def values_by_key(uri: str) -> dict[tuple[str, str], float]:
+    """Every value of TFMA's files by slice and key."""
+    return {
+        (str(record.slice_key), str(each.key)): each.value.double_value.value
+        for record in tfma.load_metrics(uri)
+        for each in record.metric_keys_and_values
+    }
 
 
 def failures(validation: tfma.ValidationResult) -> dict[tuple, tuple]:
@@ -334,40 +386,27 @@ def failures(validation: tfma.ValidationResult) -> dict[tuple, tuple]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("candidate", "baseline", "bound", "file"),
-    [
-        ("good", None, 1.2, "BLESSED"),
-        ("good", "bad", 1.2, "BLESSED"),
-        ("good", "bad", 0.1, "NOT_BLESSED"),
-        ("bad", "good", 9.0, "NOT_BLESSED"),
-    ],
+    ("blessed", "bound", "ok"),
+    [(None, 1.2, True), ("bad", 1.2, True), ("bad", 0.1, False), ("better", 9.0, False)],
 )
-def test_tfx_evaluator_agrees(request, examples, tmp_path: pathlib.Path, candidate, baseline, bound, file) -> None:
-    model = request.getfixturevalue(candidate)
-    other = request.getfixturevalue(baseline) if baseline else None
-    ours, our_blessing = evaluate(tmp_path / "ours", examples, model, other, bound=bound)
-    theirs, their_blessing = evaluate(
-        tmp_path / "theirs", examples, model, other, bound=bound, executor=tfx_evaluator.Executor
-    )
+def test_tfma_agrees(request, examples, good, tmp_path: pathlib.Path, blessed, bound: float, ok: bool) -> None:
+    models = {"candidate": good} | ({"blessed": request.getfixturevalue(blessed)} if blessed else {})
+    ours, blessing = evaluate(tmp_path / "ours", examples, good, models.get("blessed"), bound=bound)
+    theirs = tfma_evaluation(tmp_path / "theirs", examples, models, bound)
 
-    found, expected = read_metrics(ours), read_metrics(theirs)
+    found = {key: value for key, value in values_by_key(ours).items() if "pairwise_accuracy" not in key[1]}
+    expected = values_by_key(theirs)
+    # Four metrics of each model and, where there is a blessed model, the differences of the others.
+    assert len(expected) == 4 * (4 if blessed is None else 9) * (1 + len(ACTIVITY) + len(POPULARITY))
     assert set(found) == set(expected)
-    for name, values in expected.items():
-        assert found[name] == pytest.approx(values, rel=1e-6, abs=1e-6)
-    keys = [
-        {str(each.key) for record in tfma.load_metrics(uri) for each in record.metric_keys_and_values}
-        for uri in (ours, theirs)
-    ]
-    assert keys[0] == keys[1]
-    names = ("candidate", "baseline") if baseline else ("",)
-    for name in names:
-        loaded = [tfma.load_eval_result(uri, model_name=name) for uri in (ours, theirs)]
-        assert loaded[0].config == loaded[1].config
-        assert loaded[0].model_location == loaded[1].model_location
-        assert {key for key, _ in loaded[0].slicing_metrics} == {key for key, _ in loaded[1].slicing_metrics}
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    for name in (*models, *BASELINE_ERRORS):
+        results = [tfma.load_eval_result(uri, model_name=name) for uri in (ours, theirs)]
+        assert results[0].config == results[1].config
+        assert results[0].model_location == results[1].model_location
+        assert {key for key, _ in results[0].slicing_metrics} == {key for key, _ in results[1].slicing_metrics}
 
-    assert os.listdir(our_blessing.uri) == os.listdir(their_blessing.uri) == [file]
-    assert our_blessing.mlmd_artifact.custom_properties == their_blessing.mlmd_artifact.custom_properties
+    assert os.listdir(blessing.uri) == ["BLESSED" if ok else "NOT_BLESSED"]
     validations = [tfma.load_validation_result(uri) for uri in (ours, theirs)]
     missed, expected_missed = map(failures, validations)
     assert {key: threshold for key, (threshold, _) in missed.items()} == {
@@ -379,3 +418,29 @@ def test_tfx_evaluator_agrees(request, examples, tmp_path: pathlib.Path, candida
     for validation in validations:
         validation.ClearField("metric_validations_per_slice")
     assert validations[0] == validations[1]
+
+
+@pytest.mark.slow
+def test_the_blessing_is_that_of_tfx(examples, good, better, tmp_path: pathlib.Path) -> None:
+    _, ours = evaluate(tmp_path / "ours", examples, good, better)
+    config = tfma.EvalConfig(
+        model_specs=[
+            {"signature_name": "serving_default", "label_key": "user_rating", "prediction_key": "predicted_rating"}
+        ],
+        metrics_specs=[
+            {
+                "metrics": [
+                    {
+                        "class_name": "MeanAbsoluteError",
+                        "threshold": {"value_threshold": {"upper_bound": {"value": 0.0}}},
+                    }
+                ]
+            }
+        ],
+        options={"include_default_metrics": {"value": False}},
+    )
+    inputs = {"examples": [examples], "model": [good], "baseline_model": [better]}
+    properties = {"eval_config": proto_utils.proto_to_json(config), "example_splits": '["test"]'}
+    _, theirs = run(tfx_evaluator.Executor, tmp_path / "theirs", inputs, properties)
+    assert os.listdir(ours.uri) == os.listdir(theirs.uri) == ["NOT_BLESSED"]
+    assert ours.mlmd_artifact.custom_properties == theirs.mlmd_artifact.custom_properties

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from components import probe_process, servable_probe
 
-USERS, TITLES = ["1", "2"], ["A", "B", "C"]
+USERS, TITLES, UNRATED = ["1", "2"], ["A", "B", "C"], "D"
 
 
 class Servable(tf.Module):
@@ -34,6 +34,8 @@ class Servable(tf.Module):
     def rate(self, user: tf.Tensor, title: tf.Tensor, batched: bool = True) -> tf.Tensor:
         rating = 1.0 + tf.cast(self.tables[0].lookup(user) + self.tables[1].lookup(title), tf.float32) / 9.0
         unknown = tf.equal(self.tables[0].lookup(user), 9)
+        if self.fault == "nan for what nobody rated":
+            rating = tf.where(title == UNRATED, float("nan"), rating)
         if self.fault == "nan for unknown users":
             rating = tf.where(unknown, float("nan"), rating)
         if self.fault == "off the scale":
@@ -75,6 +77,7 @@ class Servable(tf.Module):
         if self.fault == "no rank":
             del signatures["rank"]
         tf.saved_model.save(self, str(path), signatures=signatures)
+        (path / "assets" / "unrated_movie_title").write_text(f"{UNRATED}\n")
         return str(path)
 
 
@@ -86,13 +89,14 @@ def test_a_servable_model_has_no_failures(tmp_path: pathlib.Path) -> None:
     ("fault", "said"),
     [
         ("nan for unknown users", "expected finite ratings"),
+        ("nan for what nobody rated", "expected finite ratings"),
         ("off the scale", "expected ratings in [1.0, 5.0]"),
         ("error for unknown users", "the loaded object failed"),
-        ("no last axis", "expected float32 [12, 1]"),
+        ("no last axis", "expected float32 [15, 1]"),
         ("signatures differ", "serving_default and the loaded object differ by up to 0.5"),
         ("depends on the batch", "a batch of one gives"),
         ("worst first", "best first"),
-        ("loses a title", "rank: expected the 4 titles it was given"),
+        ("loses a title", "rank: expected the 5 titles it was given"),
         ("no rank", "missing: rank"),
     ],
 )

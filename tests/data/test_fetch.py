@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import json
 import pathlib
 import subprocess
 import sys
@@ -17,9 +18,9 @@ from data import fetch as fetching
 from data.errors import ChecksumError, DataError, FetchError
 from data.fetch import UnreachableError, fetch, mirror_wheel, official_archive
 from data.progress import silent
-from tests.data.small_releases import HUNDRED_K, HUNDRED_K_CSV, ONE_M, RECBOLE
+from tests.data.small_releases import HUNDRED_K, HUNDRED_K_TABLES, ONE_M, RECBOLE, tables_in
 
-SHA256 = hashlib.sha256(HUNDRED_K_CSV.encode()).hexdigest()
+CHECKSUMS = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in HUNDRED_K_TABLES.items()}
 CLOSED = "http://127.0.0.1:1/ml-100k.zip"
 
 
@@ -58,46 +59,76 @@ def said() -> list[str]:
 @pytest.mark.parametrize("files", [HUNDRED_K, RECBOLE], ids=["GroupLens", "RecBole"])
 def test_given_source_is_the_only_one(files, packed, make_folder, make_zip, said, tmp_path):
     source = (make_zip if packed else make_folder)(files)
-    summary = fetch(tmp_path / "out", source=source, sha256=SHA256, origins=[("never", never)], say=said.append)
-    assert (tmp_path / "out/ratings.csv").read_text(encoding="utf-8") == HUNDRED_K_CSV
-    assert (summary.rows_read, summary.merged, summary.reused) == (4, 1, False)
+    summary = fetch(tmp_path / "out", source=source, checksums=CHECKSUMS, origins=[("never", never)], say=said.append)
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
+    assert (summary.sidecar.rows_read, summary.sidecar.merged, summary.reused) == (4, 1, False)
     assert said == [fetching.LICENCE]
 
 
 @pytest.mark.parametrize("files", [{"notes.txt": b""}, ONE_M, HUNDRED_K | {"u.data": b"1\t1\t9\t1\n"}])
 def test_given_source_that_is_wrong_is_an_error_and_no_other_is_tried(files, make_folder, tmp_path):
     with pytest.raises(DataError):
-        fetch(tmp_path / "out", source=make_folder(files), sha256=SHA256, origins=[("never", never)])
+        fetch(tmp_path / "out", source=make_folder(files), checksums=CHECKSUMS, origins=[("never", never)])
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_complete_is_reused_in_silence(make_folder, said, tmp_path):
-    first = fetch(tmp_path / "out", source=make_folder(HUNDRED_K), sha256=SHA256, say=said.append)
+    first = fetch(tmp_path / "out", source=make_folder(HUNDRED_K), checksums=CHECKSUMS, say=said.append)
     said.clear()
-    second = fetch(tmp_path / "out", sha256=SHA256, origins=[("never", never)], say=said.append)
+    second = fetch(tmp_path / "out", checksums=CHECKSUMS, origins=[("never", never)], say=said.append)
     assert second.reused
     assert said == []
-    assert (second.sidecar, second.rows_read, second.merged) == (first.sidecar, first.rows_read, first.merged)
+    assert second.sidecar == first.sidecar
 
 
-@pytest.mark.parametrize("damage", ["ratings.csv cut", "ratings.csv gone", "ratings.json cut", "ratings.json gone"])
-def test_what_is_damaged_is_fetched_again(damage, make_folder, make_zip, tmp_path):
-    fetch(tmp_path / "out", source=make_folder(HUNDRED_K), sha256=SHA256)
-    name, how = damage.split()
+@pytest.mark.parametrize("how", ["cut", "gone"])
+@pytest.mark.parametrize("name", ["ratings.csv", "titles.csv", "users.csv", "ratings.json"])
+def test_what_is_damaged_is_fetched_again(name, how, make_folder, make_zip, tmp_path):
+    fetch(tmp_path / "out", source=make_folder(HUNDRED_K), checksums=CHECKSUMS)
     path = tmp_path / "out" / name
     path.unlink() if how == "gone" else path.write_bytes(path.read_bytes()[:-9])
-    summary = fetch(tmp_path / "out", source=make_zip(HUNDRED_K), sha256=SHA256)
+    summary = fetch(tmp_path / "out", source=make_zip(HUNDRED_K), checksums=CHECKSUMS)
     assert not summary.reused
-    assert (tmp_path / "out/ratings.csv").read_text(encoding="utf-8") == HUNDRED_K_CSV
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
     assert summary.sidecar.matches(tmp_path / "out")
+
+
+def test_a_folder_of_an_earlier_version_is_made_anew(make_folder, tmp_path):
+    """Its ratings had the columns of all tables, and its record other fields."""
+    text = "user_id,movie_title,user_rating,genres\n1,A,4,Drama\n"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/ratings.csv").write_text(text)
+    record = {
+        "rating_scale": [1, 5],
+        "rows": 1,
+        "users": 1,
+        "titles": 1,
+        "columns": ["user_id", "movie_title", "user_rating", "genres"],
+        "rows_read": 1,
+        "rejected": 0,
+        "source": "MovieLens 100K",
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "files": ["ratings.csv"],
+        "noise_floor": None,
+    }
+    (tmp_path / "out/ratings.json").write_text(json.dumps(record))
+    summary = fetch(tmp_path / "out", source=make_folder(HUNDRED_K), checksums=CHECKSUMS)
+    assert not summary.reused
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
+    assert fetch(tmp_path / "out", checksums=CHECKSUMS, origins=[("never", never)]).reused
 
 
 def test_sources_are_tried_in_turn_and_skipped_with_one_line(make_zip, said, tmp_path):
     archive = make_zip(HUNDRED_K)
     origins = [("first", unreachable), ("second", lambda folder, progress: archive), ("third", never)]
-    fetch(tmp_path / "out", sha256=SHA256, origins=origins, say=said.append)
+    fetch(tmp_path / "out", checksums=CHECKSUMS, origins=origins, say=said.append)
     assert said == [fetching.LICENCE, "skipped first: out of order", "got MovieLens 100K from second"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ratings.csv", "ratings.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "ratings.csv",
+        "ratings.json",
+        "titles.csv",
+        "users.csv",
+    ]
 
 
 def test_no_source_at_all_names_each_and_the_remedy(tmp_path):
@@ -106,8 +137,9 @@ def test_no_source_at_all_names_each_and_the_remedy(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_ratings_with_another_checksum_are_an_error(make_folder, tmp_path):
-    with pytest.raises(ChecksumError, match=f"expected ratings with SHA-256 {fetching.RATINGS_SHA256}.*got {SHA256}"):
+def test_tables_with_another_checksum_are_an_error(make_folder, tmp_path):
+    expected, got = (checksums["titles.csv"] for checksums in (fetching.CHECKSUMS, CHECKSUMS))
+    with pytest.raises(ChecksumError, match=rf"expected tables .*titles\.csv {expected}.*got .*titles\.csv {got}"):
         fetch(tmp_path / "out", source=make_folder(HUNDRED_K))
     assert not (tmp_path / "out").exists()
 
@@ -122,11 +154,11 @@ def test_official_archive_over_http(served, make_zip, tmp_path):
     )
     fetch(
         tmp_path / "out",
-        sha256=SHA256,
+        checksums=CHECKSUMS,
         origins=[("server", origin), ("never", never)],
         progress=lambda *report: reports.append(report),
     )
-    assert (tmp_path / "out/ratings.csv").read_text(encoding="utf-8") == HUNDRED_K_CSV
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
     assert reports[0][0] == "downloading ml-100k.zip"
     assert ("downloading ml-100k.zip", len(content), len(content)) in reports
 
@@ -146,7 +178,7 @@ def test_official_archive_that_cannot_be_reached_is_skipped(path, reason, served
     url = CLOSED if path is None else served[1] + path
     archive = make_zip(HUNDRED_K)
     origins = [("server", functools.partial(official_archive, url=url)), ("other", lambda *_: archive)]
-    fetch(tmp_path / "out", sha256=SHA256, origins=origins, say=said.append)
+    fetch(tmp_path / "out", checksums=CHECKSUMS, origins=origins, say=said.append)
     assert said[1].startswith("skipped server: ")
     assert reason in said[1]
     assert "\n" not in said[1]
@@ -171,8 +203,8 @@ def test_mirror_takes_the_release_out_of_a_wheel_that_pip_finds(wheelhouse, said
         wheel.writestr(info + "RECORD", "")
         for name, content in RECBOLE.items():
             wheel.writestr(f"recbole/dataset_example/ml-100k/{name}", content)
-    fetch(tmp_path / "out", sha256=SHA256, origins=[("mirror", mirror_wheel)], say=said.append)
-    assert (tmp_path / "out/ratings.csv").read_text(encoding="utf-8") == HUNDRED_K_CSV
+    fetch(tmp_path / "out", checksums=CHECKSUMS, origins=[("mirror", mirror_wheel)], say=said.append)
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
     assert said[1:] == ["got MovieLens 100K from mirror"]
 
 
@@ -195,7 +227,8 @@ def test_default_folder_is_in_the_users_cache(monkeypatch, tmp_path):
 def test_movielens_100k_from_its_folder(movielens_100k, tmp_path):
     summary = fetch(tmp_path / "out", source=movielens_100k, say=lambda line: None)
     assert (summary.sidecar.rows, summary.sidecar.users, summary.sidecar.titles) == (99_693, 943, 1_664)
-    assert hashlib.sha256((tmp_path / "out/ratings.csv").read_bytes()).hexdigest() == fetching.RATINGS_SHA256
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in tables_in(tmp_path / "out").items()}
+    assert digests == fetching.CHECKSUMS
 
 
 @pytest.mark.slow
@@ -205,5 +238,5 @@ def test_movielens_100k_from_the_real_mirror(tmp_path):
     if probe.returncode:
         pytest.skip("pip reaches no index with recbole==1.2.1")
     summary = fetch(tmp_path / "out", origins=[("mirror", mirror_wheel)], say=lambda line: None)
-    assert summary.sidecar.sha256 == fetching.RATINGS_SHA256
+    assert summary.sidecar.checksums == fetching.CHECKSUMS
     assert summary.sidecar.matches(tmp_path / "out")

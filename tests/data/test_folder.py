@@ -13,7 +13,7 @@ from data.errors import ChecksumError, DataError
 from data.folder import workspace
 from data.prepare import prepare
 from data.sidecar import Sidecar
-from tests.data.small_releases import HUNDRED_K, HUNDRED_K_CSV, OWN_NAMES
+from tests.data.small_releases import HUNDRED_K, HUNDRED_K_TABLES, OWN_NAMES, tables_in
 
 
 def names(folder):
@@ -43,12 +43,31 @@ def test_workspace_clears_up_after_the_dead_alone(tmp_path):
 
 def test_a_new_layout_replaces_the_old_one(make_folder, tmp_path):
     source = make_folder(HUNDRED_K)
+    own = tmp_path / "own.csv"
+    own.write_text(OWN_NAMES + "1,A,3\n1,B,4\n")
+    side = ["titles.csv", "users.csv"]
+    split = ["ratings.json", "test", "test/ratings.csv", *side[:1], "train", "train/ratings.csv", *side[1:]]
     prepare(source, tmp_path / "out", split="u1")
-    assert names(tmp_path / "out") == ["ratings.json", "test", "test/ratings.csv", "train", "train/ratings.csv"]
+    assert names(tmp_path / "out") == split
     prepare(source, tmp_path / "out")
-    assert names(tmp_path / "out") == ["ratings.csv", "ratings.json"]
+    assert names(tmp_path / "out") == ["ratings.csv", "ratings.json", *side]
     prepare(source, tmp_path / "out", split="u1")
-    assert names(tmp_path / "out") == ["ratings.json", "test", "test/ratings.csv", "train", "train/ratings.csv"]
+    assert names(tmp_path / "out") == split
+    prepare(own, tmp_path / "out")
+    assert names(tmp_path / "out") == ["ratings.csv", "ratings.json"]
+
+
+def test_a_move_that_fails_leaves_no_record(make_folder, tmp_path, monkeypatch):
+    """The old record would say what is not there any more."""
+    prepare(make_folder(HUNDRED_K), tmp_path / "out")
+
+    def full(self, folder):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Sidecar, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        synthetic.write(tmp_path / "out", rows=10, say=lambda line: None)
+    assert names(tmp_path / "out") == ["ratings.csv"]
 
 
 def test_the_source_is_not_overwritten(make_folder, tmp_path):
@@ -61,29 +80,39 @@ def test_the_source_is_not_overwritten(make_folder, tmp_path):
     assert names(tmp_path) == ["ratings.csv"]
 
 
-@pytest.mark.parametrize("other", ["mine.csv", "train/ratings.csv", "eval/more.csv"])
-def test_csv_files_of_others_are_not_mixed_with_ours(other, make_folder, tmp_path):
+@pytest.mark.parametrize("other", ["ratings-2.csv", "titles.csv", "train/ratings.csv", "eval/ratings-more.csv"])
+def test_tables_of_others_are_not_mixed_with_ours(other, tmp_path):
     folder = tmp_path / "out"
     (folder / other).parent.mkdir(parents=True, exist_ok=True)
     (folder / other).write_text("x")
+    own = tmp_path / "own.csv"
+    own.write_text(OWN_NAMES + "1,A,3\n1,B,4\n")
     for make in (
-        lambda: prepare(make_folder(HUNDRED_K), folder),
+        lambda: prepare(own, folder),
         lambda: synthetic.write(folder, rows=10, say=lambda line: None),
     ):
-        with pytest.raises(DataError, match=f"no CSV in .*{other}; move it away"):
+        with pytest.raises(DataError, match=f"no tables in .*{other}; move it away"):
             make()
     assert [name for name in names(folder) if "." in name] == [other]
+
+
+def test_files_that_nobody_reads_as_tables_are_left_alone(make_folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.csv").write_text("x")
+    summary = prepare(make_folder(HUNDRED_K), tmp_path / "out")
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES | {"mine.csv": "x"}
+    assert summary.sidecar.matches(tmp_path / "out")
 
 
 def test_a_wrong_result_leaves_the_right_one_in_place(make_folder, tmp_path):
     source = make_folder(HUNDRED_K)
     right = prepare(source, tmp_path / "out")
     (source / "u.data").write_bytes(HUNDRED_K["u.data"].replace(b"\t4\t10", b"\t3\t10"))
-    with pytest.raises(ChecksumError, match=f"SHA-256 {right.sidecar.sha256} from .*; got [0-9a-f]{{64}}; see that"):
-        prepare(source, tmp_path / "out", sha256=right.sidecar.sha256)
-    assert (tmp_path / "out/ratings.csv").read_text(encoding="utf-8") == HUNDRED_K_CSV
+    checksums = right.sidecar.checksums
+    with pytest.raises(ChecksumError, match=f"ratings.csv {checksums['ratings.csv']}, .*; got .*; see that"):
+        prepare(source, tmp_path / "out", checksums=checksums)
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
     assert Sidecar.read(tmp_path / "out").matches(tmp_path / "out")
-    assert names(tmp_path / "out") == ["ratings.csv", "ratings.json"]
 
 
 @pytest.mark.slow

@@ -1,135 +1,245 @@
-"""The CSV reader against Python's own, on texts that CSV makes hard, by both of its paths."""
+"""The reader against Python's own `csv`, on texts that CSV makes hard, at every block size."""
 
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
-import re
-import tempfile
+from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from data import reader
+from data import reader, tables
+from data.errors import LayoutError, RowError
 from data.movielens import File, open_own_csv
-from data.prepare import prepare
-from data.progress import silent
-from data.rejects import Rejects
+from data.rejects import BadFieldError, Rejects, parse_cell, parse_text
+from data.tables import Table
+from modules import features
 
-HEADER = ["user_id", "movie_title", "user_rating", "timestamp", "genres", "user_age"]
-
-# Everything that ends fields, rows or lines for some reader, and a few that take more than one byte.
-NASTY = st.text(st.sampled_from("aZ019 ,;:|\t\"'`\r\n\x0b\x1c\x85\u2028\xa0\ufeffé’日😀\\#=-"), min_size=1, max_size=12)
-TEXT = NASTY.filter(lambda text: text.strip() != "")
-ROW = st.tuples(
-    TEXT,
-    TEXT,
-    st.sampled_from(["1", "2.5", "5.0", "4", " 3"]),
-    st.one_of(st.just(""), st.integers(-(10**17), 10**17).map(str)),
-    st.one_of(st.just(""), NASTY),
-    st.one_of(st.just(""), st.integers(0, 120).map(str)),
-)
+HEADER = "user_id,movie_title,user_rating,timestamp"
 
 
-def one_line(text: str) -> str:
-    """What becomes of a text: blanks at the ends of its lines go, and one blank joins the lines that are left."""
-    lines = [line.strip() for line in re.split("[\r\n]", text)]
-    return " ".join(line for line in lines if line)
+def table_of(content: bytes, width: int, *used: int, **options: Any) -> Table:
+    """A table in memory whose fields are named by their positions."""
+    return Table(
+        path="a.csv",
+        shown="a.csv",
+        width=width,
+        fields={str(position): position for position in used},
+        open_file=lambda path: io.BytesIO(content),
+        **{"separator": ",", "quoted": True, **options},
+    )
 
 
-def expected_rows(rows: list[tuple[str, ...]]) -> list[list[str]]:
-    """Merged, completed and sorted with dictionaries."""
-    ratings: dict[tuple[str, str], list[float]] = {}
-    latest: dict[tuple[str, str], int] = {}
-    genres: dict[str, str] = {}
-    ages: dict[str, int] = {}
-    for user, title, rating, timestamp, genre, age in rows:
-        pair = one_line(user), one_line(title)
-        ratings.setdefault(pair, []).append(float(rating))
-        if timestamp:
-            latest[pair] = max(latest.get(pair, -(10**18)), int(timestamp))
-        if one_line(genre):
-            genres.setdefault(pair[1], one_line(genre))
-        if age:
-            ages.setdefault(pair[0], int(age))
-    return [
-        [*pair, repr(float(np.float32(np.mean(ratings[pair])))), str(latest.get(pair, "")), genres.get(pair[1], ""),
-         str(ages.get(pair[0], ""))]
-        for pair in sorted(ratings)
-    ]  # fmt: skip
+def read_blocks(table: Table) -> tuple[list[tuple[str, ...]], list[int]]:
+    """The fields in use of the rows of good form, and the lines of the others."""
+    rows: list[tuple[str, ...]] = []
+    bad = []
+    for block in tables.blocks(table):
+        cells = list(zip(*(block.cells[name].to_pylist() for name in table.fields), strict=True))
+        again = [record.fields for record in block.records()]
+        assert cells == [tuple(each[at] for at in table.fields.values()) for each in again if isinstance(each, list)]
+        rows += cells
+        bad += [record.line for record in block.bad]
+    return rows, bad
 
 
-def read_back(path: pathlib.Path) -> list[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file, strict=True)
-    assert header == HEADER
-    for row in rows:
-        row[2] = repr(float(np.float32(row[2])))
-    return rows
+def strictly(text: str, width: int) -> tuple[list[tuple[str, ...]], list[int]]:
+    """What `csv` in strict mode makes of a text: rows, and lines of those that it or the width refuses."""
+    lines = io.StringIO(text, newline="\n").readlines()
+    rows, bad, at = [], [], 0
+    while at < len(lines):
+        left = csv.reader(lines[at:], strict=True)
+        try:
+            fields = next(left)
+        except csv.Error:
+            fields = ["refused"] * (width + 1)
+        if len(fields) == width:
+            rows.append(tuple(fields))
+            at += left.line_num
+        else:
+            bad += [at + 1] if fields else []
+            at += 1
+    return rows, bad
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+# Everything that ends fields, rows or lines for some reader, and what takes more than one byte.
+PIECE = st.sampled_from(
+    ["a", "é", ",", ",", ",", '"', '""', '"a"', ',"', '",', "\n", "\n", "\r\n", "\r", " ", "\ufeff", "\u2028",
+     'a,b,c\n', '"a","b","c"\n', '"a\nb",b,"c, ""d"""\r\n']
+)  # fmt: skip
+
+
+@hypothesis.settings(max_examples=600, deadline=None)
+@hypothesis.given(text=st.lists(PIECE, max_size=30).map("".join), blocks=st.integers(1, 3))
+def test_any_text_is_read_as_the_strict_reader_of_python_does(text, blocks):
+    content = text.encode()
+    longest = max(map(len, content.split(b"\n")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "BLOCK_BYTES", max(longest + 1, len(content) // blocks))
+        expected_rows, expected_bad = strictly(text.removeprefix("\ufeff"), 3)
+        assert read_blocks(table_of(content, 3, 0, 1, 2)) == (expected_rows, expected_bad)
+        # What is wrong in a column that nobody uses is wrong all the same.
+        assert read_blocks(table_of(content, 3, 1)) == ([(row[1],) for row in expected_rows], expected_bad)
+
+
+@hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(
-    rows=st.lists(ROW, min_size=1, max_size=12),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
-    bad_at=st.integers(0, 12),
+    text=st.lists(st.sampled_from(["a", "é", ":", "::", "::", '"', "\n", "\r\n", "\r", " ", "a::b::c\n"])).map("".join),
+    encoding=st.sampled_from(["utf-8", "latin-1"]),
 )
-def test_any_text_survives(rows, quoting, bad_at):
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        for file, lines in (
-            ("clean", rows),
-            # With a row that only the slow path can tell from the others, it reads all of them.
-            ("dirty", [*rows[:bad_at], ("u", "t", "no number", "", "", ""), *rows[bad_at:]]),
-        ):
-            with (folder / f"{file}.csv").open("w", encoding="utf-8", newline="") as out:
-                csv.writer(out, quoting=quoting, lineterminator="\r\n").writerows([HEADER, *lines])
-        clean = prepare(folder / "clean.csv", folder / "clean", scale=(0, 5))
-        dirty = prepare(folder / "dirty.csv", folder / "dirty", scale=(0, 5), max_rejected=1)
-        assert read_back(folder / "clean/ratings.csv") == expected_rows(rows)
-        assert clean.sidecar.sha256 == dirty.sidecar.sha256
-        assert clean.rows_read == clean.sidecar.rows + clean.merged == len(rows)
-        assert (dirty.rejected, dirty.rows_read) == (1, len(rows) + 1)
-        # One row is one line, and what was written is read as it is.
-        assert (folder / "clean/ratings.csv").read_bytes().count(b"\n") == clean.sidecar.rows + 1
-        again = prepare(folder / "clean/ratings.csv", folder / "again", scale=(0, 5))
-        assert again.sidecar.sha256 == clean.sidecar.sha256
+def test_separators_of_two_characters_split_as_python_does(text, encoding):
+    rows, bad = [], []
+    for number, line in enumerate(text.split("\n")):
+        fields = line.rstrip("\r").split("::")
+        if line.rstrip("\r"):
+            rows += [tuple(fields)] if len(fields) == 3 else []
+            bad += [] if len(fields) == 3 else [number + 1]
+    table = table_of(text.encode(encoding), 3, 0, 1, 2, separator="::", quoted=False, encoding=encoding)
+    assert read_blocks(table) == (rows, bad)
 
 
-@pytest.mark.parametrize("block_bytes", [256, 1 << 20])
-def test_blocks_do_not_show(block_bytes, tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(reader, "_BLOCK_BYTES", block_bytes)
-    # What describes users and titles differs from row to row, or is missing: the first value must win in any block.
-    drawn = rng.integers([0, 0, 1, 0, 0], [20, 30, 6, 4, 60], size=(500, 5)).astype(str).tolist()
-    rows = [
-        (user, f"T, {title}", rating, "", genre if genre != "0" else "", age if int(age) > 20 else "")
-        for user, title, rating, genre, age in drawn
+CLEAN = b'a,"b ""c"", d",1\r\n\n"e\nf",,"2"\n' * 50
+
+
+def test_clean_blocks_are_not_read_record_by_record(monkeypatch):
+    monkeypatch.setattr(tables, "_next_record", None)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 200)
+    table = table_of(CLEAN, 3, 0, 1, 2)
+    rows = [row for block in tables.blocks(table) for row in zip(*(block.cells[n].to_pylist() for n in "012"))]  # noqa: B905
+    assert rows == [("a", 'b "c", d', "1"), ("e\nf", "", "2")] * 50
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (b'1,"a"b,c\n', "breaks off"),
+        (b'1,"a,c\n', "breaks off"),
+        (b"1,2\n", "2 fields"),
+        (b"1,2,3,4\n", "4 fields"),
+        (b"1,\xff,3\n", r"\\xff"),
+        (b"1,a\0,3\n", r"\\x00"),
+        (b"1,a\rb,3\n", "breaks off"),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [100, 1 << 20])
+@pytest.mark.parametrize("used", [(0, 1, 2), (0,)])
+def test_a_row_of_bad_form_costs_itself_alone(bad, problem, block_bytes, used, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block_bytes)
+    found = [record for block in tables.blocks(table_of(CLEAN + bad + CLEAN, 3, *used)) for record in block.bad]
+    assert [record.line for record in found] == [4 * 50 + 1]
+    assert isinstance(found[0].fields, BadFieldError)
+    assert problem.replace("\\\\", "\\") in found[0].fields.value.replace("\\\\", "\\")
+    rows, _ = read_blocks(table_of(CLEAN + bad + CLEAN, 3, *used))
+    assert len(rows) == 200
+
+
+def test_a_quote_that_is_never_closed_costs_its_line_and_no_memory(monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 1 << 16)
+    plain = b"1,Heat,5\n" * 50_000
+    blocks = []
+    for block in tables.blocks(table_of(plain + b'2,"Speed,4\n' + plain, 3, 0, 1)):
+        blocks.append(len(block.cells["0"]))
+        bad = block.bad or []
+        for record in bad:
+            assert record.line == 50_001
+            assert isinstance(record.fields, BadFieldError)
+            assert "a quote that is never closed" in record.fields.value
+            assert record.fields.expected == "fields of at most 131072 characters"
+    assert sum(blocks) == 100_000
+    assert max(blocks) < 40_000
+
+
+def test_lines_longer_than_a_block_are_refused(monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 100)
+    with pytest.raises(LayoutError, match=r"a\.csv, line 2: expected lines of at most 100 bytes"):
+        read_blocks(table_of(b"1,2,3\n" + b"x" * 400 + b",2,3\n", 3, 0))
+
+
+def test_bad_rows_are_named_in_the_order_of_lines(monkeypatch):
+    content = b"a,1\n,1\nb,x\nc\n,x\nd,2\n"
+    rejects = Rejects(max_rejected=4)
+    parsers = {"0": lambda text: parse_text(text, "name"), "1": lambda text: parse_cell(text, features.USER_AGE)}
+    (cells,) = reader.judged(table_of(content, 2, 0, 1), parsers, rejects)
+    assert [cells[name].array(object).tolist() for name in parsers] == [["a", "d"], [1, 2]]
+    assert [(row.line, row.raw) for row in rejects.rows] == [(2, ",1"), (3, "b,x"), (4, "c"), (5, ",x")]
+    assert [row.reason.split(";")[0] for row in rejects.rows] == [
+        "expected a name that is not empty",
+        "expected a user_age that is an integer",
+        "expected 2 fields",
+        "expected a name that is not empty",
     ]
-    with (tmp_path / "own.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([HEADER, *rows])
-    release = open_own_csv(File(tmp_path / "own.csv", "own.csv"), None, (1, 5))
-    batches = list(reader._batches(release.ratings[""], silent))
-    assert (len(batches) > 10) == (block_bytes == 256)
-    prepare(tmp_path / "own.csv", tmp_path / "out")
-    assert read_back(tmp_path / "out/ratings.csv") == expected_rows(rows)
+    with pytest.raises(RowError, match=r"a\.csv, line 2: expected a name that is not empty; got ''; mend it"):
+        list(reader.judged(table_of(content, 2, 0, 1), parsers, Rejects(remedy="mend it")))
 
 
-def test_columns_have_the_types_that_keep_memory_small(tmp_path):
-    (tmp_path / "own.csv").write_text("user_id,movie_title,user_rating,timestamp\n7,A,3,\n8,A,4,12\n7,B,1,-1\n")
-    release = open_own_csv(File(tmp_path / "own.csv", "own.csv"), None, None)
+@pytest.mark.parametrize("column", [features.TIMESTAMP, features.RELEASE_YEAR, features.USER_AGE], ids=lambda c: c.name)
+def test_integers_are_bounded_alike_one_by_one_and_all_at_once(column):
+    high = 10**18 - 1 if column.high is None else column.high
+    good = {"": reader.NO_TIMESTAMP, f" {column.low}\t": column.low, str(high): high}
+    parse = reader.IntegerParser(column)
+    assert [parse(text) for text in good] == list(good.values())
+    cells = reader.judged(table_of("".join(f"{text},\n" for text in good).encode(), 2, 0), {"0": parse}, Rejects())
+    np.testing.assert_array_equal(next(cells)["0"].array(np.int64), list(good.values()))
+    for text in (str(column.low - 1), str(high + 1), "x", "1.0", "9" * 19):
+        with pytest.raises(BadFieldError, match=f"a {column.name} (in|of at least|that is an integer)"):
+            parse_cell(text, column)
+        with pytest.raises(RowError, match=rf"line 4: expected a {column.name} .* got '{text}'"):
+            list(reader.judged(table_of(f",\n,\n,\n{text},\n".encode(), 2, 0), {"0": parse}, Rejects()))
+
+
+@pytest.fixture
+def own_csv(tmp_path: pathlib.Path):
+    def write(text: str) -> pathlib.Path:
+        (tmp_path / "own.csv").write_text(text)
+        return tmp_path / "own.csv"
+
+    return write
+
+
+def test_columns_have_the_types_that_keep_memory_small(own_csv):
+    release = open_own_csv(File(own_csv(f"{HEADER}\n7,A,3,\n8,A,4,12\n7,B,1,0\n"), "own.csv"), None, None)
     columns = reader.read(release.ratings[""], release, Rejects())
-    assert [column.dtype for column in (columns.user, columns.title, columns.rating)] == [
-        np.int32,
-        np.int32,
-        np.float32,
-    ]
+    assert [each.dtype for each in (columns.user, columns.title, columns.rating)] == [np.int32, np.int32, np.float32]
     np.testing.assert_array_equal(columns.user, [0, 1, 0])
     np.testing.assert_array_equal(columns.title, [0, 0, 1])
     np.testing.assert_array_equal(columns.rating, [3, 4, 1])
     assert columns.timestamp is not None
     assert columns.timestamp.dtype == np.int64
-    np.testing.assert_array_equal(columns.timestamp, [reader.NO_TIMESTAMP, 12, -1])
+    np.testing.assert_array_equal(columns.timestamp, [reader.NO_TIMESTAMP, 12, 0])
     assert release.users.values == ["7", "8"]
     assert release.titles.values == ["A", "B"]
+
+
+def test_users_and_titles_of_bad_rows_alone_are_not_known(own_csv):
+    release = open_own_csv(File(own_csv(f"{HEADER}\n7,A,3,\n8,B,x,12\n7,C,1,0\n"), "own.csv"), None, None)
+    columns = reader.read(release.ratings[""], release, Rejects(max_rejected=1))
+    np.testing.assert_array_equal(columns.title, [0, 1])
+    assert (release.users.values, release.titles.values) == (["7"], ["A", "C"])
+
+
+@pytest.mark.parametrize("block_bytes", [200, 1 << 20])
+def test_the_first_value_of_a_user_or_title_counts_in_any_block(block_bytes, own_csv, monkeypatch, rng):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block_bytes)
+    drawn = rng.integers([0, 0, 1, 0, 0], [20, 30, 6, 4, 60], size=(500, 5)).tolist()
+    rows = [
+        (user, f"T {title}", stars, f"g{genre}" * (genre > 0), age or "") for user, title, stars, genre, age in drawn
+    ]
+    genres: dict[str, str] = {}
+    ages: dict[str, int] = {}
+    for user, title, _, genre, age in rows:
+        if genre:
+            genres.setdefault(title, genre)
+        if age:
+            ages.setdefault(str(user), age)
+    text = "\n".join(",".join(map(str, row)) for row in rows)
+    path = own_csv("user_id,movie_title,user_rating,genres,user_age\n" + text)
+    release = open_own_csv(File(path, "own.csv"), None, (1, 5))
+    assert (len(list(tables.blocks(release.ratings[""]))) > 10) == (block_bytes == 200)
+    columns = reader.read(release.ratings[""], release, Rejects())
+    assert [release.users.values[code] for code in columns.user] == [str(row[0]) for row in rows]
+    assert {release.titles.values[code]: value for code, value in release.attributes["genres"].items()} == genres
+    assert {release.users.values[code]: value for code, value in release.attributes["user_age"].items()} == ages

@@ -9,7 +9,7 @@ import pytest
 from data.errors import DataError, RowError
 from data.prepare import prepare
 from data.rejects import BadFieldError, Rejects, parse_integer, parse_rating, parse_text, tidy
-from tests.data.small_releases import CSV, HUNDRED_K, LAYOUTS, ONE_M, RECBOLE, TEN_M, Files
+from tests.data.small_releases import CSV, HUNDRED_K, LAYOUTS, ONE_M, RECBOLE, TEN_M, Files, tables_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Bad:
 
 
 OWN: Files = {"own.csv": b'user_id,movie_title,user_rating,timestamp,user_age\n1,"A, B",1,10,20\n2,"A, B",5,20,30\n'}
+RATINGS_FILES = ("u.data", "ratings.dat", "ratings.csv", "ml-100k.inter", "own.csv")
+OWN_TABLES = {
+    "ratings.csv": 'user_id,movie_title,user_rating,timestamp\n1,"A, B",1,10\n2,"A, B",5,20\n',
+    "users.csv": "user_id,user_age\n1,20\n2,30\n",
+}
 BAD = [
     # u.data and u.item
     Bad("few fields", HUNDRED_K, "u.data", b"1\t1\t4", 5, "4 fields", "3 fields"),
@@ -56,12 +61,12 @@ BAD = [
     Bad("above the scale", HUNDRED_K, "u.data", b"1\t1\t6\t5", 5, "a rating in [1, 5]", "'6'"),
     Bad("timestamp", HUNDRED_K, "u.data", b"1\t1\t4\t5.5", 5, "a timestamp that is an integer", "'5.5'"),
     Bad("long timestamp", HUNDRED_K, "u.data", b"1\t1\t4\t" + b"9" * 19, 5, "a timestamp that is an integer", "'9999"),
-    Bad("few fields of an item", HUNDRED_K, "u.item", b"5|B", 5, "8 fields", "2 fields"),
-    Bad("empty title", HUNDRED_K, "u.item", b"5| ||||0|0|0", 5, "a title that is not empty", "' '"),
-    Bad("item id twice", HUNDRED_K, "u.item", b"4|B||||0|0|0", 5, "an item id that no earlier row has", "'4'"),
-    Bad("genre flag", HUNDRED_K, "u.item", b"5|B||||0|x|0", 5, "genre flags of 0 or 1", "'x'"),
-    Bad("age", HUNDRED_K, "u.user", b"3|old|M|none|1", 4, "a user_age that is an integer", "'old'"),
-    Bad("user twice", HUNDRED_K, "u.user", b"2|3|M|none|1", 4, "a user id that no earlier row has", "'2'"),
+    Bad("few fields of an item", HUNDRED_K, "u.item", b"6|B", 6, "8 fields", "2 fields"),
+    Bad("empty title", HUNDRED_K, "u.item", b"6| ||||0|0|0", 6, "a title that is not empty", "' '"),
+    Bad("item id twice", HUNDRED_K, "u.item", b"4|B||||0|0|0", 6, "an item id that no earlier row has", "'4'"),
+    Bad("genre flag", HUNDRED_K, "u.item", b"6|B||||0|x|0", 6, "genre flags of 0 or 1", "'x'"),
+    Bad("age", HUNDRED_K, "u.user", b"4|old|M|none|1", 5, "a user_age that is an integer", "'old'"),
+    Bad("user twice", HUNDRED_K, "u.user", b"2|3|M|none|1", 5, "a user id that no earlier row has", "'2'"),
     # ratings.dat and movies.dat
     Bad("dat few fields", ONE_M, "ratings.dat", b"1::2::3", 4, "4 fields", "3 fields"),
     Bad("dat colons amiss", ONE_M, "ratings.dat", b"1:2:::3::4", 4, "4 fields", "3 fields"),
@@ -122,12 +127,11 @@ def test_a_bad_row_stops_with_file_line_value_expectation_and_remedy(bad, tmp_pa
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.id)
 def test_a_bad_row_that_is_put_up_with_is_set_aside_and_changes_nothing_else(bad, tmp_path):
-    expected = next((text for files, text in LAYOUTS.values() if files is bad.files), None)
+    expected = next((tables for files, tables in LAYOUTS.values() if files is bad.files), OWN_TABLES)
     source = place(bad, tmp_path)
     summary = prepare(source, tmp_path / "out", max_rejected=1)
-    written = (tmp_path / "out/ratings.csv").read_bytes().decode()
-    if expected is None:
-        expected = 'user_id,movie_title,user_rating,timestamp,user_age\n1,"A, B",1,10,20\n2,"A, B",5,20,30\n'
+    written = tables_in(tmp_path / "out")
+    assert written.pop("rejected/rejected.csv")
     assert written == expected
     with (tmp_path / "out/rejected/rejected.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
@@ -136,20 +140,20 @@ def test_a_bad_row_that_is_put_up_with_is_set_aside_and_changes_nothing_else(bad
     assert (pathlib.Path(name), int(line)) == (tmp_path / "release" / bad.file, bad.line)
     assert bad.expected in reason
     assert raw == (bad.raw or bad.row.decode())
-    of_ratings = bad.file in ("u.data", "ratings.dat", "ratings.csv", "ml-100k.inter", "own.csv")
-    assert summary.rejected == summary.sidecar.rejected == of_ratings
+    of_ratings = bad.file in RATINGS_FILES
+    assert summary.sidecar.rejected == of_ratings
     assert summary.rejected_elsewhere == (not of_ratings)
-    assert summary.rows_read == summary.rejected + summary.merged + summary.sidecar.rows
-    assert list((tmp_path / "out").glob("*.csv")) == [tmp_path / "out/ratings.csv"]
+    assert summary.sidecar.rows_read == summary.sidecar.rejected + summary.sidecar.merged + summary.sidecar.rows
 
 
 def test_ratings_of_a_rejected_item_are_rejected_too(tmp_path):
-    bad = Bad("", HUNDRED_K, "u.item", b"5||||||", 5, "", "")
+    bad = Bad("", HUNDRED_K, "u.item", b"6||||||", 6, "", "")
     source = place(bad, tmp_path)
-    (source / "u.data").write_bytes(HUNDRED_K["u.data"] + b"1\t5\t1\t1\n")
+    (source / "u.data").write_bytes(HUNDRED_K["u.data"] + b"1\t6\t1\t1\n")
     summary = prepare(source, tmp_path / "out", max_rejected=2)
-    assert (summary.rejected, summary.rejected_elsewhere, summary.merged, summary.sidecar.rows) == (1, 1, 1, 3)
-    assert summary.rows_read == 5
+    sidecar = summary.sidecar
+    assert (sidecar.rejected, summary.rejected_elsewhere, sidecar.merged, sidecar.rows) == (1, 1, 1, 3)
+    assert sidecar.rows_read == 5
 
 
 def test_one_bad_row_more_than_allowed_writes_nothing(tmp_path):
@@ -160,7 +164,7 @@ def test_one_bad_row_more_than_allowed_writes_nothing(tmp_path):
     with pytest.raises(RowError, match=r"more than 1 bad rows; the next: .*u\.data, line 6: .*'8'.*now 1"):
         prepare(folder, tmp_path / "out", max_rejected=1)
     assert not (tmp_path / "out").exists()
-    assert prepare(folder, tmp_path / "out", max_rejected=2).rejected == 2
+    assert prepare(folder, tmp_path / "out", max_rejected=2).sidecar.rejected == 2
 
 
 def test_rejected_rows_of_an_earlier_run_do_not_stay(tmp_path):
@@ -193,9 +197,9 @@ def test_a_stray_quote_costs_its_line_and_not_those_behind_it(quoted, tmp_path):
     source = place(Bad("", OWN, "own.csv", quoted, 4, "", ""), tmp_path, tail=tail)
     summary = prepare(source, tmp_path / "out", max_rejected=2)
     assert summary.sidecar.rows == 102
-    assert summary.rejected == quoted.count(b"\n") + 1
+    assert summary.sidecar.rejected == quoted.count(b"\n") + 1
     with (tmp_path / "out/rejected/rejected.csv").open(newline="") as file:
-        assert [row[1] for row in csv.reader(file)][1:] == ["4", "5"][: summary.rejected]
+        assert [row[1] for row in csv.reader(file)][1:] == ["4", "5"][: summary.sidecar.rejected]
 
 
 def test_line_numbers_count_physical_lines(tmp_path):

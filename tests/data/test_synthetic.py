@@ -10,7 +10,7 @@ from data import synthetic
 from data.errors import DataError
 from data.prepare import prepare
 from data.sidecar import Sidecar
-from modules.features import COLUMNS
+from modules.features import RATINGS, TITLES, USERS
 
 
 def score_of(made: synthetic.Synthetic) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_same_seed_same_ratings(side_features, tmp_path):
     def digest(name, seed):
         return synthetic.write(
             tmp_path / name, rows=3_000, seed=seed, side_features=side_features, say=lambda line: None
-        ).sha256
+        ).checksums
 
     assert digest("a", 5) == digest("b", 5) != digest("c", 6)
 
@@ -143,12 +143,25 @@ def test_written_ratings_are_those_made(tmp_path):
     assert lines == [f"noise floor of 500 synthetic ratings: RMSE {made.noise_floor:.4f} is the best possible"]
 
 
-def test_side_features_fill_every_column_and_read_back_the_same(tmp_path):
-    sidecar = synthetic.write(tmp_path / "out", rows=300, side_features=True, say=lambda line: None)
-    assert sidecar.columns == tuple(column.name for column in COLUMNS)
-    with (tmp_path / "out/ratings.csv").open(newline="", encoding="utf-8") as file:
-        assert all(all(row) for row in csv.reader(file))
-    assert prepare(tmp_path / "out", tmp_path / "again").sidecar.sha256 == sidecar.sha256
+def test_side_tables_hold_all_there_are_rated_or_not(tmp_path):
+    arguments = {"rows": 300, "seed": 2, "users": 200, "titles": 300, "side_features": True}
+    sidecar = synthetic.write(tmp_path / "out", **arguments, say=lambda line: None)
+    made = synthetic.generate(**arguments)
+    tables = {}
+    for table in (RATINGS, TITLES, USERS):
+        with (tmp_path / "out" / table.file).open(newline="", encoding="utf-8") as file:
+            header, *tables[table.name] = csv.reader(file)
+        assert header == [column.name for column in table.columns]
+        assert all(all(row) for row in tables[table.name])
+    for table, keys in ((TITLES, made.titles), (USERS, made.user_ids)):
+        numbers = sorted(range(len(keys)), key=keys.__getitem__)
+        assert tables[table.name] == [
+            [keys[n], *(str(made.attributes[column.name][n]) for column in table.columns[1:])] for n in numbers
+        ]
+    assert sidecar.titles == len({row[1] for row in tables["ratings"]}) < len(tables["titles"]) == 300
+    assert sidecar.users == len({row[0] for row in tables["ratings"]}) < len(tables["users"]) == 200
+    assert [file.rows for file in sidecar.files] == [300, 300, 200]
+    assert prepare(tmp_path / "out", tmp_path / "again").sidecar.checksums == sidecar.checksums
 
 
 @pytest.mark.parametrize(

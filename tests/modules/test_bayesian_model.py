@@ -1,15 +1,11 @@
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
-import pydantic
 import pytest
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from modules import bayesian_model
-from modules.bayesian_model import BayesianConfig
+from modules.model_configs import BayesianConfig, HistoryConfig
 from modules.ratings import Ratings
 
 SHORT = BayesianConfig(factors=3, iterations=30, burn_in=10, export_rank=8)
@@ -48,12 +44,12 @@ def ask(model, user, title, **features):
     return model(ids | {name: tf.constant(value, tf.float32) for name, value in features.items()}).numpy()
 
 
-def make_side(ratings, config=ALONE):
-    value = ratings.rating - np.float32(ratings.rating.mean())
-    return bayesian_model._Side(
+def make_sampler(ratings, config=ALONE):
+    deviation = ratings.rating - np.float32(ratings.rating.mean())
+    return bayesian_model._FactorSampler(
         row=ratings.user,
         column=ratings.title,
-        value=value,
+        deviation=deviation,
         shape=(ratings.num_users, ratings.num_titles),
         features=ratings.user_features,
         membership_scale=1.0,
@@ -76,27 +72,27 @@ def model(ratings):
 def state(small_ratings):
     """The users of three users' ratings beside titles of known vectors and weights, and both as arrays."""
     rng = np.random.default_rng(1)
-    side = make_side(small_ratings)
-    other = make_side(dataclasses.replace(small_ratings, user=small_ratings.title, title=small_ratings.user,
+    sampler = make_sampler(small_ratings)
+    other = make_sampler(dataclasses.replace(small_ratings, user=small_ratings.title, title=small_ratings.user,
                                           num_users=4, num_titles=3))  # fmt: skip
     arrays = {
         "q": rng.normal(size=(4, 4)).astype(np.float32),
         "a_title": rng.uniform(0.5, 2, 4).astype(np.float32),
         "a_user": rng.uniform(0.5, 2, 3).astype(np.float32),
-        "beta": rng.normal(size=side._beta.shape).astype(np.float32),
+        "beta": rng.normal(size=sampler._beta.shape).astype(np.float32),
         "lambda": rng.uniform(1, 3, 4).astype(np.float32),
     }
-    other.vector.assign(arrays["q"])
-    other.weight.assign(arrays["a_title"])
-    side.weight.assign(arrays["a_user"])
-    side._beta.assign(arrays["beta"])
-    side._precision.assign(arrays["lambda"])
-    return side, other, arrays
+    other.vectors.assign(arrays["q"])
+    other.noise_precision.assign(arrays["a_title"])
+    sampler.noise_precision.assign(arrays["a_user"])
+    sampler._beta.assign(arrays["beta"])
+    sampler._prior_precision.assign(arrays["lambda"])
+    return sampler, other, arrays
 
 
-def conditional(ratings, side, arrays, alpha):
+def conditional(ratings, sampler, arrays, alpha):
     """Mean and covariance of each user's [bias, embedding], rating by rating."""
-    prior = tf.sparse.to_dense(side._design).numpy() @ arrays["beta"]
+    prior = tf.sparse.to_dense(sampler._design).numpy() @ arrays["beta"]
     value = ratings.rating - ratings.rating.mean()
     means, covariances = [], []
     for user in range(ratings.num_users):
@@ -114,15 +110,15 @@ def conditional(ratings, side, arrays, alpha):
 
 
 def test_vectors_are_drawn_from_their_conditional(small_ratings, state):
-    side, other, arrays = state
+    sampler, other, arrays = state
     alpha = tf.Variable(1.5)
-    expected, covariances = conditional(small_ratings, side, arrays, 1.5)
+    expected, covariances = conditional(small_ratings, sampler, arrays, 1.5)
 
     @tf.function(autograph=False)
     def draw(iteration):
-        side.weight.assign(arrays["a_user"])
-        mean, _ = side.draw_vectors(other, alpha, bayesian_model._Draws(0, iteration))
-        return mean, side.vector.read_value()
+        sampler.noise_precision.assign(arrays["a_user"])
+        mean, _ = sampler.draw_vectors_and_noise(other, alpha, bayesian_model._Draws(0, iteration))
+        return mean, sampler.vectors.read_value()
 
     draws = [draw(tf.constant(iteration)) for iteration in range(2000)]
     np.testing.assert_allclose(draws[0][0][:3], expected, rtol=1e-4, atol=1e-5)
@@ -136,9 +132,9 @@ def test_vectors_are_drawn_from_their_conditional(small_ratings, state):
 
 
 def test_squared_errors_come_out_of_the_sums(small_ratings, state):
-    side, other, arrays = state
-    _, squares = side.draw_vectors(other, tf.Variable(1.5), bayesian_model._Draws(0, tf.constant(1)))
-    vector, weight = side.vector.numpy(), side.weight.numpy()
+    sampler, other, arrays = state
+    _, squares = sampler.draw_vectors_and_noise(other, tf.Variable(1.5), bayesian_model._Draws(0, tf.constant(1)))
+    vector, weight = sampler.vectors.numpy(), sampler.noise_precision.numpy()
     value = small_ratings.rating - small_ratings.rating.mean()
     expected = np.zeros(3)
     for user, title, rating in zip(small_ratings.user, small_ratings.title, value, strict=True):
@@ -148,17 +144,17 @@ def test_squared_errors_come_out_of_the_sums(small_ratings, state):
 
 
 def test_regression_is_drawn_from_its_posterior(small_ratings):
-    side = make_side(small_ratings)
-    design = tf.sparse.to_dense(side._design).numpy().astype(np.float64)
+    sampler = make_sampler(small_ratings)
+    design = tf.sparse.to_dense(sampler._design).numpy().astype(np.float64)
     vector = np.random.default_rng(2).normal(size=(3, 4)).astype(np.float32)
-    side.vector.assign(vector)
+    sampler.vectors.assign(vector)
     inverse = np.linalg.inv(design.T @ design + np.eye(design.shape[1]))
     mean = inverse @ design.T @ vector
 
     @tf.function(autograph=False)
     def draw(iteration):
-        side.draw_regression(bayesian_model._Draws(0, iteration))
-        return side._beta.read_value(), side._precision.read_value()
+        sampler.draw_prior(bayesian_model._Draws(0, iteration))
+        return sampler._beta.read_value(), sampler._prior_precision.read_value()
 
     draws = [draw(tf.constant(iteration)) for iteration in range(2000)]
     betas, precisions = (np.array(part) for part in zip(*draws, strict=True))
@@ -187,10 +183,10 @@ def test_design_of_all_and_of_the_most_rated(small_ratings):
 
 
 def test_regression_root_over_several_blocks(monkeypatch, ratings):
-    side = make_side(ratings)
+    sampler = make_sampler(ratings)
     monkeypatch.setattr(bayesian_model, "_ROWS_PER_BLOCK", 7)
-    root = bayesian_model._regression_root(side._design).astype(np.float64)
-    design = tf.sparse.to_dense(side._design).numpy()
+    root = bayesian_model._regression_root(sampler._design).astype(np.float64)
+    design = tf.sparse.to_dense(sampler._design).numpy()
     inverse = np.linalg.inv(design.T @ design + np.eye(design.shape[1]))
     np.testing.assert_allclose(root.T @ root, inverse, atol=1e-5)
 
@@ -242,9 +238,9 @@ def test_noisy_users_count_less():
     rating = ratings.rating.copy()
     careless = ratings.user == 4
     rating[careless] += np.random.default_rng(0).normal(0, 2.0, careless.sum())
-    side = make_side(dataclasses.replace(ratings, rating=rating))
+    sampler = make_sampler(dataclasses.replace(ratings, rating=rating))
     by_title = np.lexsort((ratings.user, ratings.title))
-    other = make_side(
+    other = make_sampler(
         Ratings(
             user=ratings.title[by_title],
             title=ratings.user[by_title],
@@ -259,9 +255,9 @@ def test_noisy_users_count_less():
     )
     for iteration in range(10):
         draw = bayesian_model._Draws(0, tf.constant(iteration))
-        side.draw_vectors(other, tf.Variable(10.0), draw)
-        other.draw_vectors(side, tf.Variable(10.0), draw)
-    assert np.argmin(side.weight.numpy()) == 4
+        sampler.draw_vectors_and_noise(other, tf.Variable(10.0), draw)
+        other.draw_vectors_and_noise(sampler, tf.Variable(10.0), draw)
+    assert np.argmin(sampler.noise_precision.numpy()) == 4
 
 
 def test_call_is_the_equation(model, ratings):
@@ -279,7 +275,7 @@ def test_history_weight_blends(ratings):
     alone, blended = fit(ratings, ALONE), fit(ratings, ALONE.model_copy(update={"history_weight": 0.25}))
     history = bayesian_model.history_model.fit(
         ratings,
-        bayesian_model.HistoryConfig(hidden_units=0),
+        HistoryConfig(hidden_units=0),
         seed=0,
         log_dir=None,
         report=lambda text: None,
@@ -305,22 +301,6 @@ def test_unknown_title_is_made_of_its_features(model, ratings):
     assert ratings.rating.min() < disliked < liked < ratings.rating.max()
 
 
-def test_feature_that_training_never_saw_changes_nothing(model):
-    assert ask(model, [2], [50], title_features=[[0, 0, 1]]) == ask(model, [2], [50])
-    assert ask(model, [40], [5], user_features=[[1, 1, 1, 1]]) == ask(model, [40], [5])
-
-
-def test_features_of_known_ids_are_not_counted_twice(model):
-    features = {"title_features": [[1, 1, 1]], "user_features": [[1, 1, 1, 1]]}
-    assert ask(model, [2], [5], **features) == ask(model, [2], [5])
-
-
-def test_unknown_ids_share_one_finite_rating(model):
-    known_title = ask(model, [40, 41, 10**12], [4, 4, 4])
-    np.testing.assert_array_equal(known_title, known_title[:1].repeat(3, axis=0))
-    assert np.isfinite(ask(model, [40, 99], [50, 51])).all()
-
-
 def test_one_rating_moves_a_user_part_of_the_way(ratings):
     """A single high rating raises the user's scores, but far less than it deviates."""
     rows = np.flatnonzero((ratings.user != 0) | (np.arange(len(ratings)) == 0))
@@ -332,15 +312,6 @@ def test_one_rating_moves_a_user_part_of_the_way(ratings):
     config = ALONE.model_copy(update={"iterations": 200, "burn_in": 50})
     low, high = (ask(fit(each, config), np.zeros(50), np.arange(50)).mean() for each in (base, raised))
     assert 0.02 < high - low < 1.5
-
-
-@pytest.mark.parametrize("size", [0, 1, 7])
-def test_any_batch_size(model, size):
-    features = {"user_features": np.zeros((size, 4)), "title_features": np.zeros((size, 3))}
-    for given in ({}, features):
-        predictions = ask(model, np.zeros(size), np.zeros(size), **given)
-        assert predictions.shape == (size, 1)
-        np.testing.assert_allclose(predictions, ask(model, [0], [0]).repeat(size, axis=0), rtol=1e-6)
 
 
 def test_works_without_any_features(ratings):
@@ -362,29 +333,6 @@ def test_users_and_titles_without_ratings_are_finite(small_ratings):
     np.testing.assert_allclose(predictions, 3.0, atol=1.0)
 
 
-def test_a_single_rating(small_ratings):
-    predictions = ask(fit(small_ratings.select(np.array([0]))), [0, 1, 3], [0, 1, 4])
-    assert np.isfinite(predictions).all()
-
-
-def test_loss_is_the_mean_squared_error(model, ratings):
-    features = {"user_id": ratings.user, "movie_title": ratings.title, "user_rating": ratings.rating}
-    loss = model.compute_loss({name: tf.constant(column) for name, column in features.items()})
-    error = ask(model, ratings.user, ratings.title)[:, 0] - ratings.rating
-    assert float(loss) == pytest.approx(np.mean(error**2), rel=1e-5)
-
-
-def test_seed_decides(ratings):
-    first, again, other = (ask(fit(ratings, seed=seed), [1], [1]) for seed in (0, 0, 1))
-    assert first == again
-    assert first != other
-
-
-def test_is_a_tfrs_ranking_model(model):
-    assert isinstance(model, tfrs.Model)
-    assert isinstance(model.task, tfrs.tasks.Ranking)
-
-
 def test_progress_and_tensorboard(ratings, tmp_path):
     lines = []
     fit(ratings, log_dir=str(tmp_path), report=lines.append)
@@ -397,45 +345,3 @@ def test_progress_and_tensorboard(ratings, tmp_path):
     last = float(tf.make_ndarray(events[-1].summary.value[0].tensor))
     assert lines[1] == f"sweep 30/30, noise {last:.4f} stars"
     assert len(list((tmp_path / "history").iterdir())) == 1
-
-
-@pytest.mark.slow
-def test_reloads_in_a_fresh_process(model, tmp_path):
-    module = tf.Module()
-    module.model = model
-    spec = {name: tf.TensorSpec([None], tf.int64, name) for name in ("user_id", "movie_title")}
-    spec["title_features"] = tf.TensorSpec([None, 3], tf.float32, "title_features")
-    module.__call__ = tf.function(lambda features: model(features), input_signature=[spec])
-    tf.saved_model.save(module, str(tmp_path))
-    script = (
-        "import sys, tensorflow as tf; model = tf.saved_model.load(sys.argv[1]);"
-        "ids = lambda *values: tf.constant(values, tf.int64);"
-        "features = tf.constant([[0., 0., 0.], [1., 0., 0.]]);"
-        "print(*model({'user_id': ids(1, 40), 'movie_title': ids(2, 50), 'title_features': features}).numpy()[:, 0])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300
-    )
-    expected = ask(model, [1, 40], [2, 50], title_features=[[0, 0, 0], [1, 0, 0]])[:, 0]
-    np.testing.assert_allclose([float(x) for x in done.stdout.split()], expected, rtol=1e-5)
-
-
-def test_nothing_to_fit(ratings):
-    with pytest.raises(ValueError, match="expected at least one rating"):
-        fit(ratings.select(np.zeros(0, int)))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"factors": 0},
-        {"iterations": 0},
-        {"burn_in": 600},
-        {"title_noise_shape": 0},
-        {"history_weight": 1},
-        {"depth": 3},
-    ],
-)
-def test_config_refuses(values):
-    with pytest.raises(pydantic.ValidationError):
-        BayesianConfig(**values)

@@ -19,7 +19,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from modules import distribution, presets, serving, trainer
 from modules.metrics import rmse
-from tests.support import REQUIRED, analyze, write_examples
+from tests.support import analyze, write_examples, write_tables
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPT = pathlib.Path(__file__).with_name("distributed_training.py")
@@ -50,13 +50,13 @@ def rows() -> list[dict]:
 def arguments(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
     """Makes the arguments of `run_fn`, with folders of its own for the process `name`."""
     folder = tmp_path_factory.mktemp("distribution")
-    output = analyze(rows, REQUIRED)
+    output, tables = analyze(rows), write_tables(folder / "tables")
     examples = write_examples(folder / "rows.gz", rows)
 
     def make(name: str, strategy: str, preset: str) -> dict[str, Any]:
         settings = {
             "preset": preset, "model": MODELS[preset], "seed": 3, "strategy": strategy,
-            "rating_scale": [1.0, 5.0], "has_eval": False,
+            "rating_scale": [1.0, 5.0], "has_eval": False, "tables": tables,
         }  # fmt: skip
         return {
             "train_files": [examples], "eval_files": [], "train_steps": 0, "eval_steps": 0, "custom_config": settings,

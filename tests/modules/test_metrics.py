@@ -1,3 +1,4 @@
+import functools
 import itertools
 import math
 
@@ -112,6 +113,15 @@ def test_pairwise_accuracy_of_extremes():
     assert metrics.pairwise_accuracy(queries, labels, -labels) == 0.0
     assert metrics.pairwise_accuracy(queries, labels, np.full(8, 3.3)) == 0.5
     assert math.isnan(metrics.pairwise_accuracy(np.arange(4), labels[:4], labels[:4]))
+
+
+@pytest.mark.parametrize("metric", [functools.partial(metrics.ndcg_by_query, k=10), metrics.pairwise_accuracy_by_query])
+def test_a_nan_prediction_spoils_its_query_alone(metric):
+    queries, labels = np.array([0, 1, 0, 1]), np.array([1.0, 2.0, 3.0, 4.0])
+    by_query = metric(queries, labels, np.array([1.0, 2.0, np.nan, 3.0]))
+    assert np.isnan(by_query.value).tolist() == [True, False]
+    assert by_query.counted.all()
+    assert math.isnan(by_query.mean())
 
 
 @pytest.mark.parametrize("metric", [metrics.rmse, metrics.mae])

@@ -54,7 +54,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]
                 writer = csv.DictWriter(file, rows[0], lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(part)
-        shutil.copy(root / "all" / "ratings.json", made[name])
+        for file in ("ratings.json", "titles.csv", "users.csv"):
+            shutil.copy(root / "all" / file, made[name])
     return made
 
 
@@ -67,7 +68,9 @@ def opposite(row: dict[str, str]) -> dict[str, str]:
 def predictions_of(data: pathlib.Path, preset: str, output: pathlib.Path) -> np.ndarray:
     """Ratings of every user and title, unknown ones too, by the model that the pipeline exports on this data."""
     values = [f"trainer.model.{key}={value}" for key, value in SHORT.get(preset, {}).items()]
-    config = resolve.resolve(data=str(data), output=str(output / data.name), preset=preset, assignments=tuple(values))
+    config = resolve.resolve(
+        {"data.root": str(data), "output": str(output / data.name), "trainer.preset": preset}, assignments=tuple(values)
+    )
     observer = Observer()
     runner = LocalRunner(str(output / data.name / "logs"), observer)
     runner.run(create_pipeline(config), run_options=RunOptions(to_nodes=["Trainer"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,16 +15,20 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from tensorflow_serving.apis import prediction_log_pb2
 
-from modules import baselines, dataset, serving
-from modules.notebook_model import NotebookConfig, NotebookModel
-from tests.support import OPTIONAL, REQUIRED, ROWS, analyze, serialize, write_examples
+from modules import baselines, serving
+from modules.model_configs import NotebookConfig
+from modules.notebook_model import NotebookModel
+from tests import support
+from tests.support import ROWS, analyze, load, serialize, side_features, write_examples
 
 USERS = ["7", "07"]
 TITLES = ["Alien (1979)", "Heat (1995)", "Élan vital"]
+# What the model gives to a pair of which it knows nothing.
+NOBODY = 2.5
 
 
 class TableModel(tfrs.Model):
-    """Rates by a table, unknown ids by its last row and column; adds a star for a genre in the request."""
+    """Rates by a table; an unknown id has its last row or column, and adds a quarter star a feature."""
 
     def __init__(self, table: np.ndarray):
         super().__init__()
@@ -32,30 +37,29 @@ class TableModel(tfrs.Model):
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         last = tf.cast(tf.shape(self.table) - 1, tf.int64)
         user, title = tf.minimum(inputs["user_id"], last[0]), tf.minimum(inputs["movie_title"], last[1])
-        return tf.gather_nd(self.table, tf.stack([user, title], axis=1))[:, None] + tf.reduce_max(
-            inputs["title_features"], axis=1, keepdims=True
-        )
+        rating = tf.gather_nd(self.table, tf.stack([user, title], axis=1))
+        for ids, unknown, name in ((user, last[0], "user_features"), (title, last[1], "title_features")):
+            rating += tf.where(ids == unknown, tf.reduce_sum(tf.sign(inputs[name]), axis=1) / 4, 0.0)
+        return rating[:, None]
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory):
     """Path of an exported model; its ratings by (user, title), ids in the order of USERS and TITLES."""
     folder = tmp_path_factory.mktemp("export")
-    output = analyze(ROWS, REQUIRED + OPTIONAL)
-    fitted_on = dataset.load_ratings(
-        [write_examples(folder / "rows.gz", ROWS)], output, low=1.0, high=5.0, report=lambda _: None
-    )
+    output, side = analyze(ROWS), side_features(support.TITLES, support.USERS)
+    fitted_on = load(write_examples(folder / "rows.gz", ROWS), output, side)
     vocabularies = [
         [name.decode() for name in output.vocabulary_by_name(column)] for column in ("user_id", "movie_title")
     ]
     # Rows: the users, then the unknown one; columns likewise. One rating lies below the scale and one above it.
     wanted = np.array([[2.0, 3.5, 9.0], [4.0, 3.5, -2.0]], np.float32)
-    table = np.full((3, 4), 2.5, np.float32)
+    table = np.full((3, 4), NOBODY, np.float32)
     for row, user in enumerate(USERS):
         for column, title in enumerate(TITLES):
             table[vocabularies[0].index(user), vocabularies[1].index(title)] = wanted[row, column]
     path = str(folder / "model")
-    serving.export(serving.ServingModel(TableModel(table), output, fitted_on), path)
+    serving.export(serving.ServingModel(TableModel(table), output, fitted_on, side), path)
     return path, np.clip(wanted, 1.0, 5.0), fitted_on, output
 
 
@@ -76,7 +80,9 @@ def test_predictions_stay_within_the_scale(exported) -> None:
     np.testing.assert_array_equal(answer["predicted_rating"], expected.reshape(-1, 1))
 
 
-@pytest.mark.parametrize("pairs", [[("7", "Alien (1979)")], [("?", "?")], [("7", "?"), ("?", "Heat (1995)")], []])
+@pytest.mark.parametrize(
+    "pairs", [[("7", "Alien (1979)")], [("?", "?")], [("7", "?"), ("8", "Heat (1995)"), ("?", "Aliens (1986)")], []]
+)
 def test_all_ways_of_asking_agree(exported, pairs: list[tuple[str, str]]) -> None:
     loaded = tf.saved_model.load(exported[0])
     users = tf.constant([user for user, _ in pairs], tf.string)
@@ -91,13 +97,44 @@ def test_all_ways_of_asking_agree(exported, pairs: list[tuple[str, str]]) -> Non
     np.testing.assert_array_equal(served, called)
 
 
-def test_side_features_in_a_request_are_used(exported) -> None:
+def served(loaded, rows: list[dict]) -> list[float]:
+    examples = tf.constant([serialize(row) for row in rows])
+    return loaded.signatures["serving_default"](examples=examples)["predicted_rating"].numpy()[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("user", "title", "stars"),
+    [
+        # Rated, whatever the tables say.
+        ("7", "Heat (1995)", 3.5),
+        ("07", "Heat (1995)", 3.5),
+        # In the tables alone: a year and three genres; age, gender, occupation and area; both.
+        ("7", "Aliens (1986)", NOBODY + 1.0),
+        ("8", "Heat (1995)", NOBODY + 1.0),
+        ("8", "Aliens (1986)", NOBODY + 2.0),
+        # In a table without a value, and in none.
+        ("7", "Untold", NOBODY),
+        ("?", "?", NOBODY),
+    ],
+)
+def test_names_alone_bring_what_the_tables_know(exported, user: str, title: str, stars: float) -> None:
     loaded = tf.saved_model.load(exported[0])
-    plain, horror = (
-        serialize({"user_id": "7", "movie_title": "New", **extra}) for extra in ({}, {"genres": ["Horror"]})
-    )
-    answer = loaded.signatures["serving_default"](examples=tf.constant([plain, horror]))["predicted_rating"]
-    np.testing.assert_array_equal(answer, [[2.5], [3.5]])
+    user_id, movie_title = tf.constant([user]), tf.constant([title])
+    assert loaded({"user_id": user_id, "movie_title": movie_title}).numpy().tolist() == [[stars]]
+    assert loaded.signatures["rank"](user_id=user_id, movie_title=movie_title)["predicted_rating"] == [stars]
+    assert served(loaded, [{"user_id": user, "movie_title": title}]) == [stars]
+
+
+def test_a_request_tells_features_of_what_is_in_no_table_alone(exported) -> None:
+    loaded = tf.saved_model.load(exported[0])
+    of_title = {"genres": ["Horror", "Sci-Fi", "Crime", "Western"], "release_year": [1995]}
+    titles = ["New", "Aliens (1986)", "Untold", "Heat (1995)"]
+    rows = [{"user_id": "7", "movie_title": title, **of_title} for title in titles]
+    # No row of the tables is a Western.
+    assert served(loaded, rows) == [NOBODY + 1.0, NOBODY + 1.0, NOBODY, 3.5]
+    of_user = {"user_age": [30], "user_gender": ["F"], "user_occupation": ["nobody's"], "user_zip_code": ["90210"]}
+    rows = [{"user_id": user, "movie_title": "?", **of_user} for user in ("new", "8", "7")]
+    assert served(loaded, rows) == [NOBODY + 0.75, NOBODY + 1.0, NOBODY]
 
 
 def test_rank_sorts_and_keeps_ties_in_input_order(exported) -> None:
@@ -118,14 +155,17 @@ def test_rank_of_one_and_of_no_candidates(exported) -> None:
     assert none["predicted_rating"].shape == (0,)
 
 
-def test_slices_count_the_ratings_fitted_on(exported) -> None:
-    loaded = tf.saved_model.load(exported[0])
-    pairs = [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("?", "?")]
+def evaluated(path: str, pairs: list[tuple[str, str]]) -> dict[str, list]:
     examples = tf.constant([serialize({"user_id": user, "movie_title": title}) for user, title in pairs])
-    answer = loaded.signatures["slices"](examples=examples)
+    answer = tf.saved_model.load(path).signatures["evaluation"](examples=examples)
+    return {name: value.numpy().tolist() for name, value in answer.items()}
+
+
+def test_slices_count_the_ratings_fitted_on(exported) -> None:
+    answer = evaluated(exported[0], [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("8", "Untold"), ("?", "?")])
     # User 7 has three ratings, 07 one; Heat two, Alien one.
-    assert answer["user_activity"].numpy().tolist() == [b"3-9", b"1-2", b"0 (cold)"]
-    assert answer["title_popularity"].numpy().tolist() == [b"1-2", b"1-2", b"0 (cold)"]
+    assert answer["user_activity"] == [b"3-9", b"1-2", b"0 (cold)", b"0 (cold)"]
+    assert answer["title_popularity"] == [b"1-2", b"1-2", b"0 (cold)", b"0 (cold)"]
 
 
 @pytest.mark.parametrize(("count", "name"), [(0, 0), (1, 1), (2, 1), (3, 2), (9, 2), (10, 3), (199, 4), (200, 5)])
@@ -137,8 +177,7 @@ def test_slice_edges(count: int, name: int) -> None:
 def test_baselines_travel_with_the_model(exported) -> None:
     path, _, fitted_on, output = exported
     pairs = [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("?", "Heat (1995)"), ("7", "?"), ("?", "?")]
-    examples = tf.constant([serialize({"user_id": user, "movie_title": title}) for user, title in pairs])
-    answer = tf.saved_model.load(path).signatures["baselines"](examples=examples)
+    answer = evaluated(path, pairs)
     ids = []
     for column, names in (("user_id", [user for user, _ in pairs]), ("movie_title", [title for _, title in pairs])):
         vocabulary = output.vocabulary_by_name(column)
@@ -150,7 +189,7 @@ def test_baselines_travel_with_the_model(exported) -> None:
         "user_title_bias": baselines.UserTitleBias,
     }.items():
         np.testing.assert_allclose(answer[name], model.fit(fitted_on).predict(*ids), rtol=1e-6, err_msg=name)
-    assert answer["global_mean"].numpy()[0] == pytest.approx(np.mean([row["user_rating"] for row in ROWS]))
+    assert answer["global_mean"][0] == pytest.approx(np.mean([row["user_rating"] for row in ROWS]))
 
 
 def test_warm_up_requests_can_be_served(exported) -> None:
@@ -169,8 +208,12 @@ def test_warm_up_requests_can_be_served(exported) -> None:
 
 def test_vocabularies_are_inside_the_saved_model(exported) -> None:
     assets = pathlib.Path(exported[0], "assets")
-    assert sorted((assets / "user_id").read_text().split()) == sorted(USERS)
+    # What was rated, the most rated first, and apart from it what was not.
+    assert (assets / "user_id").read_text().splitlines() == USERS
+    assert (assets / "movie_title").read_text(encoding="utf-8").splitlines()[0] == "Heat (1995)"
     assert sorted((assets / "movie_title").read_text(encoding="utf-8").splitlines()) == sorted(TITLES)
+    assert (assets / "unrated_user_id").read_text().splitlines() == ["8"]
+    assert (assets / "unrated_movie_title").read_text().splitlines() == ["Aliens (1986)", "Untold"]
 
 
 @pytest.mark.slow
@@ -198,7 +241,9 @@ def test_the_notebooks_model_exports_with_its_own_predictions(exported, tmp_path
     model = NotebookModel(fitted_on.num_users, fitted_on.num_titles, NotebookConfig(), seed=3)
     path = str(tmp_path / "model")
     wide = dataclasses.replace(fitted_on, low=-9.0, high=9.0)
-    serving.export(serving.ServingModel(model, output, wide), path)
+    serving.export(serving.ServingModel(model, output, wide, side_features()), path)
+    # Without side tables there is nothing beside the vocabularies.
+    assert sorted(os.listdir(pathlib.Path(path, "assets"))) == ["movie_title", "user_id"]
     vocabulary = output.vocabulary_by_name("movie_title")
     ids = {
         "user_id": tf.constant([0, 0, 0, 2], tf.int64),

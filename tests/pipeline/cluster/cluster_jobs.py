@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.cluster import resolve as cluster_resolve
@@ -11,19 +12,23 @@ BUCKET = "gs://bucket"
 IMAGE = "europe-docker.pkg.dev/project/repository/movie-ranking:1"
 
 
-def resolve(platform: str = "vertex", assignments: tuple[str, ...] = (), **values: Any) -> PipelineConfig:
-    settings = {
-        "pipeline_root": f"{BUCKET}/root",
-        "data": f"{BUCKET}/ratings",
-        "image": IMAGE,
-        "project": "project",
-        "region": "europe-west4",
-        "preset": "notebook",
-    }
-    return cluster_resolve.resolve(platform=platform, assignments=assignments, **{**settings, **values})
+VALUES = {
+    "artifacts": f"{BUCKET}/root",
+    "data.root": f"{BUCKET}/ratings",
+    "cluster.image": IMAGE,
+    "cluster.project": "project",
+    "cluster.region": "europe-west4",
+    "trainer.preset": "notebook",
+}
 
 
-def compiled(platform: str = "vertex", assignments: tuple[str, ...] = (), schema: str = "2.1.0", **values: Any) -> dict:
+def resolve(
+    platform: str = "vertex", assignments: tuple[str, ...] = (), values: Mapping[str, Any] = VALUES
+) -> PipelineConfig:
+    return cluster_resolve.resolve(values, platform=platform, assignments=assignments)
+
+
+def compiled(platform: str = "vertex", assignments: tuple[str, ...] = (), schema: str = "2.1.0") -> dict:
     from pipeline.cluster import compiler
 
-    return compiler.compile_job(resolve(platform, assignments, **values), schema)
+    return compiler.compile_job(resolve(platform, assignments), schema)

@@ -30,11 +30,12 @@ from pipeline.config import submission_parameters
 from pipeline.exit_codes import ExitCode
 from pipeline.graph.pipeline import create_pipeline
 from tests.conftest import ROOT
-from tests.pipeline.cluster.cluster_jobs import BUCKET, IMAGE, compiled, resolve
+from tests.pipeline.cluster.cluster_jobs import BUCKET, IMAGE, VALUES, compiled, resolve
 
 GOLDEN = ROOT / "tests" / "golden"
 SCHEMAS = ("2.0.0", "2.1.0")
 ENTRY_POINT = ["python", "-m", "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"]
+ENDPOINT = ("cluster.endpoint.name=films", "cluster.endpoint.serving_image=europe-docker.pkg.dev/p/r/serving")
 FLAGS = ["--pipeline-root", f"{BUCKET}/root", "--data", f"{BUCKET}/ratings", "--image", IMAGE, "--preset", "notebook"]
 
 
@@ -169,7 +170,7 @@ def test_it_is_the_local_graph(tmp_path: pathlib.Path) -> None:
 
     closed = resolve().model_copy(update={"runtime_parameters": ()})
     ours = {node.id: node for node in create_pipeline(closed).components}
-    config = local.resolve(data=f"{BUCKET}/ratings", preset="notebook", output=str(tmp_path))
+    config = local.resolve({"data.root": f"{BUCKET}/ratings", "trainer.preset": "notebook", "output": str(tmp_path)})
     for other in create_pipeline(config).components:
         node = ours.pop(other.id)
         if other.id == "BlessedModel":
@@ -215,7 +216,7 @@ def normalised(job: dict) -> dict:
 
 @pytest.mark.parametrize("platform", ["vertex", "kubeflow"])
 def test_the_golden_file_shows_every_change(platform: str) -> None:
-    # After an intended change: UPDATE_GOLDEN=1 pytest tests/pipeline/test_compile.py -k golden
+    # After an intended change: UPDATE_GOLDEN=1 pytest tests/pipeline/cluster/test_compiler.py -k golden
     path = GOLDEN / f"movie_ranking_{platform}.json"
     text = json.dumps(normalised(compiled(platform)), indent=2, sort_keys=True) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
@@ -297,22 +298,22 @@ def test_kubeflow_gets_neither_a_resolver_nor_cached_ratings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "values", "assignments", "message"),
+    ("platform", "changed", "assignments", "message"),
     [
-        ("vertex", {"image": None}, (), "cluster.image"),
-        ("vertex", {"pipeline_root": "/tmp/root"}, (), "gs://BUCKET"),
-        ("vertex", {"pipeline_root": None}, (), "--pipeline-root"),
-        ("vertex", {"data": None}, (), "--data"),
-        ("vertex", {}, ("evaluator.baseline=other",), "strategy of local runs"),
-        ("kubeflow", {}, ("evaluator.baseline=latest",), "does not implement"),
-        ("kubeflow", {}, ("cluster.endpoint.name=films",), "need Vertex AI"),
+        ("vertex", {"cluster.image": None}, (), "cluster.image"),
+        ("vertex", {"artifacts": "/tmp/root"}, (), "gs://BUCKET"),
+        ("vertex", {"artifacts": None}, (), "--pipeline-root"),
+        ("vertex", {"data.root": None}, (), "--data"),
+        ("vertex", {}, ("evaluator.blessed_model=other",), "strategy of local runs"),
+        ("kubeflow", {}, ("evaluator.blessed_model=latest",), "does not implement"),
+        ("kubeflow", {}, ENDPOINT, "need Vertex AI"),
         ("vertex", {}, ("cluster.components.Trainer.cpus=8",), "cpus"),
-        ("vertex", {"project": None}, ("cluster.endpoint.name=films",), "cluster.project and cluster.region"),
+        ("vertex", {"cluster.project": None}, ENDPOINT, "cluster.project and cluster.region"),
     ],
 )
-def test_what_a_platform_cannot_do_is_refused(platform, values, assignments, message) -> None:
+def test_what_a_platform_cannot_do_is_refused(platform, changed, assignments, message) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        resolve(platform, assignments, **values)
+        resolve(platform, assignments, {**VALUES, **changed})
 
 
 def test_settings_of_an_unknown_component_are_refused() -> None:
@@ -325,7 +326,7 @@ def test_settings_of_an_unknown_component_are_refused() -> None:
     [
         (["--target", "kubeflow", "--schema", "2.0.0"], "takes schema 2.1.0"),
         (["--set", "trainer.sed=3"], "trainer.sed"),
-        (["-o", "/no/such/folder/job.json"], "/no/such/folder"),
+        (["-o", f"{__file__}/job.json"], __file__),
     ],
 )
 def test_the_command_line_tells_bad_input(arguments: list[str], message: str) -> None:

@@ -70,7 +70,7 @@ def context(folder: pathlib.Path) -> pathlib.Path:
 
 def test_every_file_that_it_copies_exists_and_is_sent() -> None:
     sources = [source for each, _ in copied() for source in each]
-    assert set(PACKAGES) | {"setup.py", "README.md", "requirements/current.txt"} == set(sources)
+    assert set(PACKAGES) | {"setup.py", "README.md", "requirements/image.txt"} == set(sources)
     for source in sources:
         assert (ROOT / source).exists()
         assert not is_ignored(source)
@@ -78,7 +78,8 @@ def test_every_file_that_it_copies_exists_and_is_sent() -> None:
 
 @pytest.mark.parametrize(
     "path", [".git/config", ".venv/bin/python", "output/x", "tests/conftest.py", "data/ml-100k/u.data",
-             "modules/__pycache__/features.cpython-310.pyc", "requirements/legacy.txt", "secret.json"],
+             "modules/__pycache__/features.cpython-310.pyc", "requirements/legacy.txt",
+             "requirements/current.txt", "secret.json"],
 )  # fmt: skip
 def test_nothing_else_is_sent(path: str) -> None:
     assert is_ignored(path)
@@ -99,10 +100,23 @@ def test_its_variables_are_those_that_tensorflow_needs() -> None:
     assert image_environment(DOCKERFILE)["TF_USE_LEGACY_KERAS"] == "1"
 
 
+def locked(name: str) -> dict[str, str]:
+    """Version and environment of each package of a lock file."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w.-]+)==(.*?) *\\?$", text, re.MULTILINE))
+
+
 def test_its_lock_has_what_the_entry_point_imports() -> None:
-    lock = (ROOT / "requirements" / "current.txt").read_text(encoding="utf-8")
-    for package in ("tfx", "kfp", "kfp-pipeline-spec", "google-cloud-aiplatform", "tf-keras"):
-        assert re.search(rf"^{package}==", lock, re.MULTILINE), f"{package} is not in the lock; lock the extra `kfp`"
+    assert {"tfx", "kfp", "kfp-pipeline-spec", "google-cloud-aiplatform", "tf-keras"} <= set(locked("image"))
+
+
+def test_its_lock_is_the_current_lanes_without_tools_of_development() -> None:
+    image, lane = locked("image"), locked("current")
+    # What building and installing the package takes is TensorFlow's too.
+    assert "setuptools" in image
+    assert not {"pytest", "pytest-xdist", "pytest-timeout", "mypy", "ruff", "hypothesis", "types-pyyaml"} & set(image)
+    assert {"pytest", "mypy", "ruff", "hypothesis"} <= set(lane)
+    assert image == {package: lane[package] for package in image}
 
 
 def test_the_package_that_it_installs_is_whole(tmp_path: pathlib.Path) -> None:
@@ -123,9 +137,9 @@ def test_the_package_that_it_installs_is_whole(tmp_path: pathlib.Path) -> None:
     subprocess.run(command, cwd=sources, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    expected = {f"{path.parent.name}/{path.name}" for package in PACKAGES for path in (ROOT / package).glob("*.py")}
-    assert expected <= inside
-    assert "data/schema.pbtxt" in inside
+    expected = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert "pipeline/commands/run.py" in expected
+    assert {name for name in inside if name.endswith(".py")} == expected
 
 
 def _is_current_lane() -> bool:
@@ -150,7 +164,7 @@ def test_its_steps_install_what_runs(tmp_path: pathlib.Path) -> None:
     for command, expected in (
         ([f"{target}/bin/python", *ENTRY_POINT, "--help"], "--json_serialized_invocation_args"),
         ([f"{target}/bin/movie-ranking", "--help"], "compile"),
-        ([f"{target}/bin/python", "-c", "import components.bounded_evaluator as b; print(b.__file__)"], target),
+        ([f"{target}/bin/python", "-c", "import components.ratings_evaluator as e; print(e.__file__)"], target),
     ):
         done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]

@@ -39,7 +39,7 @@ def cluster(folder: pathlib.Path, name: str) -> replay.Cluster:
 
 
 def job(platform: str = "vertex", schema: str = "2.1.0") -> dict:
-    return compiled(platform, MODEL, schema, rmse_bound=BOUND)
+    return compiled(platform, (*MODEL, f"evaluator.rmse_bound={BOUND}"), schema)
 
 
 def metrics(task: replay.Task) -> dict[str, float]:
@@ -92,7 +92,8 @@ class TestOneCluster:
     def local(self, folder: pathlib.Path) -> dict:
         settings = (*MODEL, f"evaluator.rmse_bound={BOUND}")
         ratings, output = folder / "bucket" / "ratings", folder / "local"
-        config = resolve.resolve(data=str(ratings), output=str(output), preset="notebook", assignments=settings)
+        values = {"data.root": str(ratings), "output": str(output), "trainer.preset": "notebook"}
+        config = resolve.resolve(values, assignments=settings)
         assert run.run(config, plain=True) == ExitCode.PUSHED
         return json.loads((output / run.LAST_RUN_FILE).read_text())
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 pytest.importorskip("kfp", reason="the extra `kfp` is not installed")
 
+import tensorflow as tf
 from tfx.extensions.google_cloud_ai_platform import constants, training_clients
 from tfx.extensions.google_cloud_ai_platform.trainer import executor as vertex_executor
 from tfx.types import standard_artifacts
@@ -23,6 +25,8 @@ TRAINING = (
     "cluster.training_job.accelerators=2",
     f"cluster.service_account={ACCOUNT}",
 )
+SERVING_IMAGE = "europe-docker.pkg.dev/project/repository/serving:1"
+ENDPOINT = ("cluster.endpoint.name=films", f"cluster.endpoint.serving_image={SERVING_IMAGE}")
 BEAM_COMPONENTS = {"RatingsExampleGen", "StatisticsGen", "Transform", "Evaluator"}
 
 
@@ -119,7 +123,7 @@ def test_every_beam_task_asks_for_dataflow_and_its_workers() -> None:
 
 @pytest.mark.parametrize(("folder_too", "pushers"), [(True, {"Pusher", "EndpointPusher"}), (False, {"EndpointPusher"})])
 def test_an_endpoint_beside_or_instead_of_the_folder(folder_too: bool, pushers: set[str]) -> None:
-    job = compiled(assignments=("cluster.endpoint.name=films", f"cluster.endpoint.folder_too={folder_too}"))
+    job = compiled(assignments=(*ENDPOINT, f"cluster.endpoint.folder_too={folder_too}"))
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
     assert {name for name in tasks if name.endswith("Pusher")} == pushers
     assert set(tasks["EndpointPusher"]["inputs"]["artifacts"]) == {"model", "model_blessing", "infra_blessing"}
@@ -128,4 +132,11 @@ def test_an_endpoint_beside_or_instead_of_the_folder(folder_too: bool, pushers: 
         "project_id": "project", "endpoint_name": "films", "machine_type": "n1-standard-4",
         "min_replica_count": 1, "max_replica_count": 1,
     }  # fmt: skip
-    assert settings[constants.VERTEX_CONTAINER_IMAGE_URI_KEY].endswith("tf2-cpu.2-15:latest")
+    assert settings[constants.VERTEX_CONTAINER_IMAGE_URI_KEY] == SERVING_IMAGE
+
+
+def test_an_endpoint_whose_container_is_older_than_the_model_is_refused() -> None:
+    older = "cluster.endpoint.serving_image=us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
+    for settings in (ENDPOINT[:1], (*ENDPOINT[:1], older)):
+        with pytest.raises(ValueError, match=rf"serves models of TensorFlow {re.escape(tf.__version__)}; got"):
+            compiled(assignments=settings)

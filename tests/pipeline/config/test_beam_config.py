@@ -158,7 +158,7 @@ CASES = {
 
 
 def build(beam: dict, **values: object) -> PipelineConfig:
-    return PipelineConfig(**{"data": {"root": "ratings", "given": True}, "beam": beam, **values})
+    return PipelineConfig(**{"data": {"root": "/ratings", "given": True}, "output": "/output", "beam": beam, **values})
 
 
 @pytest.mark.parametrize(("beam", "rest", "expected"), CASES.values(), ids=CASES)
@@ -233,9 +233,9 @@ DATAFLOW = {"runner": "dataflow", "project": "p", "region": "r", "image": "i"}
         (
             {**FLINK, "environment": "docker", "image": "i"},
             {},
-            "expected data in a folder that code in a container can reach, such as gs://BUCKET/FOLDER; got ratings",
+            "expected data in a folder that code in a container can reach, such as gs://BUCKET/FOLDER; got /ratings",
         ),
-        (DATAFLOW, {}, "expected gs://BUCKET/FOLDER as beam.temp_location of Dataflow; got output/artifacts/dataflow"),
+        (DATAFLOW, {}, "expected gs://BUCKET/FOLDER as beam.temp_location of Dataflow; got /output/artifacts/dataflow"),
         ({**DATAFLOW, "temp_location": "gs://bucket"}, CLOUD, "expected gs://BUCKET/FOLDER as beam.temp_location"),
         ({**DATAFLOW, "staging_location": "/tmp"}, CLOUD, "expected gs://BUCKET/FOLDER as beam.staging_location"),
         ({**DATAFLOW, "temp_location": "gs://b/t"}, {}, "expected data in a folder that Dataflow's workers can reach"),

@@ -9,7 +9,6 @@ import pytest
 from data import synthetic
 from data.errors import DataError
 from modules import presets
-from pipeline.commands import fields
 from pipeline.config import locations, resolve
 from pipeline.config import pipeline_config as configuration
 from pipeline.config.pipeline_config import DataConfig, PipelineConfig
@@ -38,7 +37,8 @@ def test_defaults_need_nothing_but_the_data() -> None:
         ({"trainer": {"preset": "notebook", "model": {"epochs": 0}}}, "epochs"),
         ({"evaluator": {"rmse_bound": 0}}, "evaluator.rmse_bound"),
         ({"evaluator": {"max_regression": -0.1}}, "evaluator.max_regression"),
-        ({"evaluator": {"baseline": "best"}}, "evaluator.baseline"),
+        ({"evaluator": {"blessed_model": "best"}}, "evaluator.blessed_model"),
+        ({"evaluator": {"baseline": "latest"}}, "evaluator.baseline: expected evaluator.blessed_model"),
         ({"data": {"root": "x", "rating_low": 5.0, "rating_high": 1.0}}, "rating_low must be below"),
         ({"data": {"root": "x", "splits": ["train"]}}, "splits must have 'test'"),
         ({"data": {}}, "data.root"),
@@ -126,10 +126,7 @@ def test_what_is_given_later_wins(ratings: pathlib.Path, tmp_path: pathlib.Path)
     file = tmp_path / "config.yaml"
     file.write_text("trainer: {preset: notebook, seed: 1, model: {epochs: 2}}\nevaluator: {rmse_bound: 0.8}\n")
     config = resolve.resolve(
-        data=str(ratings),
-        output=str(tmp_path),
-        seed=2,
-        strategy="mirrored",
+        {"data.root": str(ratings), "output": str(tmp_path), "trainer.seed": 2, "trainer.strategy": "mirrored"},
         config_file=str(file),
         assignments=("trainer.model.epochs=4",),
     )
@@ -144,21 +141,20 @@ def test_what_is_given_later_wins(ratings: pathlib.Path, tmp_path: pathlib.Path)
 
 def test_an_empty_folder_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match=r"expected ratings.csv, or the folders train/ and test/"):
-        resolve.resolve(data=str(tmp_path))
+        resolve.resolve({"data.root": str(tmp_path)})
 
 
 def test_ratings_without_a_record_of_their_scale_are_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "ratings.csv").write_text("user_id,movie_title,user_rating\n1,A,3\n")
     with pytest.raises(DataError, match=r"ratings\.json"):
-        resolve.resolve(data=str(tmp_path))
+        resolve.resolve({"data.root": str(tmp_path)})
 
 
 @pytest.mark.parametrize("scheme", ["gs", "s3", "hdfs"])
 def test_a_folder_in_the_cloud_is_not_looked_into_and_keeps_its_name(scheme: str) -> None:
     assert resolve.describe_data(f"{scheme}://bucket/ratings") == {"root": f"{scheme}://bucket/ratings"}
     config = resolve.resolve(
-        data=f"{scheme}://bucket/ratings",
-        output=f"{scheme}://bucket/output/",
+        {"data.root": f"{scheme}://bucket/ratings", "output": f"{scheme}://bucket/output/"},
         assignments=(f"artifacts={scheme}://bucket/artifacts",),
     )
     assert config.data.root == f"{scheme}://bucket/ratings"
@@ -167,10 +163,12 @@ def test_a_folder_in_the_cloud_is_not_looked_into_and_keeps_its_name(scheme: str
     assert config.serving_dir == f"{scheme}://bucket/output/serving_model"
 
 
-@pytest.mark.parametrize("folders", [{"data": "az://b/ratings"}, {"data": "gs://b/ratings", "output": "file:///tmp"}])
+@pytest.mark.parametrize(
+    "folders", [{"data.root": "az://b/ratings"}, {"data.root": "gs://b/ratings", "output": "file:///tmp"}]
+)
 def test_a_place_that_tfx_does_not_know_is_refused(folders: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"expected a folder on this machine, or in gs://, s3://, hdfs://; got"):
-        resolve.resolve(**folders)
+        resolve.resolve(folders)
 
 
 def test_metadata_and_logs_of_a_run_stay_on_this_machine() -> None:
@@ -195,12 +193,14 @@ def test_folders_here_and_in_cloud_storage_are_readable(folder: str) -> None:
 def test_flags_name_the_beam_runner_and_overrule_the_file(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("beam: {runner: direct, workers: 2, args: [--streaming]}\n")
-    from_file = resolve.resolve(data=str(ratings), config_file=str(file))
+    from_file = resolve.resolve({"data.root": str(ratings)}, config_file=str(file))
     assert (from_file.beam.workers, from_file.beam.args) == (2, ("--streaming",))
     flags = resolve.resolve(
-        data=str(ratings),
-        beam="flink",
-        beam_args=("--flink_version=1.19", "--checkpointing_interval=1000"),
+        {
+            "data.root": str(ratings),
+            "beam.runner": "flink",
+            "beam.args": ("--flink_version=1.19", "--checkpointing_interval=1000"),
+        },
         assignments=("beam.job_endpoint=localhost:8099", "beam.environment=loopback", "beam.parallelism=4"),
     )
     assert flags.beam_args == [
@@ -218,12 +218,35 @@ def test_a_file_that_is_no_mapping_is_refused(ratings: pathlib.Path, tmp_path: p
     file = tmp_path / "config.yaml"
     file.write_text("- 1\n")
     with pytest.raises(ValueError, match="must hold fields of the configuration"):
-        resolve.resolve(data=str(ratings), config_file=str(file))
+        resolve.resolve({"data.root": str(ratings)}, config_file=str(file))
 
 
-def test_every_field_is_listed_with_its_meaning() -> None:
-    rows = {path: meaning for path, _, meaning in fields.list_fields(PipelineConfig)}
-    assert {"data.root", "trainer.seed", "evaluator.rmse_bound", "cache"} <= set(rows)
-    assert all(rows.values())
-    for name in presets.PRESETS:
-        assert all(meaning for _, _, meaning in fields.list_fields(type(presets.build_config(name, {}))))
+@pytest.mark.parametrize("place", ["flag", "file", "assignment"])
+def test_relative_folders_become_absolute_wherever_they_are_given(ratings, tmp_path, monkeypatch, place: str) -> None:
+    monkeypatch.chdir(ratings.parent)
+    folders = {"data.root": ratings.name, "output": "out", "artifacts": "made/artifacts"}
+    if place == "flag":
+        config = resolve.resolve(folders)
+    elif place == "assignment":
+        config = resolve.resolve(assignments=tuple(f"{key}={value}" for key, value in folders.items()))
+    else:
+        file = tmp_path / "config.yaml"
+        file.write_text(f"data: {{root: {ratings.name}}}\noutput: out\nartifacts: made/artifacts\n")
+        config = resolve.resolve(config_file=str(file))
+    assert config.data.root == str(ratings)
+    assert config.output == str(ratings.parent / "out")
+    assert config.pipeline_root == str(ratings.parent / "made" / "artifacts")
+
+
+def test_a_folder_that_nobody_names_is_absolute_too(tmp_path: pathlib.Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = build()
+    assert (config.output, config.data.root) == (str(tmp_path / "output"), str(tmp_path / "ratings"))
+    assert config.pipeline_root == str(tmp_path / "output" / "artifacts")
+
+
+def test_keys_nest() -> None:
+    assert configuration.nested({"trainer.seed": 7, "cache": False, "trainer.model.epochs": 5}) == {
+        "trainer": {"seed": 7, "model": {"epochs": 5}},
+        "cache": False,
+    }

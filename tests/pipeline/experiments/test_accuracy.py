@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from pipeline.experiments import accuracy, accuracy_table, peers, splits
 from pipeline.experiments.accuracy import Method
 from pipeline.experiments.accuracy_table import Measurement
 from pipeline.experiments.fit_time import FitTime
+from pipeline.local.task_display import TaskDisplay
 
 ROWS, TRAIN_ROWS = 1_200, 900
 
@@ -70,7 +72,12 @@ class TestSplits:
 
     def test_the_record_is_that_of_the_two_parts(self, folder: pathlib.Path) -> None:
         sidecar = Sidecar.read(folder)
-        assert sidecar.files == ("train/ratings.csv", "test/ratings.csv")
+        assert {file.name: file.rows for file in sidecar.files} == {
+            "train/ratings.csv": TRAIN_ROWS,
+            "test/ratings.csv": ROWS - TRAIN_ROWS,
+            "titles.csv": 60,
+            "users.csv": 30,
+        }
         assert sidecar.matches(folder)
         assert sidecar.rating_scale == (1.0, 5.0)
 
@@ -256,26 +263,42 @@ class TestMeasuring:
 
     def test_rows_are_read_as_they_are_written(self, tmp_path: pathlib.Path) -> None:
         path = tmp_path / "ratings.csv"
-        path.write_text(
-            'user_id,movie_title,user_rating,genres,user_age\n007,NA,4.5,,\n1e3,"Good, The ""Bad""",1,Drama|War,31\n'
-        )
+        path.write_text('user_id,movie_title,user_rating,timestamp\n007,NA,4.5,\n1e3,"Good, The ""Bad""",1,31\n')
         rows = accuracy.read_rows(path)
         assert rows.user_id.tolist() == ["007", "1e3"]
         assert rows.movie_title.tolist() == ["NA", 'Good, The "Bad"']
         assert rows.user_rating.tolist() == [4.5, 1.0]
-        assert rows.genres.tolist() == ["", "Drama|War"]
-        assert np.isnan(rows.user_age[0])
+        assert np.isnan(rows.timestamp[0])
+
+    def test_peers_get_the_rows_and_the_side_tables(self, folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+        with TaskDisplay(Console(quiet=True), 1) as display:
+            task = accuracy.Split("mine", folder, tmp_path / "output", display).task
+            ages = {row["user_id"]: float(row["user_age"]) for row in rows_of(folder / "users.csv")}
+            assert task.users["user_age"].to_dict() == ages
+            assert len(task.titles) == 60
+            assert (len(task.train), len(task.test), task.scale) == (TRAIN_ROWS, ROWS - TRAIN_ROWS, (1.0, 5.0))
+            # Without side tables there is nothing to tell.
+            shutil.copytree(folder, tmp_path / "bare", ignore=shutil.ignore_patterns("titles.csv", "users.csv"))
+            task = accuracy.Split("bare", tmp_path / "bare", tmp_path / "output", display).task
+        assert [part.shape for part in (task.users, task.titles)] == [(0, 0), (0, 0)]
+        users, titles = peers._side_features(peers._Pairs(task))
+        assert (users, titles) == ([], [])
 
 
 class TestPeers:
-    def test_side_features_by_hand(self, tmp_path: pathlib.Path) -> None:
-        path = tmp_path / "ratings.csv"
-        path.write_text(
-            "user_id,movie_title,user_rating,genres,release_year,user_age,user_gender\n"
-            "a,X,4,Drama|War,1995,17,F\nb,X,5,Drama|War,1995,,M\na,Y,2,,,17,F\n"
+    def test_side_features_by_hand(self) -> None:
+        def ratings(*pairs: tuple[str, str]) -> pd.DataFrame:
+            return pd.DataFrame(pairs, columns=["user_id", "movie_title"])
+
+        task = peers.Task(
+            train=ratings(("a", "X"), ("b", "X")),
+            test=ratings(("a", "Y")),
+            # User c and title Z are rated by nobody; title Y stands in no table.
+            users=pd.DataFrame({"user_age": [31, np.nan, 17], "user_gender": ["M", "M", "F"]}, index=["c", "b", "a"]),
+            titles=pd.DataFrame({"genres": ["War", "Drama|War"], "release_year": [2001.0, 1995.0]}, index=["Z", "X"]),
+            scale=(1.0, 5.0),
         )
-        rows = accuracy.read_rows(path)
-        pairs = peers._Pairs(rows[:2], rows[2:])
+        pairs = peers._Pairs(task)
         assert [each.tolist() for each in (*pairs.train, *pairs.test)] == [[0, 1], [0, 0], [0], [1]]
         users, titles = peers._side_features(pairs)
         ages, genders = (part.toarray() for part in users)
@@ -294,17 +317,19 @@ class TestPeers:
         (peer,) = (each for each in peers.PEERS if each.name == name)
         if peer.package in peers.missing():
             pytest.skip(f"{peer.package} is not installed")
-        train, test = (accuracy.read_rows(folder / split / "ratings.csv") for split in ("train", "test"))
+        with TaskDisplay(Console(quiet=True), 1) as display:
+            task = accuracy.Split("mine", folder, folder, display).task
         if peer.package == peers.MYFM:
             peer = peers.my_fm_peer(name, *peer.fit.args[0], iterations=60)
-        predictions, spent = peer.fit(train, test, (1.0, 5.0), 3)
-        assert predictions.shape == (len(test),)
+        predictions, spent = peer.fit(task, 3)
+        assert predictions.shape == (len(task.test),)
         assert spent.seconds > 0
-        labels = test.user_rating.to_numpy()
-        assert metrics.rmse(labels, predictions) < metrics.rmse(labels, np.full(len(test), train.user_rating.mean()))
+        labels = task.test.user_rating.to_numpy()
+        of_mean = np.full(len(labels), task.train.user_rating.mean())
+        assert metrics.rmse(labels, predictions) < metrics.rmse(labels, of_mean)
         if peer.seeded:
-            assert np.abs(peer.fit(train, test, (1.0, 5.0), 4)[0] - predictions).max() > 1e-6
-        np.testing.assert_allclose(peer.fit(train, test, (1.0, 5.0), 3)[0], predictions)
+            assert np.abs(peer.fit(task, 4)[0] - predictions).max() > 1e-6
+        np.testing.assert_allclose(peer.fit(task, 3)[0], predictions)
 
 
 class TestCommand:

@@ -12,13 +12,14 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from modules import dataset, serving
-from modules.notebook_model import NotebookConfig, NotebookModel
+from modules import serving
+from modules.model_configs import NotebookConfig
+from modules.notebook_model import NotebookModel
 from pipeline import cli
 from pipeline.exit_codes import ExitCode
 from pipeline.experiments import scoring
-from pipeline.experiments.scoring import Latency, ScoredModel, Scoring, Throughput
-from tests.support import REQUIRED, ROWS, analyze, write_examples
+from pipeline.experiments.scoring import Latency, ScoredModel, ScoringSpeed, Throughput
+from tests.support import ROWS, analyze, load, side_features, write_examples
 
 USERS = ["7", "07"]
 TITLES = ["Alien (1979)", "Heat (1995)", "Élan vital"]
@@ -29,13 +30,11 @@ SMALL = ["--candidates", "5", "--requests", "3", "--pairs", "50"]
 def exported(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A version folder below an output folder's serving_model."""
     folder = tmp_path_factory.mktemp("export")
-    output = analyze(ROWS, REQUIRED)
-    fitted_on = dataset.load_ratings(
-        [write_examples(folder / "rows.gz", ROWS)], output, low=-9.0, high=9.0, report=lambda _: None
-    )
+    output, side = analyze(ROWS), side_features()
+    fitted_on = load(write_examples(folder / "rows.gz", ROWS), output, side, low=-9.0, high=9.0)
     model = NotebookModel(fitted_on.num_users, fitted_on.num_titles, NotebookConfig(hidden_units=(4,)), seed=3)
     path = folder / "output" / "serving_model" / "12"
-    serving.export(serving.ServingModel(model, output, fitted_on), str(path))
+    serving.export(serving.ServingModel(model, output, fitted_on, side), str(path))
     return path
 
 
@@ -180,7 +179,7 @@ class TestModel:
 
 class TestReport:
     def test_record_and_table_show_the_same_medians(self, tmp_path: pathlib.Path) -> None:
-        measured = Scoring(
+        measured = ScoringSpeed(
             model=pathlib.Path("models/12"),
             seed=5,
             cores=2,

@@ -141,7 +141,8 @@ class TestSearch:
     @pytest.fixture
     def config(self, folder: pathlib.Path, output: pathlib.Path) -> PipelineConfig:
         fixed = tuple(f"trainer.model.{name}={value}" for name, value in FIXED.items())
-        return resolve.resolve(preset="fast", data=str(folder), output=str(output), seed=3, assignments=fixed)
+        values = {"trainer.preset": "fast", "data.root": str(folder), "output": str(output), "trainer.seed": 3}
+        return resolve.resolve(values, assignments=fixed)
 
     def search(self, config: PipelineConfig, trials: int, timeout: float | None = None) -> tuning.Found:
         return tuning.search(config, trials=trials, timeout=timeout, console=Console(quiet=True))
@@ -181,7 +182,9 @@ class TestSearch:
         found = self.search(config, trials=3)
         assert len(self.trials(output)) == 4
         assert yaml.safe_load(found.config_file.read_text())["trainer"]["preset"] == "fast"
-        resolved = resolve.resolve(config_file=str(found.config_file), data=str(folder), output=str(tmp_path))
+        resolved = resolve.resolve(
+            {"data.root": str(folder), "output": str(tmp_path)}, config_file=str(found.config_file)
+        )
         assert (resolved.trainer.preset, resolved.trainer.seed) == ("fast", 3)
         assert resolved.trainer.model == {**FIXED, **found.values}
         best = min((trial for trial in self.trials(output) if trial.value is not None), key=lambda trial: trial.value)

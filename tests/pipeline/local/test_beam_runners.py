@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -23,6 +23,7 @@ from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
 from data import synthetic
 from pipeline.config import resolve
+from pipeline.config.resolve import NOTHING
 from pipeline.exit_codes import ExitCode
 from pipeline.local import run
 from tests.conftest import ROOT
@@ -96,10 +97,11 @@ def finished_jobs(job_server: str) -> list[str]:
     return [beam_job_api_pb2.JobState.Enum.Name(job.state) for job in jobs.job_info]
 
 
-def run_pipeline(ratings: pathlib.Path, output: pathlib.Path, *beam: str, **options: Any) -> tuple[ExitCode, dict]:
-    config = resolve.resolve(
-        data=str(ratings), output=str(output), preset="notebook", assignments=(*SETTINGS, *beam), **options
-    )
+def run_pipeline(
+    ratings: pathlib.Path, output: pathlib.Path, *beam: str, flags: Mapping[str, Any] = NOTHING
+) -> tuple[ExitCode, dict]:
+    values = {"data.root": str(ratings), "output": str(output), "trainer.preset": "notebook", **flags}
+    config = resolve.resolve(values, assignments=(*SETTINGS, *beam))
     code = run.run(config, plain=True)
     return code, json.loads((output / run.LAST_RUN_FILE).read_text())
 
@@ -114,9 +116,8 @@ def test_processes_that_share_nothing_come_to_what_one_process_does(
         f"beam.job_endpoint={job_server}",
         "beam.environment=external",
         f"beam.environment_config={worker_pool}",
-        beam="flink",
         # This job server ends its answers after so long.
-        beam_args=("--job_server_timeout=600",),
+        flags={"beam.runner": "flink", "beam.args": ("--job_server_timeout=600",)},
     )
     assert code == ExitCode.PUSHED
     # RatingsExampleGen, StatisticsGen, Transform and Evaluator.
@@ -129,7 +130,7 @@ def test_processes_that_share_nothing_come_to_what_one_process_does(
 
 
 def test_workers_in_processes_of_this_machine(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    config = resolve.resolve(data=str(ratings), output=str(tmp_path), assignments=("beam.workers=2",))
+    config = resolve.resolve({"data.root": str(ratings), "output": str(tmp_path)}, assignments=("beam.workers=2",))
     assert run.run(config, to_component="StatisticsGen", plain=True) == ExitCode.STOPPED_EARLY
     record = json.loads((tmp_path / run.LAST_RUN_FILE).read_text())
     assert sum(record["split_sizes"].values()) == 6_000
@@ -140,9 +141,7 @@ def test_spark_arguments_reach_a_job_server_and_code_comes_back_to_this_process(
 ) -> None:
     before = len(finished_jobs(job_server))
     config = resolve.resolve(
-        data=str(ratings),
-        output=str(tmp_path),
-        beam="spark",
+        {"data.root": str(ratings), "output": str(tmp_path), "beam.runner": "spark"},
         assignments=(f"beam.job_endpoint={job_server}", "beam.environment=loopback"),
     )
     assert run.run(config, to_component="RatingsExampleGen", plain=True) == ExitCode.STOPPED_EARLY

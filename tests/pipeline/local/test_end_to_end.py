@@ -26,6 +26,7 @@ from pipeline.config import resolve
 from pipeline.exit_codes import ExitCode
 from pipeline.local import run
 from tests.conftest import ROOT
+from tests.pipeline.local import weak_models
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +50,9 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 def run_pipeline(data: pathlib.Path, output: pathlib.Path, *assignments: str, **options) -> tuple[ExitCode, dict]:
     settings = (*SMALL_BATCHES, *assignments)
-    config = resolve.resolve(data=str(data), output=str(output), preset="notebook", assignments=settings)
+    config = resolve.resolve(
+        {"data.root": str(data), "output": str(output), "trainer.preset": "notebook"}, assignments=settings
+    )
     code = run.run(config, plain=True, **options)
     return code, last_run(output)
 
@@ -194,10 +197,10 @@ class TestOneOutputFolder:
     def test_an_unservable_model_is_not_pushed(self, ratings, output: pathlib.Path, monkeypatch) -> None:
         pushed = pushed_versions(output)
         preset = presets.Preset(
-            module="tests.pipeline.local.weak_models", config="UnservableConfig", rmse_bound=9.0, summary="for tests"
+            module=weak_models.__name__, config=weak_models.UnservableConfig, rmse_bound=9.0, summary="for tests"
         )
         monkeypatch.setitem(presets.PRESETS, "unservable", preset)
-        config = resolve.resolve(data=str(ratings), output=str(output), preset="unservable")
+        config = resolve.resolve({"data.root": str(ratings), "output": str(output), "trainer.preset": "unservable"})
         assert run.run(config, plain=True) == ExitCode.NOT_SERVABLE
         assert "finite" in " ".join(last_run(output)["reasons"])
         assert pushed_versions(output) == pushed

@@ -29,7 +29,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def run_preset(preset: str, ratings: pathlib.Path, output: pathlib.Path) -> dict:
-    assert run.run(resolve.resolve(data=str(ratings), output=str(output), preset=preset), plain=True) == ExitCode.PUSHED
+    config = resolve.resolve({"data.root": str(ratings), "output": str(output), "trainer.preset": preset})
+    assert run.run(config, plain=True) == ExitCode.PUSHED
     return json.loads((output / run.LAST_RUN_FILE).read_text())
 
 

@@ -4,10 +4,10 @@ import io
 
 from rich.console import Console
 
-from pipeline.local.observers import LiveObserver, PlainObserver
+from pipeline.local.observers import LiveObserver, Observer, PlainObserver
 
 
-def watch(observer) -> None:
+def watch(observer: Observer) -> None:
     with observer:
         observer.run_started(["Transform", "Trainer", "Pusher"])
         observer.component_started("Transform")
@@ -33,7 +33,7 @@ def test_a_long_component_tells_how_far_it_is() -> None:
     observer = PlainObserver(Console(file=stream))
     observer.component_started("Trainer")
     observer.component_progress("Trainer", "too soon")
-    observer._told -= 60
+    observer._last_line_at -= 60
     observer.component_progress("Trainer", "epoch 2/3, loss [1.14]")
     assert stream.getvalue() == "  Trainer: epoch 2/3, loss [1.14]\n"
 
@@ -46,3 +46,12 @@ def test_the_table_shows_every_component_and_its_state() -> None:
     for part in ("Transform", "cached", "Trainer", "failed", "61.5 s", "Pusher", "waiting"):
         assert part in shown
     assert observer.ended["Trainer"] == ("failed", 61.5)
+
+
+def test_progress_on_a_terminal_is_no_markup() -> None:
+    stream = io.StringIO()
+    with LiveObserver(Console(file=stream, force_terminal=True, width=100)) as observer:
+        observer.run_started(["Trainer"])
+        observer.component_started("Trainer")
+        observer.component_progress("Trainer", "loss [local], a[/b]c")
+    assert "loss [local], a[/b]c" in stream.getvalue()

@@ -56,11 +56,11 @@ def test_progress_that_comes_fast_is_not_all_shown() -> None:
 def test_a_terminal_shows_how_far_the_task_is() -> None:
     file = io.StringIO()
     with TaskDisplay(Console(file=file, force_terminal=True, width=80), 1) as display:
-        display.start("task [a]")
+        display.start("task [a], a[/b]c\\")
         display.progress("half")
         display.end("whole")
-    assert "[1/1] task [a]: half" in file.getvalue()
-    assert "[1/1] task [a]: whole" in file.getvalue()
+    assert "[1/1] task [a], a[/b]c\\: half" in file.getvalue()
+    assert "[1/1] task [a], a[/b]c\\: whole" in file.getvalue()
 
 
 def test_nobody_listens_afterwards() -> None:

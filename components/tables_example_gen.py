@@ -1,0 +1,125 @@
+"""TablesExampleGen: what is known of titles and users, from CSV files to tf.Examples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from apache_beam.io import filesystems
+from tfx import types
+from tfx.components.example_gen import component, write_split
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor, executor_spec
+from tfx.dsl.io import fileio
+from tfx.orchestration import data_types
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_component_specs
+
+from components import example_encoder, example_files
+from components.ratings_example_gen import packed_fingerprint
+from data import tables
+from data.rejects import BadFieldError, Rejects, parse_cell, parse_text, shown, tidy
+from modules.features import SIDE_TABLES, Column, Table
+
+
+def read_table(path: str, table: Table) -> Iterator[bytes]:
+    """Reads a side table as serialized tf.Examples, in the order of its rows.
+
+    Raises:
+      LayoutError: the header is missing, lacks the key, repeats a column or has one that is not known.
+      RowError: a row is of bad form, its key is empty or that of an earlier row, or a value is none of its column's.
+    """
+    file = tables.csv_table(path, table.columns, filesystems.FileSystems.open)
+    columns = sorted((column for column in table.columns if column.name in file.fields), key=lambda each: each.name)
+    seen: set[str] = set()
+
+    def encode(fields: list[str]) -> bytes:
+        text = fields[file.fields[table.key.name]]
+        key = parse_text(text, table.key.name)
+        if key in seen:
+            raise BadFieldError(shown(text), f"a {table.key.name} that no earlier row has")
+        seen.add(key)
+        return example_encoder.encode_example(
+            example_encoder.encode_feature(column, _values(column, fields[file.fields[column.name]]))
+            for column in columns
+        )
+
+    return tables.parsed(file, Rejects(remedy=tables.PREPARE), encode)
+
+
+def _values(column: Column, text: str) -> list[Any]:
+    """The values of a cell: one, none where it is empty, or any number of genres."""
+    if column.multivalent:
+        return [value for value in map(tidy, text.split("|")) if value]
+    value = parse_cell(text, column)
+    return [] if value is None else [value]
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Reads the tables where it runs; they are small beside the ratings, and Beam has nothing to share out."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes one file of examples for each side table, empty where there is no such table.
+
+        Args:
+          input_dict: empty.
+          output_dict: `examples`, one artifact.
+          exec_properties: `input_base`; the file of a table is that of `modules.features`.
+
+        Raises:
+          DataError: a table cannot be read, with the file and, for a RowError, the line.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
+        examples.split_names = artifact_utils.encode_split_names([table.name for table in SIDE_TABLES])
+        for table in SIDE_TABLES:
+            source = os.path.join(exec_properties[standard_component_specs.INPUT_BASE_KEY], table.file)
+            folder = artifact_utils.get_split_uri([examples], table.name)
+            fileio.makedirs(folder)
+            target = os.path.join(folder, f"{write_split.DEFAULT_TF_RECORD_FILE_NAME}-00000-of-00001.gz")
+            with example_files.open_writer(target) as writer:
+                for example in read_table(source, table) if fileio.exists(source) else ():
+                    writer.write(example)
+        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP))
+
+
+class TablesExampleGen(component.FileBasedExampleGen):
+    """Reads `titles.csv` and `users.csv` into tf.Examples: what is known of titles and users, rated or not.
+
+    Types, bounds and keys are those of `modules.features.SIDE_TABLES`; every row is checked by the reader of
+    `movie-ranking data prepare`. TFX's driver takes the fingerprint of the files, so that an edit of a table makes a
+    new artifact, and what takes it as an input runs again, and nothing else does. Each table and each column of it but
+    the key is optional.
+
+    CsvExampleGen, the stock one, guesses the types of columns, takes no notice of bounds and of keys that stand twice,
+    fails where a file is missing, and would split the rows of one table by hash. What this one cannot do: read tables
+    that do not fit one machine, or other columns than the project's.
+
+    Outputs:
+      examples: a gzipped TFRecord file of tf.Examples for each of the splits `titles` and `users`.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(self, input_base: str | data_types.RuntimeParameter, *, code_fingerprint: str) -> None:
+        """Builds the component.
+
+        Args:
+          input_base: folder of the tables, that of the ratings.
+          code_fingerprint: any text. Outputs are taken from the cache only while it stays the same, as TFX does not
+            notice edits of the code.
+        """
+        splits = [example_gen_pb2.Input.Split(name=table.name, pattern=table.file) for table in SIDE_TABLES]
+        super().__init__(
+            input_base=input_base,
+            input_config=example_gen_pb2.Input(splits=splits),
+            output_config=example_gen_pb2.Output(),
+            custom_config=packed_fingerprint(code_fingerprint),
+        )

@@ -1,0 +1,88 @@
+"""How each model is configured: names, bounds and defaults, apart from the models, which take TensorFlow."""
+
+from __future__ import annotations
+
+import pydantic
+
+
+class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Size of the model, strength of its priors, length of the chain."""
+
+    factors: int = pydantic.Field(16, gt=0, description="numbers in the vector of a user and a title, beside the bias")
+    iterations: int = pydantic.Field(600, gt=0, description="sweeps of the sampler")
+    burn_in: int = pydantic.Field(60, ge=0, description="first sweeps that do not count, fewer than iterations")
+    export_rank: int = pydantic.Field(64, gt=0, description="numbers in an exported embedding, beside the bias")
+    membership_features: int = pydantic.Field(
+        4096, ge=0, description="most titles (users) whose membership describes a user (title): the most rated ones"
+    )
+    user_membership_scale: float = pydantic.Field(1.0, ge=0, description="weight of what a user rated in its prior")
+    title_membership_scale: float = pydantic.Field(0.65, ge=0, description="weight of who rated a title in its prior")
+    user_features_scale: float = pydantic.Field(0.35, ge=0, description="weight of a user's side features")
+    title_features_scale: float = pydantic.Field(0.7, ge=0, description="weight of a title's side features")
+    user_noise_shape: float = pydantic.Field(
+        4.0,
+        gt=0,
+        description="shape of the Gamma prior of a user's noise precision; the larger, the more alike all are",
+    )
+    title_noise_shape: float = pydantic.Field(
+        8.0, gt=0, description="shape of the Gamma prior of a title's noise precision"
+    )
+    history_weight: float = pydantic.Field(
+        0.25, ge=0, lt=1, description="share of the history model in the score; 0 leaves it out"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _keeps_sweeps(self) -> BayesianConfig:
+        if self.burn_in >= self.iterations:
+            raise ValueError(
+                f"burn_in must be below iterations; got {self.burn_in} of {self.iterations}; lower burn_in"
+            )
+        return self
+
+
+class HistoryConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Sizes, regularisation and length of the training."""
+
+    dimension: int = pydantic.Field(32, gt=0, description="numbers in the embedding of a user and a title")
+    hidden_units: int = pydantic.Field(
+        64, ge=0, description="width of the relu layer beside the product; 0 leaves the network out"
+    )
+    epochs: int = pydantic.Field(5, gt=0, description="passes over the ratings; early stopping lowers it")
+    schedule_epochs: int | None = pydantic.Field(
+        None,
+        gt=0,
+        description="passes in which the learning rate falls to zero along a cosine: epochs if not given, else at "
+        "least epochs; early stopping keeps it, so that the passes it keeps go as they went",
+    )
+    steps: int = pydantic.Field(40, gt=0, description="steps an epoch, each over as large a part of the ratings")
+    learning_rate: float = pydantic.Field(6e-3, gt=0, description="Adam's first learning rate")
+    regularization: float = pydantic.Field(0.05, ge=0, description="weight of the squared vectors of each rating")
+    initial_deviation: float = pydantic.Field(0.02, gt=0, description="standard deviation of the initial vectors")
+    hidden_share: float = pydantic.Field(0.4, ge=0, lt=1, description="share of the history that a step hides")
+    unknown_share: float = pydantic.Field(
+        0.01, ge=0, lt=1, description="share of users and titles that a step treats as unknown"
+    )
+    history_damping: float = pydantic.Field(
+        3.0, gt=0, description="a pool over n ratings counts n / (n + this): a short history says little"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _schedule_covers_epochs(self) -> HistoryConfig:
+        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
+            raise ValueError(
+                f"schedule_epochs must be at least epochs; got {self.schedule_epochs} for {self.epochs}; "
+                "raise it or leave it out"
+            )
+        return self
+
+
+class NotebookConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """What the notebook wrote as constants."""
+
+    embedding_dimension: int = pydantic.Field(32, gt=0, description="numbers in the embedding of a user and a title")
+    hidden_units: tuple[pydantic.PositiveInt, ...] = pydantic.Field(
+        (256, 64), description="widths of the relu layers between the embeddings and the rating"
+    )
+    learning_rate: float = pydantic.Field(0.1, gt=0, description="Adagrad's learning rate")
+    batch_size: int = pydantic.Field(8192, gt=0, description="ratings in a step")
+    epochs: int = pydantic.Field(3, gt=0, description="passes over the ratings")

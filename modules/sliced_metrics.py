@@ -1,0 +1,235 @@
+"""Metrics of several models by slice, from columns of scored ratings: sums that are merged, and what comes of them.
+
+NumPy alone, without a Python loop over ratings or users. What is worked out per slice are sums, so that any part of
+the ratings can be measured on its own, as long as all ratings of a user are in the same part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from modules import metrics
+
+EXAMPLE_COUNT = "example_count"
+RMSE = "root_mean_squared_error"
+MAE = "mean_absolute_error"
+NDCG = "ndcg"
+PAIRWISE_ACCURACY = "pairwise_accuracy"
+# Ranks that count for NDCG.
+RANKING_DEPTH = 10
+
+# A feature and its value; nothing for the slice of all ratings.
+SliceKey = tuple[str, ...]
+OVERALL: SliceKey = ()
+# Metrics by slice, then by the name of the model, then by their own.
+Evaluation = dict[SliceKey, dict[str, dict[str, float]]]
+
+# Metrics that are the mean over users of how well a user's whole list is ordered, each from users, labels and
+# predictions of ratings.
+_BY_USER: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], metrics.ByQuery]] = {
+    NDCG: lambda user, label, prediction: metrics.ndcg_by_query(user, label, prediction, RANKING_DEPTH),
+    PAIRWISE_ACCURACY: metrics.pairwise_accuracy_by_query,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoredRatings:
+    """Ratings as columns, with what each model predicts and the slices that they lie in.
+
+    A slicing shares all ratings out among slices: one for the ratings at large, or one a value of a feature.
+
+    Attributes:
+      user: int64 [ratings], what titles are ranked within.
+      label: float32 [ratings], stars.
+      prediction: float32 [models, ratings], stars.
+      slice_code: int32 [slicings, ratings], position in `slice_keys`.
+      slice_keys: the slices of each slicing.
+    """
+
+    user: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    slice_code: np.ndarray
+    slice_keys: tuple[tuple[SliceKey, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def select(self, rows: np.ndarray) -> ScoredRatings:
+        """The ratings at these positions."""
+        return dataclasses.replace(
+            self,
+            user=self.user[rows],
+            label=self.label[rows],
+            prediction=self.prediction[:, rows],
+            slice_code=self.slice_code[:, rows],
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UserSum:
+    """A metric by user, summed over those users with a rating in a slice that count.
+
+    Attributes:
+      total: float64 [models].
+      users: how many count.
+    """
+
+    total: np.ndarray
+    users: int
+
+    def __add__(self, other: UserSum) -> UserSum:
+        return UserSum(total=self.total + other.total, users=self.users + other.users)
+
+    def mean(self, model: int) -> float:
+        """The mean over users; NaN if none counts."""
+        return float(self.total[model] / self.users) if self.users else float("nan")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SliceSums:
+    """What is summed over the ratings of a slice, and over the users that have a rating in it.
+
+    Attributes:
+      ratings: how many.
+      squared_error: float64 [models], sum of (prediction - label)^2, stars squared.
+      absolute_error: float64 [models], sum of |prediction - label|, stars.
+      by_user: sums of the metrics that are means over users, by name.
+    """
+
+    ratings: int
+    squared_error: np.ndarray
+    absolute_error: np.ndarray
+    by_user: dict[str, UserSum]
+
+    def __add__(self, other: SliceSums) -> SliceSums:
+        return SliceSums(
+            ratings=self.ratings + other.ratings,
+            squared_error=self.squared_error + other.squared_error,
+            absolute_error=self.absolute_error + other.absolute_error,
+            by_user={name: each + other.by_user[name] for name, each in self.by_user.items()},
+        )
+
+    def metrics(self, model: int) -> dict[str, float]:
+        """The metrics of a model in the slice, by name; errors in stars."""
+        return {
+            EXAMPLE_COUNT: float(self.ratings),
+            RMSE: float(np.sqrt(self.squared_error[model] / self.ratings)),
+            MAE: float(self.absolute_error[model] / self.ratings),
+            **{name: each.mean(model) for name, each in self.by_user.items()},
+        }
+
+
+def concatenate(parts: Sequence[ScoredRatings]) -> ScoredRatings:
+    """The ratings of all parts, which have the same models and slicings, in their order.
+
+    Raises:
+      ValueError: there is no part.
+    """
+    if not parts:
+        raise ValueError("expected at least one part; got none; leave out what has no ratings")
+    codes, keys = zip(*(_join_codes(parts, slicing) for slicing in range(len(parts[0].slice_keys))), strict=True)
+    return ScoredRatings(
+        user=np.concatenate([part.user for part in parts]),
+        label=np.concatenate([part.label for part in parts]),
+        prediction=np.concatenate([part.prediction for part in parts], axis=1),
+        slice_code=np.stack(codes),
+        slice_keys=keys,
+    )
+
+
+def _join_codes(parts: Sequence[ScoredRatings], slicing: int) -> tuple[np.ndarray, tuple[SliceKey, ...]]:
+    """Codes and keys of one slicing, where each part may number its slices differently."""
+    position: dict[SliceKey, int] = {}
+    codes = []
+    for part in parts:
+        renumbered = [position.setdefault(key, len(position)) for key in part.slice_keys[slicing]]
+        codes.append(np.array(renumbered, np.int32)[part.slice_code[slicing]])
+    return np.concatenate(codes), tuple(position)
+
+
+def split_by_user(ratings: ScoredRatings, buckets: int) -> Iterator[tuple[int, ScoredRatings]]:
+    """Shares ratings out among buckets, all ratings of a user in the same one; empty buckets are left out."""
+    bucket = ratings.user % buckets
+    order = np.argsort(bucket, kind="stable")
+    ends = np.cumsum(np.bincount(bucket, minlength=buckets))
+    for number, rows in enumerate(np.split(order, ends[:-1])):
+        if len(rows):
+            yield number, ratings.select(rows)
+
+
+def sum_by_slice(ratings: ScoredRatings) -> dict[SliceKey, SliceSums]:
+    """Sums up ratings, of which there is at least one.
+
+    What is measured by user is that of the user's whole list, in every slice that one of its ratings lies in: so does
+    TensorFlow Model Analysis, where a slice does not change what is ranked.
+
+    Args:
+      ratings: all ratings of each user that has any here.
+
+    Returns:
+      the sums of each slice that has a rating.
+    """
+    error = ratings.prediction.astype(np.float64) - ratings.label
+    squared, absolute = np.square(error), np.abs(error)
+    _, user = np.unique(ratings.user, return_inverse=True)
+    by_user = _measure_users(user, ratings)
+
+    sums: dict[SliceKey, SliceSums] = {}
+    for codes, keys in zip(ratings.slice_code, ratings.slice_keys, strict=True):
+        counts = np.bincount(codes, minlength=len(keys))
+        squared_sums, absolute_sums = (_sum_by(codes, values, len(keys)) for values in (squared, absolute))
+        users, code_of_user = np.divmod(np.unique(user * len(keys) + codes), len(keys))
+        user_sums = {
+            name: (
+                _sum_by(code_of_user, value[:, users], len(keys)),
+                np.bincount(code_of_user, weights=counted[users], minlength=len(keys)),
+            )
+            for name, (value, counted) in by_user.items()
+        }
+        for code in np.flatnonzero(counts):
+            sums[keys[code]] = SliceSums(
+                ratings=int(counts[code]),
+                squared_error=squared_sums[:, code],
+                absolute_error=absolute_sums[:, code],
+                by_user={
+                    name: UserSum(total=total[:, code], users=int(number[code]))
+                    for name, (total, number) in user_sums.items()
+                },
+            )
+    return sums
+
+
+def _measure_users(user: np.ndarray, ratings: ScoredRatings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By name of the metric: float64 [models, users], zero where the user does not count, and bool [users]."""
+    models, users = len(ratings.prediction), int(user.max()) + 1
+    # All models in one go: a user's list of one model is a query, that of another model another one.
+    query = (np.arange(models)[:, None] * users + user).ravel()
+    label, prediction = np.tile(ratings.label, models), ratings.prediction.ravel()
+    measured = {}
+    for name, measure in _BY_USER.items():
+        value, counted = measure(query, label, prediction)
+        measured[name] = (np.where(counted, value, 0).reshape(models, users), counted[:users])
+    return measured
+
+
+def _sum_by(code: np.ndarray, values: np.ndarray, codes: int) -> np.ndarray:
+    """Float64 [models, codes]: the sums of values [models, rows] by code."""
+    return np.stack([np.bincount(code, weights=row, minlength=codes) for row in values])
+
+
+def merge(parts: Iterable[dict[SliceKey, SliceSums]]) -> dict[SliceKey, SliceSums]:
+    """The sums of all parts; none of no parts."""
+    merged: dict[SliceKey, SliceSums] = {}
+    for part in parts:
+        for key, sums in part.items():
+            merged[key] = merged[key] + sums if key in merged else sums
+    return merged
+
+
+def evaluation_of(sums: dict[SliceKey, SliceSums], models: Sequence[str]) -> Evaluation:
+    """The metrics that the sums come to, for models of these names, in the order of predictions."""
+    return {key: {model: sums[key].metrics(position) for position, model in enumerate(models)} for key in sorted(sums)}

@@ -1,0 +1,164 @@
+"""Side tables as tf.Examples, against protobuf; each guard of a row, and TFX's cache."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.components.base import base_beam_executor
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.local import local_dag_runner
+from tfx.types import standard_artifacts
+
+from components import tables_example_gen as gen
+from data.errors import LayoutError, RowError
+from modules import features
+
+TITLES = 'movie_title,genres,release_year\n"Heat, the (1995)",Action|Crime,1995\nSpeed,,\n 七人の侍 ,Drama||War|,1954\n'
+USERS = "user_zip_code,user_id,user_age,user_gender,user_occupation\n00501,007,0,F,büro\n,7,120,,\n"
+
+
+def run_executor(base: pathlib.Path, output: pathlib.Path) -> standard_artifacts.Examples:
+    examples = standard_artifacts.Examples()
+    examples.uri = str(output)
+    context = base_beam_executor.BaseBeamExecutor.Context()
+    gen.Executor(context).Do({}, {"examples": [examples]}, {"input_base": str(base)})
+    return examples
+
+
+def records_in(examples: Any, split: str) -> list[dict[str, list[Any]]]:
+    """Features of each example, read by TensorFlow."""
+    (path,) = pathlib.Path(examples.uri, f"Split-{split}").iterdir()
+    assert path.name == "data_tfrecord-00000-of-00001.gz"
+    found = []
+    for record in tf.data.TFRecordDataset(str(path), compression_type="GZIP").as_numpy_iterator():
+        example = tf.train.Example.FromString(record)
+        assert example.SerializeToString(deterministic=True) == record
+        found.append(
+            {
+                name: list(getattr(feature, feature.WhichOneof("kind")).value)
+                for name, feature in example.features.feature.items()
+            }
+        )
+    return found
+
+
+def texts(*values: str) -> list[bytes]:
+    return [value.encode() for value in values]
+
+
+def test_each_table_is_a_split(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "titles.csv").write_text(TITLES, encoding="utf-8")
+    (tmp_path / "users.csv").write_text(USERS, encoding="utf-8")
+    examples = run_executor(tmp_path, tmp_path / "out")
+    assert examples.split_names == '["titles", "users"]'
+    assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+    assert examples.get_string_custom_property("file_format") == "tfrecords_gzip"
+    assert records_in(examples, "titles") == [
+        {"movie_title": texts("Heat, the (1995)"), "genres": texts("Action", "Crime"), "release_year": [1995]},
+        {"movie_title": texts("Speed")},
+        {"movie_title": texts("七人の侍"), "genres": texts("Drama", "War"), "release_year": [1954]},
+    ]
+    assert records_in(examples, "users") == [
+        {"user_id": texts("007"), "user_age": [0], "user_gender": texts("F"), "user_occupation": texts("büro"),
+         "user_zip_code": texts("00501")},
+        {"user_id": texts("7"), "user_age": [120]},
+    ]  # fmt: skip
+
+
+def test_a_table_that_is_not_there_gives_no_examples(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "titles.csv").write_text("movie_title\nHeat\n")
+    examples = run_executor(tmp_path, tmp_path / "out")
+    assert records_in(examples, "titles") == [{"movie_title": [b"Heat"]}]
+    assert records_in(examples, "users") == []
+
+
+@pytest.mark.parametrize(
+    ("row", "expected", "value"),
+    [
+        ("Heat,Crime,1995", "a movie_title that no earlier row has", "'Heat'"),
+        (" Heat ,Crime,1995", "a movie_title that no earlier row has", "' Heat '"),
+        (",Crime,1995", "a movie_title that is not empty", "''"),
+        ("Speed,Crime,1869", "a release_year in [1870, 2100]", "'1869'"),
+        ("Speed,Crime,2101", "a release_year in [1870, 2100]", "'2101'"),
+        ("Speed,Crime,94.5", "a release_year that is an integer", "'94.5'"),
+        ("Speed,Crime", "3 fields", "2 fields"),
+        ('"Speed,Crime,1994', "closed quotes", "a quote that is never closed"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path: pathlib.Path, row: str, expected: str, value: str) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text(f"movie_title,genres,release_year\nHeat,Crime,1870\nAlien,,2100\n{row}\n")
+    with pytest.raises(RowError, match="movie-ranking data prepare") as caught:
+        run_executor(tmp_path, tmp_path / "out")
+    error = caught.value
+    assert (error.file, error.line, error.expected, error.value) == (str(path), 4, expected, value)
+
+
+@pytest.mark.parametrize("age", ["-1", "121"])
+def test_ages_have_bounds(tmp_path: pathlib.Path, age: str) -> None:
+    (tmp_path / "users.csv").write_text(f"user_id,user_age\n1,0\n2,120\n3,{age}\n")
+    with pytest.raises(RowError, match=rf"users\.csv, line 4: expected a user_age in \[0, 120\]; got '{age}'"):
+        run_executor(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("movie_title,mood", "column 'mood' is not known"),
+        ("movie_title,user_age", "column 'user_age' is not known"),
+        ("genres,release_year", "column 'movie_title' is missing"),
+        ("movie_title,genres,genres", "column 'genres' stands twice"),
+    ],
+)
+def test_bad_headers_are_refused(tmp_path: pathlib.Path, header: str, message: str) -> None:
+    (tmp_path / "titles.csv").write_text(f"{header}\n")
+    with pytest.raises(LayoutError, match=rf"titles\.csv: .*{message}.*movie-ranking data prepare"):
+        run_executor(tmp_path, tmp_path / "out")
+
+
+def test_component_reads_the_files_of_the_tables() -> None:
+    node = gen.TablesExampleGen("gs://bucket/ratings", code_fingerprint="a")
+    for table in features.SIDE_TABLES:
+        assert f'"pattern": "{table.file}"' in node.exec_properties["input_config"]
+    assert node.id == "TablesExampleGen"
+    other = gen.TablesExampleGen("gs://bucket/ratings", code_fingerprint="b")
+    assert node.exec_properties != other.exec_properties
+
+
+@pytest.mark.slow
+def test_an_edit_of_a_table_makes_a_new_artifact_and_nothing_else_does(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
+
+    def run() -> tuple[list[int], Any]:
+        """States of all executions so far, and the artifact made last."""
+        local_dag_runner.LocalDagRunner().run(
+            tfx_pipeline.Pipeline(
+                pipeline_name="tables",
+                pipeline_root=str(tmp_path / "root"),
+                metadata_connection_config=connection,
+                enable_cache=True,
+                components=[gen.TablesExampleGen(str(folder), code_fingerprint="a")],
+                beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=none"],
+            )
+        )
+        with metadata.Metadata(connection) as handle:
+            states = [execution.last_known_state for execution in handle.store.get_executions()]
+            return states, handle.store.get_artifacts_by_type("Examples")[-1]
+
+    done, cached = metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED
+    states, artifact = run()
+    assert (states, records_in(artifact, "titles")) == ([done], [])
+    (folder / "ratings.csv").write_text("user_id,movie_title,user_rating\n")
+    assert run()[0] == [done, cached]
+    (folder / "titles.csv").write_text(TITLES, encoding="utf-8")
+    states, artifact = run()
+    assert states == [done, cached, done]
+    assert len(records_in(artifact, "titles")) == 3

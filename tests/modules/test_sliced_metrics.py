@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from modules import metrics, sliced_metrics
+from modules.sliced_metrics import MAE, NDCG, OVERALL, PAIRWISE_ACCURACY, RMSE, ScoredRatings
+
+COLOURS = ("red", "green", "blue")
+RED, GREEN, BLUE = KEYS = tuple(("colour", each) for each in COLOURS)
+
+
+def scored(user, label, prediction, colour=None) -> ScoredRatings:
+    """Ratings of one or more models, sliced by nothing and by colour."""
+    colours = np.zeros(len(user), np.int32) if colour is None else np.asarray(colour, np.int32)
+    return ScoredRatings(
+        user=np.asarray(user, np.int64),
+        label=np.asarray(label, np.float32),
+        prediction=np.atleast_2d(np.asarray(prediction, np.float32)),
+        slice_code=np.stack([np.zeros(len(user), np.int32), colours]),
+        slice_keys=((OVERALL,), KEYS),
+    )
+
+
+@pytest.fixture
+def ratings(rng: np.random.Generator) -> ScoredRatings:
+    """Two models, thirty users of different sizes, with equal predictions and users without a positive label."""
+    rows = 400
+    user = rng.integers(0, 30, rows) ** 2 * 10**15
+    label = rng.integers(1, 6, rows) * (user > 10**15)
+    prediction = np.stack([rng.integers(0, 8, rows) / 2, rng.normal(3, 1, rows)])
+    return scored(user, label, prediction, rng.integers(0, 2, rows))
+
+
+def test_metrics_agree_with_pandas_in_every_slice(ratings: ScoredRatings) -> None:
+    evaluation = sliced_metrics.evaluation_of(sliced_metrics.sum_by_slice(ratings), ["one", "two"])
+    assert list(evaluation) == [OVERALL, GREEN, RED]  # No rating is blue.
+    frame = pd.DataFrame({"user": ratings.user, "label": ratings.label, "code": ratings.slice_code[1]})
+    for key, rows in ((OVERALL, frame), *((KEYS[code], group) for code, group in frame.groupby("code"))):
+        whole = frame[frame["user"].isin(rows["user"])].index
+        assert list(evaluation[key]) == ["one", "two"]
+        for model, measured in enumerate(evaluation[key].values()):
+            error = ratings.prediction[model].astype(float)[rows.index] - rows["label"]
+            lists = (ratings.user[whole], ratings.label[whole], ratings.prediction[model][whole])
+            assert measured == {
+                "example_count": len(rows),
+                RMSE: pytest.approx(np.sqrt((error**2).mean()), rel=1e-12),
+                MAE: pytest.approx(error.abs().mean(), rel=1e-12),
+                NDCG: pytest.approx(metrics.ndcg_at_k(*lists, 10), rel=1e-12),
+                PAIRWISE_ACCURACY: pytest.approx(metrics.pairwise_accuracy(*lists), rel=1e-12),
+            }
+
+
+@pytest.mark.parametrize("buckets", [1, 3, 64])
+def test_parts_sum_up_to_the_whole(ratings: ScoredRatings, buckets: int) -> None:
+    parts = dict(sliced_metrics.split_by_user(ratings, buckets))
+    assert sum(map(len, parts.values())) == len(ratings)
+    assert all((part.user % buckets == number).all() for number, part in parts.items())
+    merged = sliced_metrics.merge(map(sliced_metrics.sum_by_slice, parts.values()))
+    whole = sliced_metrics.sum_by_slice(ratings)
+    assert set(merged) == set(whole)
+    for key, sums in whole.items():
+        for model in range(2):
+            assert merged[key].metrics(model) == pytest.approx(sums.metrics(model), rel=1e-12)
+
+
+def test_merging_nothing_gives_nothing() -> None:
+    assert sliced_metrics.merge([]) == {}
+
+
+def test_parts_that_number_their_slices_differently_are_joined(ratings: ScoredRatings) -> None:
+    first, second = ratings.select(np.arange(150)), ratings.select(np.arange(150, 400))
+    turned = ScoredRatings(
+        user=second.user,
+        label=second.label,
+        prediction=second.prediction,
+        slice_code=np.stack([second.slice_code[0], 2 - second.slice_code[1]]),
+        slice_keys=((OVERALL,), KEYS[::-1]),
+    )
+    joined = sliced_metrics.concatenate([first, turned])
+    np.testing.assert_array_equal(joined.user, ratings.user)
+    np.testing.assert_array_equal(joined.prediction, ratings.prediction)
+    names = [joined.slice_keys[1][code] for code in joined.slice_code[1]]
+    assert names == [KEYS[code] for code in ratings.slice_code[1]]
+
+
+def test_joining_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected at least one part; got none"):
+        sliced_metrics.concatenate([])
+
+
+def test_one_rating_by_hand() -> None:
+    measured = sliced_metrics.sum_by_slice(scored([5], [4], [2.5]))[OVERALL].metrics(0)
+    # One title can be in no wrong order.
+    assert np.isnan(measured.pop(PAIRWISE_ACCURACY))
+    assert measured == {"example_count": 1, RMSE: 1.5, MAE: 1.5, NDCG: 1.0}
+
+
+def test_a_user_counts_whole_in_each_of_its_slices() -> None:
+    # User 1 is given the worse title first, and has a rating in either slice; user 2 in green alone, in order.
+    sums = sliced_metrics.sum_by_slice(scored([1, 1, 2, 2], [1, 3, 5, 4], [4, 2, 2, 1], [0, 1, 1, 1]))
+    red, green = sums[RED].metrics(0), sums[GREEN].metrics(0)
+    wrong = (1 + 3 / np.log2(3)) / (3 + 1 / np.log2(3))
+    assert (red["example_count"], green["example_count"]) == (1, 3)
+    assert (red[NDCG], red[PAIRWISE_ACCURACY]) == (pytest.approx(wrong), 0)
+    assert (green[NDCG], green[PAIRWISE_ACCURACY]) == (pytest.approx((wrong + 1) / 2), 0.5)
+
+
+def test_without_a_user_that_counts_there_is_no_mean() -> None:
+    measured = sliced_metrics.sum_by_slice(scored([1, 1], [0, 0], [4, 2]))[OVERALL].metrics(0)
+    assert np.isnan(measured[NDCG])
+    assert np.isnan(measured[PAIRWISE_ACCURACY])
+
+
+def test_a_nan_prediction_spoils_its_model_and_its_slices_alone() -> None:
+    prediction = [[np.nan, 2, 2, 1], [1, 2, 2, 3]]
+    sums = sliced_metrics.sum_by_slice(scored([1, 1, 2, 2], [1, 3, 5, 4], prediction, [0, 0, 1, 1]))
+    for key, spoilt in ((OVERALL, True), (RED, True), (GREEN, False)):
+        for model in range(2):
+            values = list(sums[key].metrics(model).values())
+            assert np.isnan(values).tolist() == [False] + [spoilt and model == 0] * 4

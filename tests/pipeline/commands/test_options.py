@@ -1,0 +1,88 @@
+"""Options as a mapping of configuration keys, and errors as usage errors."""
+
+from __future__ import annotations
+
+import click
+import pydantic
+import pytest
+from click.testing import CliRunner
+
+from data.errors import DataError
+from pipeline.commands import compile, options, run, tune
+from pipeline.commands.errors import usage_errors
+from pipeline.config.pipeline_config import PipelineConfig
+from pipeline.exit_codes import ExitCode
+
+
+def collected(*arguments: str) -> dict:
+    received = {}
+
+    @click.command()
+    @options.options(options.PRESET, options.SEED, options.RMSE_BOUND, options.BEAM)
+    @options.config_option("--place", key="output", default="here")
+    def command(values: dict) -> None:
+        received.update(values)
+
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.output
+    return received
+
+
+def test_what_is_given_is_collected_by_key() -> None:
+    assert collected(
+        "--preset", "fast", "--seed", "0", "--rmse-bound", "0.9", "--beam-arg", "--a=1", "--beam-arg", "--b"
+    ) == {
+        "trainer.preset": "fast",
+        "trainer.seed": 0,
+        "evaluator.rmse_bound": 0.9,
+        "beam.args": ("--a=1", "--b"),
+        "output": "here",
+    }
+
+
+def test_what_is_not_given_is_left_out() -> None:
+    assert collected() == {"output": "here"}
+
+
+@pytest.mark.parametrize("command", [run.run, tune.tune, compile.compile_], ids=lambda command: command.name)
+def test_every_option_of_a_command_sets_a_field_that_there_is(command: click.Command) -> None:
+    ctx = click.Context(command)
+    keys = []
+    for parameter in command.params:
+        if not parameter.expose_value and parameter.callback and parameter.name != "help":
+            ctx.params.clear()
+            parameter.callback(ctx, parameter, "given")
+            keys += ctx.params["values"]
+    assert {"trainer.preset", "trainer.seed"} <= set(keys)
+    for key in keys:
+        layer: type[pydantic.BaseModel] = PipelineConfig
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            layer = layer.model_fields[parent].annotation
+        assert leaf in layer.model_fields, key
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("[local] is wrong"), "[local] is wrong"),
+        (DataError("no ratings"), "no ratings"),
+        (OSError("full"), "full"),
+    ],
+)
+def test_what_the_user_can_mend_is_a_usage_error(error: Exception, said: str) -> None:
+    with pytest.raises(click.UsageError) as caught, usage_errors(OSError):
+        raise error
+    assert caught.value.message == said
+    assert caught.value.exit_code == ExitCode.BAD_INPUT
+
+
+def test_a_fault_of_the_configuration_is_named_by_its_key() -> None:
+    with pytest.raises(click.UsageError) as caught, usage_errors():
+        PipelineConfig(data={"root": "/x"}, trainer={"seed": -1})
+    assert caught.value.message.startswith("trainer.seed: ")
+
+
+def test_other_errors_are_bugs_and_pass() -> None:
+    with pytest.raises(OSError, match="full"), usage_errors():
+        raise OSError("full")

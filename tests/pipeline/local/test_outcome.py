@@ -1,0 +1,108 @@
+"""What a run came to: the reasons in words, the record in plain JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tensorflow_model_analysis as tfma
+
+from components import evaluation_files
+from components.errors import AnomaliesError
+from data.errors import DataError
+from modules.sliced_metrics import OVERALL, RMSE
+from pipeline.exit_codes import ExitCode
+from pipeline.local.dag_runner import ComponentError
+from pipeline.local.outcome import Outcome, missed_thresholds
+from pipeline.local.run import exit_code_of
+
+NAN = float("nan")
+
+
+def reasons(tmp_path, candidate: float, blessed: float | None, *, bound: float) -> list[str]:
+    """Of a candidate and a blessed model with such RMSEs, where it may be 0.01 worse."""
+    rmse = {"candidate": candidate} | ({} if blessed is None else {"blessed": blessed})
+    evaluation = {OVERALL: {model: {RMSE: value} for model, value in rmse.items()}}
+    config = evaluation_files.create_eval_config(list(rmse), rmse_bound=bound, max_regression=0.01)
+    evaluation_files.write(str(tmp_path), evaluation, config, data="data", locations=dict.fromkeys(rmse, ""))
+    validation = tfma.load_validation_result(str(tmp_path))
+    return missed_thresholds(validation, evaluation_files.read(str(tmp_path)), "7 (models/7)")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "blessed", "bound", "said"),
+    [
+        (0.93, None, 0.95, []),
+        (0.93, None, 0.9, ["RMSE 0.9300 is 0.0300 above the bound of 0.9000"]),
+        (0.93, 0.925, 0.95, []),
+        (
+            0.93,
+            0.91,
+            0.95,
+            ["RMSE 0.9300 is 0.0200 above the 0.9100 of the blessed model, 7 (models/7); at most 0.0100 is allowed"],
+        ),
+        (NAN, None, 0.9, ["the model predicts something that is not a number"]),
+        (NAN, 0.91, 0.9, ["the model predicts something that is not a number"]),
+        (0.8, NAN, 0.9, ["the blessed model, 7 (models/7), predicts something that is not a number"]),
+    ],
+)
+def test_a_reason_says_by_how_much_and_against_what(tmp_path, candidate, blessed, bound, said) -> None:
+    assert reasons(tmp_path, candidate, blessed, bound=bound) == said
+
+
+def test_both_thresholds_have_a_reason(tmp_path) -> None:
+    assert [line.split(" above ")[1][:9] for line in reasons(tmp_path, 0.93, 0.91, bound=0.9)] == [
+        "the bound",
+        "the 0.910",
+    ]
+
+
+def test_the_record_is_plain_json() -> None:
+    cold = {"candidate": {RMSE: 1.0, "ndcg": NAN}, "global_mean": {RMSE: 1.2, "ndcg": NAN}}
+    outcome = Outcome(
+        exit_code=ExitCode.NOT_BLESSED,
+        reasons=["too far off"],
+        evaluation={OVERALL: {"candidate": {RMSE: 0.9}}, ("user_activity", "0 (cold)"): cold},
+    )
+    written = json.loads(json.dumps(outcome.as_record(), allow_nan=False))
+    assert written == {
+        "exit_code": 4,
+        "reasons": ["too far off"],
+        "split_sizes": {},
+        "metrics": {RMSE: 0.9},
+        "other_models": {},
+        "slices": [
+            {
+                "feature": "user_activity",
+                "value": "0 (cold)",
+                RMSE: 1.0,
+                "ndcg": None,
+                "other_models": {"global_mean": {RMSE: 1.2, "ndcg": None}},
+            }
+        ],
+        "blessed_model": None,
+        "pushed_path": None,
+    }
+
+
+def test_a_run_that_measured_nothing_has_an_empty_record() -> None:
+    record = Outcome(exit_code=ExitCode.FAILED).as_record()
+    assert (record["metrics"], record["slices"]) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("causes", "code"),
+    [
+        ([], ExitCode.FAILED),
+        ([OSError("full")], ExitCode.FAILED),
+        ([AnomaliesError("mood")], ExitCode.ANOMALIES),
+        ([DataError("row 3")], ExitCode.BAD_INPUT),
+        # Beam wraps what a worker raises.
+        ([RuntimeError("wrapped"), DataError("row 3")], ExitCode.BAD_INPUT),
+    ],
+)
+def test_the_exit_code_says_whose_fault_it_is(causes: list[Exception], code: ExitCode) -> None:
+    error: Exception = ComponentError("Trainer", "trainer.log", "it failed")
+    for effect, cause in zip([error, *causes], causes, strict=False):
+        effect.__cause__ = cause
+    assert exit_code_of(error) == code
