@@ -55,6 +55,8 @@ def AnomalyGate(
 ) -> None:
     """Lets a run go on only if ExampleValidator found nothing in any split.
 
+    ExampleValidator itself writes what it finds, and the run goes on.
+
     Args:
       anomalies: what ExampleValidator found.
       verdict: the splits that were looked at, as JSON.

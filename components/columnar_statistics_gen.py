@@ -5,8 +5,6 @@ TensorFlow Data Validation (TFDV) sets up some 150 Beam transforms a split, whic
 batches, and what they make of the files is merged. The statistics are TFDV's.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Iterable
@@ -19,15 +17,13 @@ from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_data_validation.statistics.generators import basic_stats_generator as basic
 from tensorflow_data_validation.statistics.generators import top_k_uniques_sketch_stats_generator as top_k
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx import types
 from tfx.components.statistics_gen import executor
-from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
-from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
+from tfx.dsl.component.experimental.annotations import BeamComponentParameter, InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.system_executions import Process
 
 from components import example_files
-
-_CODE_FINGERPRINT_KEY = "code_fingerprint"
 
 # Distinct values of a text column up to which their number and the counts of the most frequent ones are exact; of more,
 # they are estimated (KMV and Misra-Gries sketches).
@@ -102,88 +98,45 @@ def _write(partial: Partial, path: str) -> None:
         file.write(extract(partial).SerializeToString(deterministic=True))
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
-    """Describes the splits in one Beam pipeline whose elements are files."""
-
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Writes the statistics of each split to the file that TFX's StatisticsGen writes.
-
-        Args:
-          input_dict: `examples`, one artifact.
-          output_dict: `statistics`, one artifact, which gets the splits and the span of the examples.
-          exec_properties: not read.
-
-        Raises:
-          ValueError: the examples are no tf.Examples in TFRecord files, or a split has no file.
-        """
-        self._log_startup(input_dict, output_dict, exec_properties)
-        examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-        statistics = artifact_utils.get_single_instance(output_dict[standard_component_specs.STATISTICS_KEY])
-        statistics.split_names, statistics.span = examples.split_names, examples.span
-        splits = artifact_utils.decode_split_names(examples.split_names)
-        files = [(split, path) for split in splits for path in example_files.split_files(examples, [split])]
-        outputs = {
-            split: os.path.join(artifact_utils.get_split_uri([statistics], split), executor.DEFAULT_FILE_NAME)
-            for split in splits
-        }
-        with self._make_beam_pipeline() as pipeline:
-            (
-                pipeline
-                | "Files" >> beam.Create(files)
-                | "Measure" >> beam.MapTuple(lambda split, path: (split, measure(path)))
-                | "Merge" >> beam.CombinePerKey(merge)
-                | "Write" >> beam.MapTuple(lambda split, partial: _write(partial, outputs[split]))
-            )
-
-
-class ColumnarStatisticsGenSpec(component_spec.ComponentSpec):
-    """Those inputs and outputs of TFX's StatisticsGen that are supported, and the fingerprint of the code."""
-
-    PARAMETERS = {  # noqa: RUF012
-        _CODE_FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str)
-    }
-    INPUTS = {  # noqa: RUF012
-        standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples)
-    }
-    OUTPUTS = {  # noqa: RUF012
-        standard_component_specs.STATISTICS_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.ExampleStatistics
-        )
-    }
-    TYPE_ANNOTATION = Process
-
-
-class ColumnarStatisticsGen(base_beam_component.BaseBeamComponent):
+@component(use_beam=True, component_annotation=Process)
+def ColumnarStatisticsGen(
+    examples: InputArtifact[standard_artifacts.Examples],
+    statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
+    code_fingerprint: Parameter[str],
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
     """Describes every split of tf.Examples, with TFDV's default statistics.
 
-    ```
-    statistics_gen = ColumnarStatisticsGen(examples=example_gen.outputs["examples"])
-    ```
+    What TFX's StatisticsGen does not do: read files in whole batches, and describe all splits in one small Beam
+    pipeline. That takes 2 s of processor time on MovieLens 100K, where the stock one takes 9 (`make bench` shows the
+    seconds of both).
 
-    Outputs:
-      statistics: tfmd.DatasetFeatureStatisticsList of each split, as TFX's StatisticsGen writes them.
+    What this one cannot do: it takes neither a schema nor options (`stats_options`, excluded splits, sharded output).
+    A file is measured by one worker.
+
+    Args:
+      examples: tf.Examples.
+      statistics: tfmd.DatasetFeatureStatisticsList of each split, in the files that TFX's StatisticsGen writes; gets
+        the splits and the span of the examples.
+      code_fingerprint: of this component's code, so that an edit invalidates the cache.
+      beam_pipeline: what it runs in.
+
+    Raises:
+      ValueError: the examples are no tf.Examples in TFRecord files, or a split has no file.
     """
-
-    SPEC_CLASS = ColumnarStatisticsGenSpec
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
-
-    def __init__(self, examples: types.BaseChannel, *, code_fingerprint: str = "") -> None:
-        """Builds the component.
-
-        Args:
-          examples: tf.Examples.
-          code_fingerprint: any text. Outputs are taken from the cache only while it stays the same, as TFX does not
-            notice edits of the code.
-        """
-        super().__init__(
-            ColumnarStatisticsGenSpec(
-                examples=examples,
-                code_fingerprint=code_fingerprint,
-                statistics=types.Channel(type=standard_artifacts.ExampleStatistics),
-            )
+    del code_fingerprint
+    statistics.split_names, statistics.span = examples.split_names, examples.span
+    splits = artifact_utils.decode_split_names(examples.split_names)
+    files = [(split, path) for split in splits for path in example_files.split_files(examples, [split])]
+    outputs = {
+        split: os.path.join(artifact_utils.get_split_uri([statistics], split), executor.DEFAULT_FILE_NAME)
+        for split in splits
+    }
+    with beam_pipeline as pipeline:
+        (
+            pipeline
+            | "Files" >> beam.Create(files)
+            | "Measure" >> beam.MapTuple(lambda split, path: (split, measure(path)))
+            | "Merge" >> beam.CombinePerKey(merge)
+            | "Write" >> beam.MapTuple(lambda split, partial: _write(partial, outputs[split]))
         )

@@ -1,8 +1,11 @@
 """RatingsTrainer: TFX's Trainer that takes the side tables too, and open settings as parameters of their own.
 
-TFX's Trainer hands no input to `run_fn` but examples, Transform's graph and the schema. And its `custom_config` is one
-JSON text, of which a cluster, which substitutes whole parameters, can change nothing. So the executor lays both over
-`custom_config`: the folder of the tables, and the parameters that a submission has set.
+TFX's Trainer hands no other input to `run_fn` than examples, Transform's graph and the schema. And its `custom_config`
+is one JSON text, of which a cluster, which substitutes whole parameters, can change nothing. So the executor lays both
+over `custom_config`: the folder of the tables, and the parameters that a submission has set. It runs as TFX's does, and
+as long.
+
+It cannot take a module file, a base model to start from, or hyperparameters of a Tuner.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""ServableValidator: gives the infra blessing to a model that a fresh process can load and query."""
+"""ServableValidator: gives the infra blessing to a model that a fresh process can load and query.
+
+TFX's InfraValidator starts TensorFlow Serving in Docker or Kubernetes, and asks whether requests are answered, not what
+the answers are. Here a process of its own loads the model with TensorFlow, which needs neither, and every answer is
+checked; see `servable_probe`.
+
+It cannot tell whether a certain release of TensorFlow Serving loads the model.
+"""
 
 import os
 

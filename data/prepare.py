@@ -31,7 +31,7 @@ from data.releases import Release, files_of
 from data.sidecar import RATINGS_FILE, Sidecar
 from data.splits import PUBLISHED_SPLITS
 from data.writer import Repeated, SortedRatings, merge, rated_keys, scale_of, write_tables
-from modules.features import COLUMNS, SIDE_TABLES, TITLES, USERS
+from modules.features import SIDE_TABLES, TITLES, USERS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def prepare(
     each part alone. A film with two ids can then leave the same user and title in both parts; such pairs are kept, so
     that results compare with published ones, and counted in `Summary.pairs_in_both`.
 
-    Memory: about 100 MB and 50 bytes a rating at the peak (sorting: the pair of user and title and its sorted copy, the
+    Memory: about 200 MB and 50 bytes a rating at the peak (sorting: the pair of user and title and its sorted copy, the
     order, the columns), and a few Python strings for each distinct user, item and title. An archive is unpacked to
     disk, in the destination.
 
@@ -116,22 +116,17 @@ def prepare(
     rejects = Rejects(max_rejected)
     with workspace(folder) as work:
         with _opened(source, work, rejects, choices, columns=columns, scale=scale) as release:
-            check_destination(
-                folder,
-                files_of(release.ratings, release.columns),
-                [table.path for table in release.ratings.values()],
-            )
+            sources = [table.path for table in release.ratings.values()]
+            check_destination(folder, files_of(release.ratings, release.columns), sources)
             rejected_elsewhere = len(rejects.rows)
-            num_listed = {table.name: len(release.keys_of(table)) for table in SIDE_TABLES}
+            listed = {side.name: np.arange(len(release.keys_of(side))) for side in SIDE_TABLES}
             ratings = {part: read(table, release, rejects, progress) for part, table in release.ratings.items()}
         for part, table in release.ratings.items():
             if not len(ratings[part]):
                 raise DataError(f"expected ratings in {table.shown}; got none that is good")
         rated = rated_keys(ratings.values(), release)
-        listed = {side.name: np.arange(num_listed[side.name]) for side in SIDE_TABLES}
         for side in SIDE_TABLES:
-            described_there = {column.name for column in side.columns[1:]}
-            if any(described_there & set(table.fields) for table in release.ratings.values()):
+            if any(column.name in table.fields for column in side.columns[1:] for table in release.ratings.values()):
                 listed[side.name] = np.union1d(listed[side.name], rated[side.name])
         rejected = len(rejects.rows) - rejected_elsewhere
         rows_read = rejected + sum(map(len, ratings.values()))
@@ -160,11 +155,7 @@ def prepare(
         sidecar=sidecar,
         rejected_elsewhere=rejected_elsewhere,
         pairs_in_both=_count_pairs_in_both(list(parts.values())),
-        contradictions={
-            column.name: len(release.contradicted[column.name])
-            for column in COLUMNS
-            if column.name in release.contradicted
-        },
+        contradictions={name: len(numbers) for name, numbers in sorted(release.contradicted.items())},
     )
 
 

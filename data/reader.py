@@ -18,7 +18,7 @@ from data.rejects import (
     BadFieldError,
     Rejects,
     parse_cell,
-    parse_number,
+    parse_integer,
     parse_rating,
     parse_text,
     shown,
@@ -76,7 +76,7 @@ class IntegerParser:
         self._column = column
 
     def __call__(self, text: str) -> int:
-        value = parse_number(text, self._column)
+        value = parse_integer(text, self._column)
         return int(NO_TIMESTAMP) if value is None else value
 
     def parse_all(self, cells: pa.StringArray) -> np.ndarray | None:
@@ -229,8 +229,8 @@ def _numbers(cells: Cells, vocabulary: Vocabulary) -> np.ndarray:
 
 def _note_values(release: Release, column: Column, owners: np.ndarray, cells: Cells) -> None:
     """Notes what rows say of their users or titles, each saying once, in the order of rows."""
-    known = np.array([value is not None for value in cells.values], bool)[cells.codes].nonzero()[0]
-    sayings = owners[known].astype(np.int64) * len(cells.values) + cells.codes[known]
+    telling = np.array([value is not None for value in cells.values], bool)[cells.codes].nonzero()[0]
+    sayings = owners[telling].astype(np.int64) * len(cells.values) + cells.codes[telling]
     first = np.unique(sayings, return_index=True)[1]
-    for row in known[np.sort(first)].tolist():
+    for row in telling[np.sort(first)].tolist():
         release.describe(column, int(owners[row]), cells.values[cells.codes[row]])

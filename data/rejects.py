@@ -79,8 +79,8 @@ def parse_rating(text: str, scale: tuple[float, float] | None) -> float:
     return value
 
 
-def parse_integer(text: str, what: str) -> int | None:
-    """An integer of at most 18 digits; None where the field is empty.
+def parse_integer(text: str, column: Column) -> int | None:
+    """A value of an integer column, of at most 18 digits and within its bounds; None where the field is empty.
 
     Raises:
       BadFieldError: it is something else.
@@ -89,21 +89,12 @@ def parse_integer(text: str, what: str) -> int | None:
     if not stripped:
         return None
     if not _INTEGER.fullmatch(stripped):
-        raise BadFieldError(shown(text), f"{_with_article(what)} that is an integer")
-    return int(stripped)
-
-
-def parse_number(text: str, column: Column) -> int | None:
-    """A value of an integer column, within its bounds; None where the field is empty.
-
-    Raises:
-      BadFieldError: it is something else.
-    """
-    value = parse_integer(text, column.name)
-    if value is None or in_bounds(value, column):
-        return value
-    bounds = f"of at least {column.low}" if column.high is None else f"in [{column.low}, {column.high}]"
-    raise BadFieldError(shown(text), f"{_with_article(column.name)} {bounds}")
+        raise BadFieldError(shown(text), f"{_with_article(column.name)} that is an integer")
+    value = int(stripped)
+    if not in_bounds(value, column):
+        bounds = f"of at least {column.low}" if column.high is None else f"in [{column.low}, {column.high}]"
+        raise BadFieldError(shown(text), f"{_with_article(column.name)} {bounds}")
+    return value
 
 
 def in_bounds(value: int, column: Column) -> bool:
@@ -118,7 +109,7 @@ def parse_cell(text: str, column: Column) -> str | int | None:
       BadFieldError: it is none of the column's, or a required one is empty.
     """
     if column.dtype == "int":
-        return parse_number(text, column)
+        return parse_integer(text, column)
     return parse_text(text, column.name) if column.required else tidy(text) or None
 
 

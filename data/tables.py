@@ -156,8 +156,9 @@ class _Source:
             raise StopIteration
         self.at += len(line)
         self.line += 1
-        # Undecodable bytes become lone surrogates, which no valid text holds, so the record can be judged whole.
-        return line.decode(self._encoding, "surrogateescape")
+        # Undecodable bytes become lone surrogates, which no valid text holds, so the record can be judged whole. So
+        # does NUL, at which some releases of `csv` stop.
+        return line.decode(self._encoding, "surrogateescape").replace("\0", "\udc00")
 
     def skip_head(self, table: Table) -> None:
         """Takes what stands before the first record: a byte order mark, and the header."""

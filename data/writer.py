@@ -103,12 +103,12 @@ def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary, repeate
     starts = is_first.nonzero()[0]
     ends = np.append(starts[1:], len(pair))
     if repeated == "latest":
-        kept = rating[ends - 1]
+        rating = rating[ends - 1]
     else:
-        kept = (np.add.reduceat(rating, starts, dtype=np.float64) / (ends - starts)).astype(np.float32)
+        rating = (np.add.reduceat(rating, starts, dtype=np.float64) / (ends - starts)).astype(np.float32)
     return SortedRatings(
         pair=pair[starts],
-        rating=kept,
+        rating=rating,
         timestamp=None if timestamp is None else np.maximum.reduceat(timestamp, starts),
     )
 

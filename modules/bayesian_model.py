@@ -39,17 +39,15 @@ take some 6 s, by the ratio of ratings. For a shorter run lower `iterations`: 20
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from modules import history_model
-from modules.embedding_rows import embedding_rows
-from modules.features import MOVIE_TITLE, TITLE_FEATURES, USER_FEATURES, USER_ID, USER_RATING
 from modules.model_configs import BayesianConfig, HistoryConfig
+from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings
 from modules.training_log import open_log
 
@@ -59,64 +57,9 @@ _ROWS_PER_BLOCK = 4096
 _SWEEPS_PER_REPORT = 20
 
 
-class BayesianModel(tfrs.Model):
-    """mean + b_u + b_i + p_u . q_i, with the rows of unknown users and titles made of their side features."""
-
-    def __init__(
-        self,
-        mean: float,
-        user_table: np.ndarray,
-        title_table: np.ndarray,
-        user_feature_table: np.ndarray,
-        title_feature_table: np.ndarray,
-    ) -> None:
-        """Holds the tables; column 0 of each is the bias, the others are the embedding.
-
-        Args:
-          mean: stars.
-          user_table: float [num_users + 1, 1 + rank]; the last row is that of an unknown user.
-          title_table: float [num_titles + 1, 1 + rank].
-          user_feature_table: float [user features, 1 + rank], what each feature adds to an unknown user's row.
-          title_feature_table: float [title features, 1 + rank].
-        """
-        super().__init__()
-        self._mean = tf.Variable(mean, dtype=tf.float32, name="mean")
-        self._user = tf.Variable(user_table, dtype=tf.float32, name="user")
-        self._title = tf.Variable(title_table, dtype=tf.float32, name="title")
-        self._user_feature = tf.Variable(user_feature_table, dtype=tf.float32, name="user_feature")
-        self._title_feature = tf.Variable(title_feature_table, dtype=tf.float32, name="title_feature")
-        self.task = tfrs.tasks.Ranking(
-            loss=tf.keras.losses.MeanSquaredError(), metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")]
-        )
-
-    def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Scores user-title pairs.
-
-        Args:
-          features: `user_id` and `movie_title`, integer [batch]; ids at and behind the end of a vocabulary are unknown
-            users and titles. `user_features` and `title_features`, float32 [batch, size], may be left out; they
-            count for unknown users and titles alone, since those of known ones are in their rows.
-          training: changes nothing.
-
-        Returns:
-          float32 [batch, 1], stars, unclipped.
-        """
-        user = embedding_rows(self._user, features[USER_ID.name], self._user_feature, features.get(USER_FEATURES))
-        title = embedding_rows(
-            self._title, features[MOVIE_TITLE.name], self._title_feature, features.get(TITLE_FEATURES)
-        )
-        product = tf.reduce_sum(user[:, 1:] * title[:, 1:], axis=1, keepdims=True)
-        return self._mean + user[:, :1] + title[:, :1] + product
-
-    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Mean squared error of the features beside their labels `user_rating`, float32 [batch], stars."""
-        labels = tf.reshape(inputs[USER_RATING.name], [-1, 1])
-        return self.task(labels=labels, predictions=self(inputs, training=training))
-
-
 def fit(
     ratings: Ratings, config: BayesianConfig, *, seed: int, log_dir: str | None, report: Callable[[str], None]
-) -> BayesianModel:
+) -> EmbeddingModel:
     """Runs the sampler and compresses the mean of its scores.
 
     Args:
@@ -202,7 +145,7 @@ def fit(
             _blend(table, of_history.numpy(), config.history_weight)
             for table, of_history in zip(tables, history.tables, strict=True)
         ]
-    return BayesianModel(mean, *tables)
+    return EmbeddingModel(mean, *tables)
 
 
 def _blend(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:

@@ -23,17 +23,16 @@ for 950,000 (6,000 users, 4,000 titles), with 0.7 GB at most.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from modules.baselines import damped_mean
-from modules.embedding_rows import embedding_rows
-from modules.features import MOVIE_TITLE, TITLE_FEATURES, USER_FEATURES, USER_ID, USER_RATING
+from modules.features import MOVIE_TITLE, USER_ID
 from modules.metrics import rmse
 from modules.model_configs import HistoryConfig
+from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings
 from modules.training_log import open_log
 
@@ -41,7 +40,7 @@ from modules.training_log import open_log
 _MEAN_DAMPING = 5.0
 
 
-class HistoryModel(tfrs.Model):
+class HistoryModel(EmbeddingModel):
     """mean + b_u + b_i + p_u . q_i + MLP([p_u, q_i]); unknown users and titles are made of their side features."""
 
     def __init__(self, ratings: Ratings, config: HistoryConfig, *, seed: int) -> None:
@@ -52,14 +51,16 @@ class HistoryModel(tfrs.Model):
           config: widths.
           seed: of the network's initial values.
         """
-        super().__init__()
         columns = 1 + config.dimension
-        self._mean = tf.Variable(np.mean(ratings.rating, dtype=np.float64), dtype=tf.float32, name="mean")
         # The row behind the vocabulary is that of unknown ones; the features' rows count for them alone.
-        self._user = tf.Variable(tf.zeros([ratings.num_users + 1, columns]), name="user")
-        self._title = tf.Variable(tf.zeros([ratings.num_titles + 1, columns]), name="title")
-        self._user_feature = tf.Variable(tf.zeros([ratings.user_features.shape[1], columns]), name="user_feature")
-        self._title_feature = tf.Variable(tf.zeros([ratings.title_features.shape[1], columns]), name="title_feature")
+        sizes = (
+            ratings.num_users + 1,
+            ratings.num_titles + 1,
+            ratings.user_features.shape[1],
+            ratings.title_features.shape[1],
+        )
+        mean = float(np.mean(ratings.rating, dtype=np.float64))
+        super().__init__(mean, *(np.zeros([rows, columns], np.float32) for rows in sizes))
         self._network = []
         if config.hidden_units:
             first, last = (
@@ -73,48 +74,16 @@ class HistoryModel(tfrs.Model):
             self._network[0].build([None, 2 * config.dimension])
             self._network[1].build([None, config.hidden_units])
         self.network_variables = [variable for layer in self._network for variable in layer.trainable_variables]
-        self.task = tfrs.tasks.Ranking(
-            loss=tf.keras.losses.MeanSquaredError(), metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")]
-        )
-
-    @property
-    def tables(self) -> list[tf.Variable]:
-        """Rows of users and titles, what their features add to unknown ones; float32 [rows, 1 + dimension] each."""
-        return [self._user, self._title, self._user_feature, self._title_feature]
-
-    def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Scores user-title pairs.
-
-        Args:
-          features: `user_id` and `movie_title`, integer [batch]; ids at and behind the end of a vocabulary are unknown
-            users and titles. `user_features` and `title_features`, float32 [batch, size], may be left out; they
-            count for unknown users and titles alone, since those of known ones are in their rows.
-          training: changes nothing.
-
-        Returns:
-          float32 [batch, 1], stars, unclipped.
-        """
-        user = embedding_rows(self._user, features[USER_ID.name], self._user_feature, features.get(USER_FEATURES))
-        title = embedding_rows(
-            self._title, features[MOVIE_TITLE.name], self._title_feature, features.get(TITLE_FEATURES)
-        )
-        return self.score(user, title)
 
     def score(self, user: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
-        """Float32 [batch, 1], stars, of rows [bias, embedding], float32 [batch, 1 + dimension]."""
-        product = tf.reduce_sum(user[:, 1:] * title[:, 1:], axis=1, keepdims=True)
-        linear = self._mean + user[:, :1] + title[:, :1] + product
+        """The product's score and the network's; see `EmbeddingModel.score`."""
+        linear = super().score(user, title)
         if not self._network:
             return linear
         hidden = tf.concat([user[:, 1:], title[:, 1:]], axis=1)
         for layer in self._network:
             hidden = layer(hidden)
         return linear + hidden
-
-    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Mean squared error of the features beside their labels `user_rating`, float32 [batch], stars."""
-        labels = tf.reshape(inputs[USER_RATING.name], [-1, 1])
-        return self.task(labels=labels, predictions=self(inputs, training=training))
 
 
 def fit(

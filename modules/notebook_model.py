@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from modules.features import MOVIE_TITLE, USER_ID, USER_RATING
 from modules.model_configs import NotebookConfig
+from modules.rating_models import RatingModel
 from modules.ratings import Ratings
 from modules.training_log import open_log
 
 
-class NotebookModel(tfrs.Model):
+class NotebookModel(RatingModel):
     """Two embeddings and a stack of dense layers."""
 
     def __init__(self, num_users: int, num_titles: int, config: NotebookConfig, *, seed: int) -> None:
@@ -51,21 +51,9 @@ class NotebookModel(tfrs.Model):
         ]
         self._rating = layers.Dense(1, kernel_initializer=initializers.GlorotUniform(seed=next(seeds)))
         self._unknown = (num_users, num_titles)
-        self.task = tfrs.tasks.Ranking(
-            loss=tf.keras.losses.MeanSquaredError(), metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")]
-        )
 
     def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Scores user-title pairs.
-
-        Args:
-          features: `user_id` and `movie_title`, integer [batch]; ids at and behind the end of a vocabulary are one
-            unknown user or title. Other features are ignored.
-          training: changes nothing.
-
-        Returns:
-          float32 [batch, 1], stars, unclipped.
-        """
+        """Scores user-title pairs; see `RatingModel`. Side features are ignored."""
         num_users, num_titles = self._unknown
         user = self._user_embedding(tf.minimum(features[USER_ID.name], num_users))
         title = self._title_embedding(tf.minimum(features[MOVIE_TITLE.name], num_titles))
@@ -74,16 +62,11 @@ class NotebookModel(tfrs.Model):
             hidden = layer(hidden)
         return self._rating(hidden)
 
-    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Mean squared error of the features beside their labels `user_rating`, float32 [batch], stars."""
-        labels = tf.reshape(inputs[USER_RATING.name], [-1, 1])
-        return self.task(labels=labels, predictions=self(inputs, training=training))
-
     def replica_step(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """What one replica of a `tf.distribute.Strategy` does for `train_step`: every n-th row of the batch.
 
         Args:
-          batch: the whole batch, as in `compute_loss`.
+          batch: the whole batch, as `compute_loss` takes it.
 
         Returns:
           This replica's part of the batch's mean squared error; the parts add up to it, as their gradients do.

@@ -41,7 +41,7 @@ class ServiceCode(enum.IntEnum):
     PUSH_UNKNOWN = 14
 
 
-# Of `movie-ranking submit`, beside those of the run that it may wait for.
+# Meanings for `movie-ranking submit`, which may wait for a run and end as it does.
 SUBMIT_MEANINGS: dict[ExitCode | ServiceCode, str] = {
     ExitCode.PUSHED: "the job was accepted; with --wait, the model was pushed",
     ExitCode.FAILED: "with --wait: a task failed",

@@ -12,7 +12,7 @@ LOGIN = (
 )
 REMEDIES = {
     ServiceCode.NO_CREDENTIALS: LOGIN,
-    ServiceCode.NOT_PERMITTED: "ask for the role, see the README: roles/aiplatform.user on the project, "
+    ServiceCode.NOT_PERMITTED: "ask for the role, see docs/clusters.md: roles/aiplatform.user on the project, "
     "roles/iam.serviceAccountUser on the service account, roles/storage.objectAdmin on the bucket",
     ServiceCode.OVER_QUOTA: "wait for jobs to end, or ask for more under IAM & Admin > Quotas, or use fewer machines",
     ServiceCode.REFUSED: "correct what it names and compile or submit again",
@@ -38,7 +38,7 @@ def google_errors(what: str) -> Iterator[None]:
     """Turns what Google's clients raise into a ServiceError.
 
     Args:
-      what: was asked for, for the message.
+      what: what was asked for, for the message.
     """
     import requests
     from google.api_core import exceptions
@@ -73,8 +73,8 @@ def kubeflow_errors(what: str, host: str) -> Iterator[None]:
     """Turns what Kubeflow's client raises into a ServiceError.
 
     Args:
-      what: was asked for, for the message.
-      host: of the service.
+      what: what was asked for, for the message.
+      host: the service's.
     """
     import kfp_server_api
     import urllib3

@@ -15,9 +15,10 @@ def usage_errors(*more: type[Exception]) -> Iterator[None]:
     Args:
       more: further types of errors that are the user's to mend, such as OSError.
     """
+    kinds: tuple[type[Exception], ...] = (ValueError, *more)
     try:
         yield
-    except (ValueError, *more) as error:
+    except kinds as error:
         import pydantic
 
         from pipeline.config.pipeline_config import explain

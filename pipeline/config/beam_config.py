@@ -106,7 +106,7 @@ class BeamConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         return self
 
     def _check_cluster(self, master: str) -> None:
-        """Of flink and spark: one place to submit to, and an environment with what it takes."""
+        """Refuses flink or spark without one place to submit to, or without an environment and what it takes."""
         if (getattr(self, master) is None) == (self.job_endpoint is None):
             raise ValueError(
                 f"expected of runner {self.runner} one of {master}, for which Beam starts a job server, and "

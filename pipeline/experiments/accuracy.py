@@ -287,7 +287,8 @@ def _rate_by_preset(name: str, values: dict[str, Any], split: Split, seed: int) 
     with timed() as spent:
         model, fitted_on = trainer.train(ratings, None, preset=name, values=values, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        serving.export(serving.ServingModel(model, split.transformed.output, fitted_on), folder)
+        side = split.transformed.side_features
+        serving.export(serving.ServingModel(model, split.transformed.output, fitted_on, side), folder)
         exported = tf.saved_model.load(folder)
         users, titles = (tf.constant(split.test[column.name].tolist()) for column in (USER_ID, MOVIE_TITLE))
         answer = exported.signatures["predict"](user_id=users, movie_title=titles)

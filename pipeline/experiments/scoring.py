@@ -224,7 +224,9 @@ class ScoringSpeed:
         }
 
 
-def measure(model: ScoredModel, *, candidates: int, requests: int, pairs: int, seed: int, report: Report) -> ScoringSpeed:
+def measure(
+    model: ScoredModel, *, candidates: int, requests: int, pairs: int, seed: int, report: Report
+) -> ScoringSpeed:
     """Measures latency, then throughput; every kind of call is made untimed before.
 
     Args:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.resources
 import importlib.util
 import pathlib
 from collections.abc import Iterable
@@ -15,18 +14,15 @@ from collections.abc import Iterable
 PACKAGES = ("components", "data", "modules", "pipeline")
 
 
-def fingerprint(*modules: str, resources: Iterable[tuple[str, str]] = ()) -> str:
+def fingerprint(*modules: str) -> str:
     """SHA-256, 16 hex digits, over the sources of modules of this project and of all of ours that they import.
 
     Args:
       modules: import paths, such as "modules.trainer".
-      resources: packages and names of files in them that the code reads, such as ("data", "schema.pbtxt").
     """
     digest = hashlib.sha256()
     for name in sorted(_closure(modules)):
         digest.update(name.encode() + b"\0" + _source(name) + b"\0")
-    for package, name in resources:
-        digest.update(importlib.resources.files(package).joinpath(name).read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -7,6 +7,7 @@ from tfx.components.example_gen import utils
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
+from tfx.types import artifact_utils
 
 from components.anomaly_gate import AnomalyGate
 from components.columnar_statistics_gen import ColumnarStatisticsGen
@@ -68,7 +69,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         examples=ratings.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn=f"{PREPROCESSING}.preprocessing_fn",
-        analyzed_splits=config.data.fit_splits,
+        analyzed_splits=artifact_utils.encode_split_names(config.data.fit_splits),
         code_fingerprint=fingerprint(PREPROCESSING, "components.columnar_transform"),
     ).with_id("Transform")
     transform.add_upstream_node(gate)

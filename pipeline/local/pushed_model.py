@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules import features, serving
+from modules.side_tables import UNRATED_PREFIX
 from pipeline.local.run import LAST_RUN_FILE
 
 Model = TypeVar("Model", bound="PushedModel")
@@ -41,8 +42,8 @@ class PushedModel:
         return cls(max(versions, key=lambda path: int(path.name)))
 
     def vocabulary(self, column: features.Column) -> list[str]:
-        """Every user or title that the model knows: what it was fitted on, most rated first, then the tables' others."""
-        paths = (self.path / "assets" / f"{prefix}{column.name}" for prefix in ("", serving.UNRATED_PREFIX))
+        """Every user or title that the model knows: what it was fitted on, most rated first, then what tables add."""
+        paths = (self.path / "assets" / f"{prefix}{column.name}" for prefix in ("", UNRATED_PREFIX))
         # Not `splitlines`, which knows ends of lines that a title may hold.
         return [name for path in paths if path.exists() for name in path.read_text("utf-8").split("\n") if name]
 

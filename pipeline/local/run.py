@@ -43,8 +43,8 @@ def run(
       plain: print lines rather than a live table, on a terminal too.
 
     Raises:
-      ValueError: `from_component` comes after `to_component`, the strategy takes several machines, or a folder is in a
-        place that a run on this machine cannot use.
+      ValueError: `from_component` comes after `to_component`, one of them is not part of the pipeline, the strategy
+        takes several machines, or a folder is in a place that a run on this machine cannot use.
 
     Returns:
       The exit code; the outcome is also written to `last_run.json` in the output folder.

@@ -9,15 +9,16 @@ import tensorflow_transform as tft
 from tfx.orchestration.pipeline import RunOptions
 from tfx.types import artifact_utils, standard_artifacts
 
-from modules import dataset, progress
+from modules import dataset, progress, side_tables
 from modules.ratings import Ratings
+from modules.side_features import SideFeatures
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.graph.pipeline import create_pipeline
 from pipeline.local.dag_runner import LocalRunner
 from pipeline.local.observers import Observer
 from pipeline.local.run_artifacts import RunArtifacts
 
-_LAST = "Transform"
+_TABLES, _LAST = "TablesExampleGen", "Transform"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,18 +28,25 @@ class Transformed:
     Attributes:
       config: of the pipeline that made them.
       output: Transform's graph and vocabularies.
+      side_features: what is known of users and titles.
       patterns: file pattern of each split's examples.
     """
 
     config: PipelineConfig
     output: tft.TFTransformOutput
+    side_features: SideFeatures
     patterns: dict[str, str]
 
     def load(self, split: str) -> Ratings:
         """Reads the ratings of a split."""
         data = self.config.data
         return dataset.load_ratings(
-            [self.patterns[split]], self.output, low=data.rating_low, high=data.rating_high, report=progress.report
+            [self.patterns[split]],
+            self.output,
+            self.side_features,
+            low=data.rating_low,
+            high=data.rating_high,
+            report=progress.report,
         )
 
 
@@ -54,13 +62,14 @@ def run_to_transform(config: PipelineConfig, observer: Observer, *, verbose: boo
       ComponentError: a component failed, or the data does not fit the schema.
     """
     runner = LocalRunner(os.path.join(config.output, "logs"), observer, verbose=verbose)
-    runner.run(create_pipeline(config), run_options=RunOptions(to_nodes=[_LAST]))
+    runner.run(create_pipeline(config), run_options=RunOptions(to_nodes=[_TABLES, _LAST]))
     artifacts = RunArtifacts(config.metadata_path, runner.executions)
     examples = standard_artifacts.Examples()
     examples.set_mlmd_artifact(artifacts.require("RatingsExampleGen", "examples"))
     return Transformed(
         config=config,
         output=tft.TFTransformOutput(artifacts.require(_LAST, "transform_graph").uri),
+        side_features=SideFeatures(side_tables.read(artifacts.require(_TABLES, "examples").uri)),
         patterns={
             split: os.path.join(artifact_utils.get_split_uri([examples], split), "*")
             for split in artifact_utils.decode_split_names(examples.split_names)

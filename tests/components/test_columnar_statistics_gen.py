@@ -13,7 +13,8 @@ from tfx.components.statistics_gen import executor as tfx_statistics_gen
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import columnar_statistics_gen, curated_schema
+from components import curated_schema
+from components.columnar_statistics_gen import ColumnarStatisticsGen
 from tests import support
 
 SPLITS = ("train", "eval", "empty")
@@ -56,11 +57,11 @@ def describe(
     folder: pathlib.Path,
 ) -> standard_artifacts.ExampleStatistics:
     made = standard_artifacts.ExampleStatistics()
-    made.uri = str(folder / executor.__module__)
+    made.uri = str(folder / executor.__name__)
     context = base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
     )
-    executor(context).Do({"examples": [examples]}, {"statistics": [made]}, {})
+    executor(context).Do({"examples": [examples]}, {"statistics": [made]}, {"code_fingerprint": ""})
     return made
 
 
@@ -68,7 +69,7 @@ def describe(
 def ours(
     examples: standard_artifacts.Examples, tmp_path_factory: pytest.TempPathFactory
 ) -> standard_artifacts.ExampleStatistics:
-    return describe(columnar_statistics_gen.Executor, examples, tmp_path_factory.mktemp("ours"))
+    return describe(ColumnarStatisticsGen.EXECUTOR_SPEC.executor_class, examples, tmp_path_factory.mktemp("ours"))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_the_artifact_tells_the_splits_and_the_span(
 def test_the_same_examples_give_the_same_bytes(
     ours: standard_artifacts.ExampleStatistics, examples: standard_artifacts.Examples, tmp_path: pathlib.Path
 ) -> None:
-    again = describe(columnar_statistics_gen.Executor, examples, tmp_path)
+    again = describe(ColumnarStatisticsGen.EXECUTOR_SPEC.executor_class, examples, tmp_path)
     for split in SPLITS:
         one, other = (pathlib.Path(each.uri, f"Split-{split}", "FeatureStats.pb") for each in (ours, again))
         assert one.read_bytes() == other.read_bytes()

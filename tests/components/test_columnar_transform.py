@@ -57,7 +57,11 @@ def analyze(
 @pytest.fixture(scope="module")
 def ours(inputs: dict[str, list[Any]], tmp_path_factory: pytest.TempPathFactory) -> tft.TFTransformOutput:
     return analyze(
-        columnar_transform.Executor, inputs, tmp_path_factory.mktemp("ours"), analyzed_splits='["train", "eval"]'
+        columnar_transform.ColumnarTransform.EXECUTOR_SPEC.executor_class,
+        inputs,
+        tmp_path_factory.mktemp("ours"),
+        analyzed_splits='["train", "eval"]',
+        code_fingerprint="",
     )
 
 

@@ -481,6 +481,17 @@ def test_executor_raises_the_error_of_the_row(tmp_path: pathlib.Path) -> None:
     assert contents(tmp_path / "out") == {}
 
 
+def test_executor_raises_the_error_of_the_file(tmp_path: pathlib.Path) -> None:
+    write_csv(tmp_path / "in" / "ratings.csv", [("1", "Heat", "5", "x")], (*REQUIRED, "mood"))
+    with pytest.raises(LayoutError, match=r"in/ratings\.csv: .* column 'mood' is not known"):
+        run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"))
+
+
+def test_nothing_but_an_error_about_data_is_made_of_what_lies_in_a_folder() -> None:
+    with pytest.raises(KeyError, match="SystemExit"):
+        gen._error_from_json(json.dumps(["SystemExit", "0"]))
+
+
 def test_executor_refuses_headers_alone(tmp_path: pathlib.Path) -> None:
     write_csv(tmp_path / "in" / "train" / "ratings.csv", [("1", "Heat", "5")])
     write_csv(tmp_path / "in" / "test" / "ratings.csv", [])

@@ -12,7 +12,6 @@ from tfx.types import Channel, standard_artifacts
 from tfx.utils import json_utils
 
 from components import ratings_trainer
-from modules import presets
 
 SETTINGS = {"preset": "notebook", "seed": 42, "model": {"batch_size": 256}, "has_eval": True}
 
@@ -25,22 +24,6 @@ def test_parameters_overrule_the_settings() -> None:
     merged = ratings_trainer.with_overrides(SETTINGS, {"seed": 0, "training_budget": 5, "preset": "notebook"})
     assert merged == {**SETTINGS, "seed": 0, "model": {"batch_size": 256, "epochs": 5}}
     assert SETTINGS["model"] == {"batch_size": 256}
-
-
-@pytest.mark.parametrize(("preset", "field"), [("notebook", "epochs"), ("default", "iterations")])
-def test_the_budget_is_the_length_of_the_training(preset: str, field: str) -> None:
-    assert presets.budget_field(preset) == field
-
-
-def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="preset must be one of"):
-        presets.budget_field("nonesuch")
-
-
-def test_a_preset_without_a_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presets, "BUDGET_FIELDS", ("rounds",))
-    with pytest.raises(ValueError, match=r"one of the fields rounds.*embedding_dimension.*training budget at 0"):
-        presets.budget_field("notebook")
 
 
 def test_the_training_function_is_told_where_the_tables_lie(monkeypatch: pytest.MonkeyPatch) -> None:

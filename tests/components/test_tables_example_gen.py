@@ -16,6 +16,7 @@ from tfx.types import standard_artifacts
 
 from components import tables_example_gen as gen
 from data.errors import LayoutError, RowError
+from data.prepare import prepare
 from modules import features
 
 TITLES = 'movie_title,genres,release_year\n"Heat, the (1995)",Action|Crime,1995\nSpeed,,\n 七人の侍 ,Drama||War|,1954\n'
@@ -104,6 +105,25 @@ def test_ages_have_bounds(tmp_path: pathlib.Path, age: str) -> None:
     (tmp_path / "users.csv").write_text(f"user_id,user_age\n1,0\n2,120\n3,{age}\n")
     with pytest.raises(RowError, match=rf"users\.csv, line 4: expected a user_age in \[0, 120\]; got '{age}'"):
         run_executor(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("column", [features.RELEASE_YEAR, features.USER_AGE], ids=lambda column: column.name)
+def test_what_prepare_lets_pass_the_run_does_too(tmp_path: pathlib.Path, column: features.Column) -> None:
+    def own(value: int) -> pathlib.Path:
+        path = tmp_path / "own.csv"
+        path.write_text(f"user_id,movie_title,user_rating,{column.name}\n1,Heat,5,\n2,Speed,4,{value}\n")
+        return path
+
+    assert column.low is not None
+    assert column.high is not None
+    for value in (column.low, column.high):
+        prepare(own(value), tmp_path / "in")
+        examples = run_executor(tmp_path / "in", tmp_path / f"out-{value}")
+        rows = records_in(examples, "users" if column is features.USER_AGE else "titles")
+        assert [row.get(column.name) for row in rows] == [None, [value]]
+    for value in (column.low - 1, column.high + 1):
+        with pytest.raises(RowError, match=rf"line 3: expected a {column.name} in .*; got '{value}'"):
+            prepare(own(value), tmp_path / "in")
 
 
 @pytest.mark.parametrize(

@@ -199,10 +199,13 @@ def test_own_csv_with_names_of_its_own(tmp_path):
     assert Sidecar.read(tmp_path / "out").rating_scale == (-3, 1.5)
 
 
-def test_a_data_folder_is_taken_with_its_side_tables(make_folder, tmp_path):
+def test_a_data_folder_is_taken_with_its_side_tables(make_folder, make_zip, tmp_path):
     prepare(make_folder(HUNDRED_K), tmp_path / "first")
     assert prepare(tmp_path / "first", tmp_path / "again", scale=(1, 5)).contradictions == {}
     assert tables_in(tmp_path / "again") == HUNDRED_K_TABLES
+    packed = make_zip({name: text.encode() for name, text in HUNDRED_K_TABLES.items()}, inside="")
+    prepare(packed, tmp_path / "unpacked")
+    assert tables_in(tmp_path / "unpacked") == HUNDRED_K_TABLES
     # Its ratings alone, where they are named.
     prepare(tmp_path / "first" / "ratings.csv", tmp_path / "alone")
     assert tables_in(tmp_path / "alone") == {"ratings.csv": HUNDRED_K_TABLES["ratings.csv"]}

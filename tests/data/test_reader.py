@@ -120,8 +120,9 @@ def test_clean_blocks_are_not_read_record_by_record(monkeypatch):
         (b'1,"a,c\n', "breaks off"),
         (b"1,2\n", "2 fields"),
         (b"1,2,3,4\n", "4 fields"),
-        (b"1,\xff,3\n", r"\\xff"),
-        (b"1,a\0,3\n", r"\\x00"),
+        (b"1,\xff,3\n", "xff"),
+        (b"1,a\0,3\n", "x00"),
+        (b'1,"a\nb\0",3\n', "x00"),
         (b"1,a\rb,3\n", "breaks off"),
     ],
 )
@@ -132,7 +133,7 @@ def test_a_row_of_bad_form_costs_itself_alone(bad, problem, block_bytes, used, m
     found = [record for block in tables.blocks(table_of(CLEAN + bad + CLEAN, 3, *used)) for record in block.bad]
     assert [record.line for record in found] == [4 * 50 + 1]
     assert isinstance(found[0].fields, BadFieldError)
-    assert problem.replace("\\\\", "\\") in found[0].fields.value.replace("\\\\", "\\")
+    assert problem in found[0].fields.value
     rows, _ = read_blocks(table_of(CLEAN + bad + CLEAN, 3, *used))
     assert len(rows) == 200
 
@@ -141,14 +142,15 @@ def test_a_quote_that_is_never_closed_costs_its_line_and_no_memory(monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_BYTES", 1 << 16)
     plain = b"1,Heat,5\n" * 50_000
     blocks = []
+    bad = []
     for block in tables.blocks(table_of(plain + b'2,"Speed,4\n' + plain, 3, 0, 1)):
         blocks.append(len(block.cells["0"]))
-        bad = block.bad or []
-        for record in bad:
-            assert record.line == 50_001
-            assert isinstance(record.fields, BadFieldError)
-            assert "a quote that is never closed" in record.fields.value
-            assert record.fields.expected == "fields of at most 131072 characters"
+        bad += block.bad
+    (record,) = bad
+    assert record.line == 50_001
+    assert isinstance(record.fields, BadFieldError)
+    assert "a quote that is never closed" in record.fields.value
+    assert record.fields.expected == "fields of at most 131072 characters"
     assert sum(blocks) == 100_000
     assert max(blocks) < 40_000
 

@@ -9,6 +9,7 @@ import pytest
 from data.errors import DataError, RowError
 from data.prepare import prepare
 from data.rejects import BadFieldError, Rejects, parse_integer, parse_rating, parse_text, tidy
+from modules.features import RELEASE_YEAR
 from tests.data.small_releases import CSV, HUNDRED_K, LAYOUTS, ONE_M, RECBOLE, TEN_M, Files, tables_in
 
 
@@ -226,11 +227,12 @@ def test_parsers_by_hand():
     assert tidy(" \n ") == ""
     assert parse_rating(" 3.5\t", (1, 5)) == 3.5
     assert parse_rating("-1e-2", None) == -0.01
-    assert parse_integer(" -007 ", "year") == -7
-    assert parse_integer("  ", "year") is None
+    unbounded = dataclasses.replace(RELEASE_YEAR, low=None, high=None)
+    assert parse_integer(" -007 ", unbounded) == -7
+    assert parse_integer("  ", unbounded) is None
     # Digits of other scripts are numbers for Python, and for no other reader of the file.
     for wrong in ("٣", "1 2", "3,5", "--1"):
         with pytest.raises(BadFieldError):
             parse_rating(wrong, None)
         with pytest.raises(BadFieldError):
-            parse_integer(wrong, "year")
+            parse_integer(wrong, unbounded)

@@ -42,14 +42,14 @@ class Project:
     def edit(self, recipe: str) -> int:
         """Makes the new files and changes of a recipe, and gives their number."""
         text, made = pages.section(PAGE, recipe), 0
-        for path, body in re.findall(r"New file `([^`]+)`:" + _BLOCK, text, _FLAGS):
+        for path, body in re.findall(r"^New file `([^`]+)`:" + _BLOCK, text, _FLAGS):
             assert not (self.root / path).exists(), f"{path} is there already"
             (self.root / path).write_text(body, encoding="utf-8")
             made += 1
-        for path, before, added in re.findall(rf"In `([^`]+)`, before{_BLOCK}\n\nput{_BLOCK}", text, _FLAGS):
+        for path, before, added in re.findall(rf"^In `([^`]+)`, before{_BLOCK}\n\nput{_BLOCK}", text, _FLAGS):
             self._replace(path, before.rstrip("\n"), added + before.rstrip("\n"))
             made += 1
-        for path, old, new in re.findall(rf"In `([^`]+)`, replace{_BLOCK}\n\nby{_BLOCK}", text, _FLAGS):
+        for path, old, new in re.findall(rf"^In `([^`]+)`, replace{_BLOCK}\n\nby{_BLOCK}", text, _FLAGS):
             self._replace(path, old, new)
             made += 1
         return made
@@ -147,9 +147,9 @@ def test_another_feature(project: Project, rng: np.random.Generator) -> None:
 def test_another_data_set(project: Project, rng: np.random.Generator) -> None:
     films = [(f"film {number}", ("Drama", "Comedy|Crime", "")[number % 3]) for number in range(12)]
     rows: list[list[object]] = [
-        [who, int(rng.integers(1, 11)), film, kinds]
+        [who, int(np.clip(number - 1 + rng.integers(3), 1, 10)), *film]
         for who in ("ann", "bob", *map(str, range(30)))
-        for film, kinds in films
+        for number, film in enumerate(films)
         if rng.random() < 0.7
     ]
     write_csv(project.folder / "stars.csv", ["who", "stars", "film", "kinds"], rows)

@@ -40,6 +40,17 @@ def test_values_out_of_range_are_refused(config: type, values: dict) -> None:
         config(**values)
 
 
+@pytest.mark.parametrize(("preset", "field"), [("notebook", "epochs"), ("default", "iterations")])
+def test_the_budget_is_the_length_of_the_training(preset: str, field: str) -> None:
+    assert presets.budget_field(preset) == field
+
+
+def test_a_preset_without_a_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "BUDGET_FIELDS", ("rounds",))
+    with pytest.raises(ValueError, match=r"one of the fields rounds.*embedding_dimension.*training budget at 0"):
+        presets.budget_field("notebook")
+
+
 def test_a_configuration_is_built_without_tensorflow() -> None:
     script = (
         "import sys\n"

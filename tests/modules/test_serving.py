@@ -63,16 +63,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory):
     return path, np.clip(wanted, 1.0, 5.0), fitted_on, output
 
 
-def test_the_loaded_object_is_callable_as_in_the_notebook(exported) -> None:
-    loaded = tf.saved_model.load(exported[0])
+@pytest.fixture(scope="module")
+def loaded(exported):
+    return tf.saved_model.load(exported[0])
+
+
+def test_the_loaded_object_is_callable_as_in_the_notebook(loaded) -> None:
     rating = loaded({"user_id": np.array(["7"]), "movie_title": ["Alien (1979)"]}).numpy()
     assert rating.dtype == np.float32
     np.testing.assert_array_equal(rating, [[2.0]])
 
 
-def test_predictions_stay_within_the_scale(exported) -> None:
-    path, expected, *_ = exported
-    loaded = tf.saved_model.load(path)
+def test_predictions_stay_within_the_scale(exported, loaded) -> None:
+    _, expected, *_ = exported
     grid = [(user, title) for user in USERS for title in TITLES]
     users, titles = (tf.constant(column) for column in zip(*grid, strict=True))
     answer = loaded.signatures["predict"](user_id=users, movie_title=titles)
@@ -83,8 +86,7 @@ def test_predictions_stay_within_the_scale(exported) -> None:
 @pytest.mark.parametrize(
     "pairs", [[("7", "Alien (1979)")], [("?", "?")], [("7", "?"), ("8", "Heat (1995)"), ("?", "Aliens (1986)")], []]
 )
-def test_all_ways_of_asking_agree(exported, pairs: list[tuple[str, str]]) -> None:
-    loaded = tf.saved_model.load(exported[0])
+def test_all_ways_of_asking_agree(loaded, pairs: list[tuple[str, str]]) -> None:
     users = tf.constant([user for user, _ in pairs], tf.string)
     titles = tf.constant([title for _, title in pairs], tf.string)
     examples = tf.constant([serialize({"user_id": user, "movie_title": title}) for user, title in pairs], tf.string)
@@ -117,16 +119,14 @@ def served(loaded, rows: list[dict]) -> list[float]:
         ("?", "?", NOBODY),
     ],
 )
-def test_names_alone_bring_what_the_tables_know(exported, user: str, title: str, stars: float) -> None:
-    loaded = tf.saved_model.load(exported[0])
+def test_names_alone_bring_what_the_tables_know(loaded, user: str, title: str, stars: float) -> None:
     user_id, movie_title = tf.constant([user]), tf.constant([title])
     assert loaded({"user_id": user_id, "movie_title": movie_title}).numpy().tolist() == [[stars]]
     assert loaded.signatures["rank"](user_id=user_id, movie_title=movie_title)["predicted_rating"] == [stars]
     assert served(loaded, [{"user_id": user, "movie_title": title}]) == [stars]
 
 
-def test_a_request_tells_features_of_what_is_in_no_table_alone(exported) -> None:
-    loaded = tf.saved_model.load(exported[0])
+def test_a_request_tells_features_of_what_is_in_no_table_alone(loaded) -> None:
     of_title = {"genres": ["Horror", "Sci-Fi", "Crime", "Western"], "release_year": [1995]}
     titles = ["New", "Aliens (1986)", "Untold", "Heat (1995)"]
     rows = [{"user_id": "7", "movie_title": title, **of_title} for title in titles]
@@ -137,8 +137,7 @@ def test_a_request_tells_features_of_what_is_in_no_table_alone(exported) -> None
     assert served(loaded, rows) == [NOBODY + 0.75, NOBODY + 1.0, NOBODY]
 
 
-def test_rank_sorts_and_keeps_ties_in_input_order(exported) -> None:
-    loaded = tf.saved_model.load(exported[0])
+def test_rank_sorts_and_keeps_ties_in_input_order(loaded) -> None:
     titles = ["Unseen B", "Alien (1979)", "Unseen A", "Heat (1995)", "Élan vital"]
     answer = loaded.signatures["rank"](user_id=tf.constant(["7"]), movie_title=tf.constant(titles))
     order = [title.decode() for title in answer["movie_title"].numpy()]
@@ -146,8 +145,8 @@ def test_rank_sorts_and_keeps_ties_in_input_order(exported) -> None:
     np.testing.assert_array_equal(answer["predicted_rating"], np.array([5.0, 3.5, 2.5, 2.5, 2.0], np.float32))
 
 
-def test_rank_of_one_and_of_no_candidates(exported) -> None:
-    rank = tf.saved_model.load(exported[0]).signatures["rank"]
+def test_rank_of_one_and_of_no_candidates(loaded) -> None:
+    rank = loaded.signatures["rank"]
     one = rank(user_id=tf.constant(["?"]), movie_title=tf.constant(["?"]))
     assert one["movie_title"].numpy().tolist() == [b"?"]
     assert one["predicted_rating"].shape == (1,)
@@ -155,14 +154,14 @@ def test_rank_of_one_and_of_no_candidates(exported) -> None:
     assert none["predicted_rating"].shape == (0,)
 
 
-def evaluated(path: str, pairs: list[tuple[str, str]]) -> dict[str, list]:
+def evaluated(loaded, pairs: list[tuple[str, str]]) -> dict[str, list]:
     examples = tf.constant([serialize({"user_id": user, "movie_title": title}) for user, title in pairs])
-    answer = tf.saved_model.load(path).signatures["evaluation"](examples=examples)
+    answer = loaded.signatures["evaluation"](examples=examples)
     return {name: value.numpy().tolist() for name, value in answer.items()}
 
 
-def test_slices_count_the_ratings_fitted_on(exported) -> None:
-    answer = evaluated(exported[0], [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("8", "Untold"), ("?", "?")])
+def test_slices_count_the_ratings_fitted_on(loaded) -> None:
+    answer = evaluated(loaded, [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("8", "Untold"), ("?", "?")])
     # User 7 has three ratings, 07 one; Heat two, Alien one.
     assert answer["user_activity"] == [b"3-9", b"1-2", b"0 (cold)", b"0 (cold)"]
     assert answer["title_popularity"] == [b"1-2", b"1-2", b"0 (cold)", b"0 (cold)"]
@@ -174,10 +173,10 @@ def test_slice_edges(count: int, name: int) -> None:
     assert answer.numpy().tolist() == [serving.SLICE_NAMES[name].encode()]
 
 
-def test_baselines_travel_with_the_model(exported) -> None:
-    path, _, fitted_on, output = exported
+def test_baselines_travel_with_the_model(exported, loaded) -> None:
+    *_, fitted_on, output = exported
     pairs = [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("?", "Heat (1995)"), ("7", "?"), ("?", "?")]
-    answer = evaluated(path, pairs)
+    answer = evaluated(loaded, pairs)
     ids = []
     for column, names in (("user_id", [user for user, _ in pairs]), ("movie_title", [title for _, title in pairs])):
         vocabulary = output.vocabulary_by_name(column)
@@ -192,10 +191,8 @@ def test_baselines_travel_with_the_model(exported) -> None:
     assert answer["global_mean"][0] == pytest.approx(np.mean([row["user_rating"] for row in ROWS]))
 
 
-def test_warm_up_requests_can_be_served(exported) -> None:
-    path = exported[0]
-    loaded = tf.saved_model.load(path)
-    records = tf.data.TFRecordDataset(str(pathlib.Path(path, "assets.extra", "tf_serving_warmup_requests")))
+def test_warm_up_requests_can_be_served(exported, loaded) -> None:
+    records = tf.data.TFRecordDataset(str(pathlib.Path(exported[0], "assets.extra", "tf_serving_warmup_requests")))
     asked = []
     for record in records:
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request

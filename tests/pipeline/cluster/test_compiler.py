@@ -23,7 +23,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.utils import name_utils
 
-from components import bounded_evaluator
+from components import ratings_evaluator
 from pipeline.cluster import compiler
 from pipeline.commands.compile import compile_
 from pipeline.config import submission_parameters
@@ -96,7 +96,9 @@ def test_edges_are_those_of_the_graph(job: dict, nodes: dict) -> None:
         }
         expected = {key: (channel.producer_component_id, channel.output_key) for key, channel in node.inputs.items()}
         if name == "Evaluator":
-            expected["baseline_model"] = ("BlessedModel-model-resolver", "model")
+            # A resolver becomes a task for each kind of artifact that it finds.
+            (key,) = (key for key, (producer, _) in edges.items() if producer.startswith("BlessedModel"))
+            expected[key] = ("BlessedModel-model-resolver", "model")
         assert edges == expected
         upstream = {each.id for each in node.upstream_nodes} - {"BlessedModel"}
         assert set(task.get("dependentTasks", [])) - {"BlessedModel-model-resolver"} == upstream
@@ -111,7 +113,7 @@ def test_every_container_runs_the_image_with_the_executor_of_its_node(job: dict,
         assert executor == name_utils.get_full_name(nodes[name].executor_spec.executor_class)
         assert arguments[arguments.index("--json_serialized_invocation_args") + 1] == "{{$}}"
         assert ("--json_serialized_inputs_spec_args" in arguments) == (schema == "2.1.0")
-    assert [name for name, container in containers(job).items() if "lifecycle" in container] == ["RatingsExampleGen"]
+    assert {name for name, each in containers(job).items() if "lifecycle" in each} == set(compiler.READERS)
 
 
 def test_every_parameter_is_the_graphs_or_left_open(job: dict, nodes: dict, schema: str) -> None:
@@ -130,7 +132,7 @@ def test_every_parameter_is_the_graphs_or_left_open(job: dict, nodes: dict, sche
             # Integers are texts in the JSON of the first schema version.
             assert str(found) == str(value) or float(found) == float(value)
     assert open_ones == {
-        ("RatingsExampleGen", "input_base", "data_root"),
+        *((reader, "input_base", "data_root") for reader in compiler.READERS),
         ("Trainer", "preset", "preset"),
         ("Trainer", "seed", "seed"),
         ("Trainer", "training_budget", "training_budget"),
@@ -162,7 +164,7 @@ def test_the_evaluator_is_one_whose_blessing_names_the_model(nodes: dict) -> Non
     from tfx.components.evaluator import executor
 
     assert issubclass(nodes["Evaluator"].executor_spec.executor_class, executor.Executor)
-    assert nodes["Evaluator"].executor_spec.executor_class is bounded_evaluator.Executor
+    assert nodes["Evaluator"].executor_spec.executor_class is ratings_evaluator.Executor
 
 
 def test_it_is_the_local_graph(tmp_path: pathlib.Path) -> None:
@@ -292,8 +294,9 @@ def test_kubeflow_gets_neither_a_resolver_nor_cached_ratings() -> None:
     job = compiled("kubeflow")
     executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
     assert not any("resolver" in executor for executor in executors.values())
-    assert "baseline_model" not in tasks(job)["Evaluator"]["inputs"]["artifacts"]
-    assert tasks(job)["RatingsExampleGen"]["cachingOptions"] == {}
+    assert "BlessedModel" not in json.dumps(job)
+    for reader in compiler.READERS:
+        assert tasks(job)[reader]["cachingOptions"] == {}
     assert tasks(job)["Transform"]["cachingOptions"] == {"enableCache": True}
 
 

@@ -19,7 +19,6 @@ def package(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.
     (folder / "a.py").write_text("from sample_package import b\nfrom sample_package.b import value\n")
     (folder / "b.py").write_text("import json\nvalue = 1\n")
     (folder / "c.py").write_text("value = 3\n")
-    (folder / "notes.txt").write_text("one")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(fingerprints, "PACKAGES", ("sample_package",))
     importlib.invalidate_caches()
@@ -37,13 +36,6 @@ def test_an_edit_shows_in_all_that_import_it_and_nowhere_else(package: pathlib.P
 def test_it_is_the_same_for_the_same_sources(package: pathlib.Path) -> None:
     assert fingerprint("sample_package.a") == fingerprint("sample_package.a")
     assert fingerprint("sample_package.a", "sample_package.c") == fingerprint("sample_package.c", "sample_package.a")
-
-
-def test_files_that_code_reads_count(package: pathlib.Path) -> None:
-    resource = [("sample_package", "notes.txt")]
-    before = fingerprint("sample_package.c", resources=resource)
-    (package / "notes.txt").write_text("two")
-    assert fingerprint("sample_package.c", resources=resource) != before
 
 
 def test_an_unknown_module_is_refused(package: pathlib.Path) -> None:

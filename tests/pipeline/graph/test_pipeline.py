@@ -8,20 +8,20 @@ import tempfile
 
 import pytest
 
-from pipeline.commands.run import COMPONENTS
+from pipeline.config.component_order import COMPONENTS
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.graph.pipeline import create_pipeline
 
 # Consumer: producers.
 EDGES = {
     "RatingsExampleGen": set(),
+    "TablesExampleGen": set(),
     "StatisticsGen": {"RatingsExampleGen"},
     "CuratedSchema": {"StatisticsGen"},
     "ExampleValidator": {"StatisticsGen", "CuratedSchema"},
     "AnomalyGate": {"ExampleValidator"},
     "Transform": {"RatingsExampleGen", "CuratedSchema", "AnomalyGate"},
-    "Trainer": {"RatingsExampleGen", "CuratedSchema", "Transform"},
-    "BaselineComparison": {"RatingsExampleGen", "Trainer"},
+    "Trainer": {"RatingsExampleGen", "TablesExampleGen", "CuratedSchema", "Transform"},
     "BlessedModel": {"Trainer"},
     "Evaluator": {"RatingsExampleGen", "Trainer", "BlessedModel"},
     "ServableValidator": {"Trainer"},
@@ -44,7 +44,7 @@ def test_edges_are_those_of_the_diagram() -> None:
 
 
 def test_the_command_line_names_every_component() -> None:
-    assert set(COMPONENTS) == set(EDGES)
+    assert list(COMPONENTS) == list(EDGES)
 
 
 def test_building_it_writes_no_file(tmp_path: pathlib.Path) -> None:
@@ -67,7 +67,7 @@ def test_test_ratings_reach_the_evaluator_alone(splits, fit, choose, has_eval) -
     assert json.loads(trainer["train_args"])["splits"] == ["train"]
     assert json.loads(trainer["eval_args"])["splits"] == choose
     assert json.loads(trainer["custom_config"])["has_eval"] == has_eval
-    assert json.loads(component(pipeline, "Evaluator").exec_properties["example_splits"]) == ["test"]
+    assert component(pipeline, "Evaluator").exec_properties["split"] == "test"
 
 
 def test_the_preset_and_its_values_reach_the_trainer() -> None:
@@ -76,16 +76,33 @@ def test_the_preset_and_its_values_reach_the_trainer() -> None:
     assert (settings["preset"], settings["seed"], settings["model"]) == ("notebook", 7, {"epochs": 2})
 
 
-@pytest.mark.parametrize(("baseline", "producers"), [("latest", set()), ("other", {"Trainer"})])
-def test_the_blessed_model_resolver(baseline: str, producers: set[str]) -> None:
-    pipeline = create(evaluator={"baseline": baseline})
+@pytest.mark.parametrize(("which", "producers"), [("latest", set()), ("other", {"Trainer"})])
+def test_the_blessed_model_resolver(which: str, producers: set[str]) -> None:
+    pipeline = create(evaluator={"blessed_model": which})
     assert {node.id for node in component(pipeline, "BlessedModel").upstream_nodes} == producers
 
 
-def test_without_a_baseline_there_is_no_resolver() -> None:
-    pipeline = create(evaluator={"baseline": "none"})
+def test_without_a_blessed_model_there_is_no_resolver() -> None:
+    pipeline = create(evaluator={"blessed_model": "none"})
     assert "BlessedModel" not in {each.id for each in pipeline.components}
     assert {node.id for node in component(pipeline, "Evaluator").upstream_nodes} == {"RatingsExampleGen", "Trainer"}
+
+
+def test_the_bound_lives_in_one_place() -> None:
+    pipeline = create(evaluator={"rmse_bound": 0.7654})
+    holders = {each.id for each in pipeline.components if "0.7654" in str(each.exec_properties)}
+    assert holders == {"Evaluator"}
+    assert component(pipeline, "Evaluator").exec_properties["rmse_bound"] == 0.7654
+
+
+def test_ratings_are_read_by_their_pattern_beside_the_side_tables() -> None:
+    given = json.loads(component(create(), "RatingsExampleGen").exec_properties["input_config"])
+    assert [split["pattern"] for split in given["splits"]] == [
+        f"{name}/ratings*.csv" for name in ("train", "eval", "test")
+    ]
+    whole = create(data={"root": "/nowhere", "given": False})
+    (split,) = json.loads(component(whole, "RatingsExampleGen").exec_properties["input_config"])["splits"]
+    assert split["pattern"] == "ratings*.csv"
 
 
 def test_the_push_waits_for_both_blessings() -> None:

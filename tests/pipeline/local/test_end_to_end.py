@@ -104,15 +104,17 @@ class TestOneOutputFolder:
         for name in record["components"]:
             assert (output / "logs" / f"{name}.log").stat().st_size > 0
 
-    def test_evaluator_and_numpy_agree(self, output: pathlib.Path) -> None:
+    def test_every_test_rating_is_measured_once(self, output: pathlib.Path) -> None:
         record = last_run(output)
-        ours = record["comparison"]["overall"]["model"]
-        assert record["metrics"]["example_count"] == ours["ratings"] == record["split_sizes"]["test"]
-        assert record["metrics"]["root_mean_squared_error"] == pytest.approx(ours["rmse"], abs=1e-5)
-        assert record["metrics"]["mean_absolute_error"] == pytest.approx(ours["mae"], abs=1e-5)
-        assert record["metrics"]["ndcg"] == pytest.approx(ours["ndcg_at_10"], abs=1e-3)
-        activity = [row for row in record["slices"] if row["feature"] == "user_activity"]
-        assert sum(row["example_count"] for row in activity) == record["split_sizes"]["test"]
+        assert set(record["other_models"]) == {"user_title_bias", "title_mean", "global_mean"}
+        for measured in (record["metrics"], *record["other_models"].values()):
+            assert measured["example_count"] == record["split_sizes"]["test"]
+        for feature in ("user_activity", "title_popularity"):
+            slices = [row for row in record["slices"] if row["feature"] == feature]
+            assert sum(row["example_count"] for row in slices) == record["split_sizes"]["test"]
+            squared = sum(row["example_count"] * row["root_mean_squared_error"] ** 2 for row in slices)
+            mean = squared / record["split_sizes"]["test"]
+            assert mean == pytest.approx(record["metrics"]["root_mean_squared_error"] ** 2, rel=1e-6)
 
     def test_an_unchanged_run_executes_nothing_and_says_so(self, ratings, output: pathlib.Path, capfd) -> None:
         before = last_run(output)
@@ -158,7 +160,7 @@ class TestOneOutputFolder:
         pushed = pushed_versions(output)
         code, record = run_pipeline(ratings, output, "evaluator.rmse_bound=0.1")
         assert code == ExitCode.NOT_BLESSED
-        assert "must be below 0.1000" in record["reasons"][0]
+        assert "above the bound of 0.1000" in record["reasons"][0]
         assert pushed_versions(output) == pushed
         assert states(record)["Trainer"] == "cached"
         assert "not pushed" in capfd.readouterr().out
@@ -168,8 +170,7 @@ class TestOneOutputFolder:
         # A learning rate too small to leave the start, where every rating is near zero and clipped to the lowest.
         code, record = run_pipeline(ratings, output, "evaluator.rmse_bound=9", "trainer.model.learning_rate=0.0000001")
         assert code == ExitCode.NOT_BLESSED
-        assert "above the blessed model's" in " ".join(record["reasons"])
-        assert record["baseline_model"]
+        assert f"of the blessed model, {record['blessed_model']}; at most" in " ".join(record["reasons"])
         assert pushed_versions(output) == pushed
 
     def test_an_anomaly_stops_the_run_before_training(self, ratings, output: pathlib.Path, tmp_path, capfd) -> None:
@@ -211,7 +212,7 @@ class TestOneOutputFolder:
         assert code == ExitCode.STOPPED_EARLY
         assert states(record)["Trainer"] == "done"
         assert states(record)["Pusher"] == "skipped"
-        code, record = run_pipeline(ratings, output, *settings, from_component="BaselineComparison")
+        code, record = run_pipeline(ratings, output, *settings, from_component="BlessedModel")
         assert code == ExitCode.PUSHED
         assert states(record)["Trainer"] == "skipped"
 

@@ -60,9 +60,9 @@ def test_the_default_preset_is_far_better(ratings: pathlib.Path, output: pathlib
     record = run_preset("default", ratings, output)
     # Another split of the same ratings gives 0.877; the standard error of one split is about 0.005.
     assert record["metrics"]["root_mean_squared_error"] < 0.89
-    bias = record["comparison"]["overall"]["user_title_bias"]["rmse"]
+    bias = record["other_models"]["user_title_bias"]["root_mean_squared_error"]
     assert record["metrics"]["root_mean_squared_error"] < bias - 0.05
-    assert record["baseline_model"]
+    assert record["blessed_model"]
     # The two runs share everything up to Trainer.
     assert record["components"]["Transform"]["state"] == "cached"
     assert record["components"]["Trainer"]["state"] == "done"

@@ -8,13 +8,9 @@ import pytest
 import tensorflow_model_analysis as tfma
 
 from components import evaluation_files
-from components.errors import AnomaliesError
-from data.errors import DataError
 from modules.sliced_metrics import OVERALL, RMSE
 from pipeline.exit_codes import ExitCode
-from pipeline.local.dag_runner import ComponentError
 from pipeline.local.outcome import Outcome, missed_thresholds
-from pipeline.local.run import exit_code_of
 
 NAN = float("nan")
 
@@ -88,21 +84,3 @@ def test_the_record_is_plain_json() -> None:
 def test_a_run_that_measured_nothing_has_an_empty_record() -> None:
     record = Outcome(exit_code=ExitCode.FAILED).as_record()
     assert (record["metrics"], record["slices"]) == ({}, [])
-
-
-@pytest.mark.parametrize(
-    ("causes", "code"),
-    [
-        ([], ExitCode.FAILED),
-        ([OSError("full")], ExitCode.FAILED),
-        ([AnomaliesError("mood")], ExitCode.ANOMALIES),
-        ([DataError("row 3")], ExitCode.BAD_INPUT),
-        # Beam wraps what a worker raises.
-        ([RuntimeError("wrapped"), DataError("row 3")], ExitCode.BAD_INPUT),
-    ],
-)
-def test_the_exit_code_says_whose_fault_it_is(causes: list[Exception], code: ExitCode) -> None:
-    error: Exception = ComponentError("Trainer", "trainer.log", "it failed")
-    for effect, cause in zip([error, *causes], causes, strict=False):
-        effect.__cause__ = cause
-    assert exit_code_of(error) == code

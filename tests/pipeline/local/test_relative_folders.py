@@ -16,7 +16,9 @@ from pipeline.exit_codes import ExitCode
 
 pytestmark = pytest.mark.slow
 
-FLAGS = ["--preset", "notebook", "--rmse-bound", "9", "--set", "trainer.model.epochs=1"]
+# Workers of Beam are processes of their own, started in a folder that need not be the run's.
+BEAM = ("--set", "beam.workers=2", "--set", "beam.running_mode=multi_processing")
+FLAGS = ("--preset", "notebook", "--rmse-bound", "9", "--set", "trainer.model.epochs=1", *BEAM)
 
 
 def call(*arguments: str) -> int:
@@ -32,10 +34,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     synthetic.write(folder / "ratings", rows=3_000, users=40, titles=100, seed=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        # Workers of Beam are processes of their own, started in a folder that need not be this one.
-        beam = ("--set", "beam.workers=2", "--set", "beam.running_mode=multi_processing")
         folders = ("--data", "ratings", "--output", "output", "--set", "artifacts=made/artifacts")
-        assert call("run", *folders, *FLAGS, *beam) == ExitCode.PUSHED
+        assert call("run", *folders, *FLAGS) == ExitCode.PUSHED
     return folder
 
 

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+import tensorflow_model_analysis as tfma
 from apache_beam.io import filesystem
 from tfx.dsl.io import filesystem_registry
 from tfx.dsl.io.plugins import tensorflow_gfile
 from tfx.orchestration.pipeline import RunOptions
 
+from components import evaluation_files
 from data import synthetic
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.graph.pipeline import create_pipeline
@@ -152,7 +154,10 @@ def test_data_and_artifacts_may_be_remote(tmp_path: pathlib.Path) -> None:
     assert tf.io.gfile.glob(f"{ROOT}/artifacts/RatingsExampleGen/examples/*/Split-test/*.gz")
 
 
-def test_the_outcome_of_a_run_is_read_from_remote_artifacts() -> None:
-    with tf.io.gfile.GFile(f"{ROOT}/data/comparison.json", "w") as file:
-        file.write('{"overall": {}}')
-    assert outcome._read_json(f"{ROOT}/data/comparison.json") == {"overall": {}}
+def test_an_evaluation_is_written_to_and_read_from_a_remote_folder() -> None:
+    evaluation = {(): {"candidate": {"root_mean_squared_error": 0.9}}, ("user_activity", "3-9"): {"candidate": {}}}
+    config = evaluation_files.create_eval_config(["candidate"], rmse_bound=0.8, max_regression=0.0)
+    tf.io.gfile.makedirs(f"{ROOT}/evaluation")
+    evaluation_files.write(f"{ROOT}/evaluation", evaluation, config, data="", locations={"candidate": ""})
+    assert evaluation_files.read(f"{ROOT}/evaluation")[()] == evaluation[()]
+    assert not tfma.load_validation_result(f"{ROOT}/evaluation").validation_ok

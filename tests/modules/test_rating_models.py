@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modules.embedding_rows import embedding_rows
+from modules.rating_models import embedding_rows
 
 TABLE = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
 FEATURE_TABLE = np.array([[10, 20], [100, 200]], np.float32)

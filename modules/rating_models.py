@@ -1,0 +1,108 @@
+"""What the presets' models have in common: the task, and tables of embeddings that know what to do with the unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from modules.features import MOVIE_TITLE, TITLE_FEATURES, USER_FEATURES, USER_ID, USER_RATING
+
+
+class RatingModel(tfrs.Model):
+    """A model of ratings. A preset's model defines `call`:
+
+    Args:
+      features: `user_id` and `movie_title`, integer [batch]; ids at and behind the end of a vocabulary are unknown
+        users and titles. `user_features` and `title_features`, float32 [batch, size], may be left out.
+      training: whether it is being trained.
+
+    Returns:
+      float32 [batch, 1], stars, unclipped.
+    """
+
+    def __init__(self) -> None:
+        """Sets the task: squared errors of stars."""
+        super().__init__()
+        self.task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.MeanSquaredError(), metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")]
+        )
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Mean squared error of the features beside their labels `user_rating`, float32 [batch], stars."""
+        labels = tf.reshape(inputs[USER_RATING.name], [-1, 1])
+        return self.task(labels=labels, predictions=self(inputs, training=training))
+
+
+class EmbeddingModel(RatingModel):
+    """mean + b_u + b_i + p_u . q_i, with the rows of unknown users and titles made of their side features.
+
+    Attributes:
+      tables: variables, float32 [rows, 1 + rank], of users, titles, user features and title features.
+    """
+
+    def __init__(
+        self,
+        mean: float,
+        user_table: np.ndarray,
+        title_table: np.ndarray,
+        user_feature_table: np.ndarray,
+        title_feature_table: np.ndarray,
+    ) -> None:
+        """Holds the tables; column 0 of each is the bias, the others are the embedding.
+
+        Args:
+          mean: stars.
+          user_table: float [num_users + 1, 1 + rank]; the last row is that of an unknown user.
+          title_table: float [num_titles + 1, 1 + rank].
+          user_feature_table: float [user features, 1 + rank], what each feature adds to an unknown user's row.
+          title_feature_table: float [title features, 1 + rank].
+        """
+        super().__init__()
+        self._mean = tf.Variable(mean, dtype=tf.float32, name="mean")
+        named = {
+            "user": user_table,
+            "title": title_table,
+            "user_feature": user_feature_table,
+            "title_feature": title_feature_table,
+        }
+        self.tables = [tf.Variable(table, dtype=tf.float32, name=name) for name, table in named.items()]
+
+    def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Scores user-title pairs; see `RatingModel`. Side features count for unknown users and titles alone."""
+        users, titles, user_features, title_features = self.tables
+        return self.score(
+            embedding_rows(users, features[USER_ID.name], user_features, features.get(USER_FEATURES)),
+            embedding_rows(titles, features[MOVIE_TITLE.name], title_features, features.get(TITLE_FEATURES)),
+        )
+
+    def score(self, user: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
+        """Float32 [batch, 1], stars, of rows [bias, embedding], float32 [batch, 1 + rank]."""
+        product = tf.reduce_sum(user[:, 1:] * title[:, 1:], axis=1, keepdims=True)
+        return self._mean + user[:, :1] + title[:, :1] + product
+
+
+def embedding_rows(
+    table: tf.Variable, ids: tf.Tensor, feature_table: tf.Variable, features: tf.Tensor | None
+) -> tf.Tensor:
+    """Looks up rows, and adds the features of unknown ids; those of known ids are in their rows already.
+
+    Args:
+      table: float32 [vocabulary + 1, columns]; the last row is that of unknown ids without features.
+      ids: integer [batch]; those at and behind the end of the vocabulary are unknown.
+      feature_table: float32 [features, columns], what each feature adds.
+      features: float32 [batch, features], or None where there are none.
+
+    Returns:
+      float32 [batch, columns].
+    """
+    unknown = table.shape[0] - 1
+    ids = tf.minimum(ids, unknown)
+    rows = tf.gather(table, ids)
+    if features is None:
+        return rows
+    # Few ids are unknown, and the product is what rating takes longest for.
+    positions = tf.where(ids == unknown)
+    return tf.tensor_scatter_nd_add(rows, positions, tf.gather(features, positions[:, 0]) @ feature_table)
