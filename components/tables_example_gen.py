@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from absl import logging
 from apache_beam.io import filesystems
 from tfx import types
 from tfx.components.example_gen import component, write_split
@@ -83,9 +84,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             folder = artifact_utils.get_split_uri([examples], table.name)
             fileio.makedirs(folder)
             target = os.path.join(folder, f"{write_split.DEFAULT_TF_RECORD_FILE_NAME}-00000-of-00001.gz")
+            rows = list(read_table(source, table)) if fileio.exists(source) else []
             with example_files.open_writer(target) as writer:
-                for example in read_table(source, table) if fileio.exists(source) else ():
+                for example in rows:
                     writer.write(example)
+            logging.info("%d rows of %s", len(rows), source)
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP))
 

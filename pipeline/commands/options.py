@@ -76,7 +76,7 @@ RMSE_BOUND = config_option(
     "--rmse-bound",
     key="evaluator.rmse_bound",
     type=click.FloatRange(min=0, min_open=True),
-    help="The test RMSE must be below it, stars.  [default: the preset's]",
+    help="The highest test RMSE that is blessed, stars.  [default: the preset's]",
 )
 BEAM = options(
     config_option(

@@ -89,7 +89,7 @@ class EvaluatorConfig(_Layer):
     rmse_bound: float | None = pydantic.Field(
         None,
         gt=0,
-        description="the test RMSE must be below it, stars; left out: the preset's, by the width of the scale",
+        description="the highest test RMSE that is blessed, stars; left out: the preset's, by the width of the scale",
     )
     max_regression: float = pydantic.Field(
         0.0, ge=0, description="how much higher than the latest blessed model's the RMSE may be, stars"

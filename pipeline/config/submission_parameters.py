@@ -32,7 +32,7 @@ PARAMETERS = (
     SubmissionParameter(name="data_root", type=str, meaning="folder of the ratings, laid out as at compile time"),
     SubmissionParameter(name="preset", type=str, meaning="the model"),
     SubmissionParameter(name="seed", type=int, meaning="seeds every random choice of the training"),
-    SubmissionParameter(name="rmse_bound", type=float, meaning="the test RMSE must be below it, stars"),
+    SubmissionParameter(name="rmse_bound", type=float, meaning="the highest test RMSE that is blessed, stars"),
     SubmissionParameter(
         name="training_budget",
         type=int,

@@ -23,6 +23,9 @@ from tfx.orchestration.pipeline import RunOptions
 
 from components import evaluation_files
 from data import synthetic
+from modules import side_tables
+from pipeline.config import locations
+from pipeline.config.component_order import COMPONENTS
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.graph.pipeline import create_pipeline
 from pipeline.local import outcome
@@ -123,14 +126,16 @@ class RamForBeam(filesystem.FileSystem):
 
 
 @pytest.fixture(autouse=True)
-def known_to_tfx() -> None:
+def known_to_tfx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locations, "REMOTE_SCHEMES", (*locations.REMOTE_SCHEMES, f"{SCHEME}://"))
     filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.register(RamForTfx, priority=0)
     tf.io.gfile.makedirs(f"{ROOT}/data")
 
 
 def test_data_and_artifacts_may_be_remote(tmp_path: pathlib.Path) -> None:
-    synthetic.write(tmp_path / "data", rows=ROWS, users=40, titles=80, seed=1)
-    tf.io.gfile.copy(str(tmp_path / "data" / "ratings.csv"), f"{ROOT}/data/ratings.csv")
+    synthetic.write(tmp_path / "data", rows=ROWS, users=40, titles=80, seed=1, side_features=True)
+    for name in ("ratings.csv", "titles.csv"):
+        tf.io.gfile.copy(str(tmp_path / "data" / name), f"{ROOT}/data/{name}")
     config = PipelineConfig(
         data={"root": f"{ROOT}/data"},
         output=str(tmp_path / "output"),
@@ -139,19 +144,15 @@ def test_data_and_artifacts_may_be_remote(tmp_path: pathlib.Path) -> None:
     )
     pipeline = create_pipeline(config)
     runner = LocalRunner(str(tmp_path / "output" / "logs"), PlainObserver(terminal()))
-    order = [component.id for component in pipeline.components]
-    names = order[: order.index("AnomalyGate") + 1]
+    names = list(COMPONENTS[: COMPONENTS.index("AnomalyGate") + 1])
     runner.run(pipeline, run_options=RunOptions(from_nodes=names, to_nodes=names))
-    assert set(runner.executions) == {
-        "RatingsExampleGen",
-        "StatisticsGen",
-        "CuratedSchema",
-        "ExampleValidator",
-        "AnomalyGate",
-    }
+    assert set(runner.executions) == set(names)
     assert sum(outcome.read(config.metadata_path, runner.executions).split_sizes.values()) == ROWS
     assert {path.name for path in (tmp_path / "output").iterdir()} == {"logs", "metadata.sqlite"}
     assert tf.io.gfile.glob(f"{ROOT}/artifacts/RatingsExampleGen/examples/*/Split-test/*.gz")
+    (uri,) = tf.io.gfile.glob(f"{ROOT}/artifacts/TablesExampleGen/examples/*")
+    read = side_tables.read(uri)
+    assert (len(read.titles.ids), len(read.users.ids)) == (80, 0)
 
 
 def test_an_evaluation_is_written_to_and_read_from_a_remote_folder() -> None:
