@@ -29,7 +29,6 @@ setup(
         "tensorflow-recommenders>=0.7.3",
         "tf-keras",
         "click>=8.1",
-        "google-crc32c",
         "numpy",
         "optuna>=4",
         "pandas",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
 
-from absl import logging
 from apache_beam.io import filesystems
 from tfx import types
 from tfx.components.example_gen import component, write_split
@@ -88,7 +88,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             with example_files.open_writer(target) as writer:
                 for example in rows:
                     writer.write(example)
-            logging.info("%d rows of %s", len(rows), source)
+            logging.getLogger(__name__).info("%d rows of %s", len(rows), source)
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP))
 
