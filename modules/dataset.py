@@ -107,8 +107,10 @@ def carve(ratings: Ratings, percent: int = CARVED_PERCENT) -> tuple[Ratings, Rat
 
 def concatenate(first: Ratings, second: Ratings) -> Ratings:
     """All ratings of two parts that share their ids, sorted by user, then title."""
-    both = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("user", "title", "rating")}
-    return _sorted(dataclasses.replace(first, **both))
+    user, title, rating = (
+        np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("user", "title", "rating")
+    )
+    return _sorted(dataclasses.replace(first, user=user, title=title, rating=rating))
 
 
 def _sorted(ratings: Ratings) -> Ratings:
