@@ -76,7 +76,7 @@ def CuratedSchema(
     rating_high: Parameter[float],
     code_fingerprint: Parameter[str],
 ) -> None:
-    """Writes the schema of `modules.features.RATINGS`, the rating within its scale, no column that train does not have.
+    """Writes the schema of `modules.features.RATINGS`, the rating within its scale, no column that no split has.
 
     SchemaGen, the stock one, infers types, domains and presence from the statistics, so that whatever the data hold is
     as it should be, and ExampleValidator finds nothing in the examples that the schema came from. ImportSchemaGen takes
@@ -91,6 +91,8 @@ def CuratedSchema(
       code_fingerprint: of this component's code, so that an edit invalidates the cache.
     """
     del code_fingerprint
-    curated = curate(rating_low, rating_high, columns_present(read_statistics(statistics, "train")))
+    splits = artifact_utils.decode_split_names(statistics.split_names)
+    present = set().union(*(columns_present(read_statistics(statistics, split)) for split in splits))
+    curated = curate(rating_low, rating_high, present)
     with fileio.open(os.path.join(schema.uri, "schema.pbtxt"), "w") as file:
         file.write(text_format.MessageToString(curated))

@@ -36,13 +36,13 @@ _CODE_FINGERPRINT_KEY = "code_fingerprint"
 class _ScoreFiles(beam.DoFn):
     """Turns paths of files of examples into scored ratings, keyed by bucket of users."""
 
-    def __init__(self, candidate: str, blessed: str | None) -> None:
-        self._paths = (candidate, blessed)
+    def __init__(self, models: dict[str, str]) -> None:
+        self._models = models
         self._loaded = shared.Shared()
 
     def setup(self) -> None:
         # A process may have many instances of this class, one a thread; they share the models.
-        self._scorer = self._loaded.acquire(lambda: judge.Scorer(*self._paths))
+        self._scorer = self._loaded.acquire(lambda: judge.Scorer(*self._models.values()))
 
     def process(self, path: str) -> Iterator[tuple[int, ScoredRatings]]:
         for block in judge.score_blocks(self._scorer, example_files.read_serialized(path)):
@@ -96,12 +96,11 @@ class Executor(executor.Executor):
         folder = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
         thresholds = {key: exec_properties[key] for key in (RMSE_BOUND_KEY, MAX_REGRESSION_KEY)}
 
-        candidate_path = path_utils.serving_model_path(candidate.uri)
-        blessed_path = path_utils.serving_model_path(blessed.uri) if blessed else None
-        locations = {judge.CANDIDATE: candidate_path}
-        if blessed_path:
-            locations[judge.BLESSED] = blessed_path
-        locations |= dict.fromkeys(judge.BASELINES, candidate_path)
+        models = {judge.CANDIDATE: path_utils.serving_model_path(candidate.uri)}
+        if blessed:
+            models[judge.BLESSED] = path_utils.serving_model_path(blessed.uri)
+        # The baselines are outputs of the candidate.
+        locations = models | dict.fromkeys(judge.BASELINES, models[judge.CANDIDATE])
         # A bound that nothing meets is refused before anything is scored.
         evaluation_files.create_eval_config(list(locations), **thresholds)
 
@@ -110,7 +109,7 @@ class Executor(executor.Executor):
             (
                 pipeline
                 | "Files" >> beam.Create(files)
-                | "Score" >> beam.ParDo(_ScoreFiles(candidate_path, blessed_path))
+                | "Score" >> beam.ParDo(_ScoreFiles(models))
                 | "Buckets" >> beam.GroupByKey()
                 | "Measure" >> beam.Map(_measure)
                 | "Merge" >> beam.CombineGlobally(sliced_metrics.merge).without_defaults()

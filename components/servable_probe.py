@@ -27,7 +27,7 @@ import tensorflow as tf
 from modules import features
 from modules.side_tables import UNRATED_PREFIX
 
-KNOWN_PAIRS = 8
+MOST_RATED = 8
 UNKNOWN = "\x00 unknown to every vocabulary"
 SIGNATURES = ("serving_default", "predict", "rank")
 TOLERANCE = 1e-5
@@ -36,7 +36,8 @@ TOLERANCE = 1e-5
 def names(model_path: str, table: features.Table) -> list[str]:
     """The most rated of a table's ids, one that nobody rated if there is one, and one in no table."""
     rated, unrated = (os.path.join(model_path, "assets", prefix + table.key.name) for prefix in ("", UNRATED_PREFIX))
-    return [*_first_lines(rated, KNOWN_PAIRS), *_first_lines(unrated, tf.io.gfile.exists(unrated)), UNKNOWN]
+    one_unrated = _first_lines(unrated, 1) if tf.io.gfile.exists(unrated) else []
+    return [*_first_lines(rated, MOST_RATED), *one_unrated, UNKNOWN]
 
 
 def _first_lines(path: str, most: int) -> list[str]:
@@ -46,12 +47,10 @@ def _first_lines(path: str, most: int) -> list[str]:
 
 def serialize(user: str, title: str) -> bytes:
     """A tf.Example with one user and title."""
-
-    def text(value: str) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
-
-    pair = {features.USER_ID.name: text(user), features.MOVIE_TITLE.name: text(title)}
-    return tf.train.Example(features=tf.train.Features(feature=pair)).SerializeToString()
+    example = tf.train.Example()
+    for column, value in ((features.USER_ID, user), (features.MOVIE_TITLE, title)):
+        example.features.feature[column.name].bytes_list.value.append(value.encode())
+    return example.SerializeToString()
 
 
 def probe(model_path: str, low: float, high: float) -> list[str]:

@@ -19,8 +19,8 @@ from tfx.types import artifact_utils, standard_component_specs
 
 from components import example_encoder, example_files
 from components.ratings_example_gen import packed_fingerprint
-from data import tables
-from data.rejects import BadFieldError, Rejects, parse_cell, parse_text, shown, tidy
+from data import reader, tables
+from data.rejects import Rejects, tidy
 from modules.features import SIDE_TABLES, Column, Table
 
 
@@ -32,28 +32,18 @@ def read_table(path: str, table: Table) -> Iterator[bytes]:
       RowError: a row is of bad form, its key is empty or that of an earlier row, or a value is none of its column's.
     """
     file = tables.csv_table(path, table.columns, filesystems.FileSystems.open)
-    columns = sorted((column for column in table.columns if column.name in file.fields), key=lambda each: each.name)
-    seen: set[str] = set()
-
-    def encode(fields: list[str]) -> bytes:
-        text = fields[file.fields[table.key.name]]
-        key = parse_text(text, table.key.name)
-        if key in seen:
-            raise BadFieldError(shown(text), f"a {table.key.name} that no earlier row has")
-        seen.add(key)
-        return example_encoder.encode_example(
-            example_encoder.encode_feature(column, _values(column, fields[file.fields[column.name]]))
-            for column in columns
+    for key, values in reader.side_rows(file, table, Rejects(remedy=tables.PREPARE)):
+        lists = {table.key: [key], **{column: _values(column, value) for column, value in values.items()}}
+        yield example_encoder.encode_example(
+            example_encoder.encode_feature(column, lists[column])
+            for column in sorted(lists, key=lambda each: each.name)
         )
 
-    return tables.parsed(file, Rejects(remedy=tables.PREPARE), encode)
 
-
-def _values(column: Column, text: str) -> list[Any]:
+def _values(column: Column, value: str | int | None) -> list[Any]:
     """The values of a cell: one, none where it is empty, or any number of genres."""
     if column.multivalent:
-        return [value for value in map(tidy, text.split("|")) if value]
-    value = parse_cell(text, column)
+        return [genre for genre in map(tidy, str(value or "").split("|")) if genre]
     return [] if value is None else [value]
 
 

@@ -51,7 +51,7 @@ def _is_alive(process: int) -> bool:
 def check_destination(
     folder: pathlib.Path, files: Sequence[str], sources: Iterable[str | os.PathLike[str]] = ()
 ) -> None:
-    """Refuses to replace the source, or to write beside tables of others, which would be read, too.
+    """Refuses to replace or remove the source, or to write beside tables of others, which would be read, too.
 
     Args:
       folder: the data folder.
@@ -61,10 +61,11 @@ def check_destination(
     Raises:
       DataError: either would happen.
     """
-    written = {(folder / name).resolve() for name in files}
-    if any(pathlib.Path(source).resolve() in written for source in sources):
+    earlier = _recorded_files(folder)
+    replaced = {(folder / name).resolve() for name in earlier.union(files)}
+    if any(pathlib.Path(source).resolve() in replaced for source in sources):
         raise DataError(f"expected a destination other than the source; got {folder} for both; give another")
-    others = table_files(folder).difference(files, _recorded_files(folder))
+    others = table_files(folder).difference(files, earlier)
     if others:
         raise DataError(
             f"expected no tables in {folder} but those to be written, since all would be read; got "

@@ -20,7 +20,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from data.errors import LayoutError
-from data.rejects import BadFieldError, Rejects, in_bounds, parse_cell, parse_text, shown, tidy
+from data.reader import side_rows
+from data.rejects import BadFieldError, Rejects, in_bounds, parse_text, shown, tidy
 from data.releases import ITEM_ID, Release
 from data.splits import PUBLISHED_SPLITS
 from data.tables import Table, parsed, read_header
@@ -158,20 +159,9 @@ def _read_items(
 
 def _read_side_table(release: Release, side: features.Table, table: Table, rejects: Rejects) -> None:
     """Reads what is known of users or of titles, by id."""
-    keys, seen = release.keys_of(side), set()
-    what = side.key.name.replace("_", " ")
-    columns = [column for column in side.columns[1:] if column.name in table.fields]
-
-    def parse(fields: list[str]) -> tuple[str, list[str | int | None]]:
-        key = parse_text(fields[table.fields[side.key.name]], what)
-        if key in seen:
-            raise BadFieldError(shown(key), f"a {what} that no earlier row has")
-        return key, [parse_cell(fields[table.fields[column.name]], column) for column in columns]
-
-    for key, values in parsed(table, rejects, parse):
-        seen.add(key)
-        number = keys.add(key)
-        for column, value in zip(columns, values, strict=True):
+    for key, values in side_rows(table, side, rejects):
+        number = release.keys_of(side).add(key)
+        for column, value in values.items():
             release.describe(column, number, value)
 
 

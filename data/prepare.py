@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fnmatch
+import math
 import os
 import pathlib
 import shutil
@@ -28,7 +30,7 @@ from data.progress import Progress, silent
 from data.reader import read
 from data.rejects import REJECTED_FILE, Rejects
 from data.releases import Release, files_of
-from data.sidecar import RATINGS_FILE, Sidecar
+from data.sidecar import RATINGS_FILE, RATINGS_PATTERN, Sidecar
 from data.splits import PUBLISHED_SPLITS
 from data.writer import Repeated, SortedRatings, merge, rated_keys, scale_of, write_tables
 from modules.features import SIDE_TABLES, TITLES, USERS
@@ -106,9 +108,10 @@ def prepare(
       DataError: there are no ratings, or files of others stand where the result belongs.
     """
     source, folder = pathlib.Path(path), pathlib.Path(destination)
-    if scale is not None and not scale[0] < scale[1]:
+    if scale is not None and not -math.inf < scale[0] < scale[1] < math.inf:
         raise DataError(
-            f"expected a rating scale whose lowest value is below its highest; got {scale[0]:g} {scale[1]:g}"
+            "expected a rating scale of two numbers, the lowest rating below the highest; "
+            f"got {scale[0]:g} {scale[1]:g}; correct --scale"
         )
     if split is not None and split not in PUBLISHED_SPLITS:
         raise DataError(f"expected a published split, one of {', '.join(PUBLISHED_SPLITS)}; got {split!r}")
@@ -123,16 +126,17 @@ def prepare(
             ratings = {part: read(table, release, rejects, progress) for part, table in release.ratings.items()}
         for part, table in release.ratings.items():
             if not len(ratings[part]):
-                raise DataError(f"expected ratings in {table.shown}; got none that is good")
+                raise DataError(f"expected ratings in {table.shown}; got none that is good; give another file")
         rated = rated_keys(ratings.values(), release)
         for side in SIDE_TABLES:
             if any(column.name in table.fields for column in side.columns[1:] for table in release.ratings.values()):
                 listed[side.name] = np.union1d(listed[side.name], rated[side.name])
         rejected = len(rejects.rows) - rejected_elsewhere
         rows_read = rejected + sum(map(len, ratings.values()))
+        rating_scale = release.scale or scale_of([each.rating for each in ratings.values()])
         parts = {part: merge(each, release.users, release.titles, repeated) for part, each in ratings.items()}
         sidecar = Sidecar(
-            rating_scale=release.scale or scale_of(list(parts.values())),
+            rating_scale=rating_scale,
             users=len(rated[USERS.name]),
             titles=len(rated[TITLES.name]),
             rows_read=rows_read,
@@ -192,7 +196,7 @@ def _opened(
         split = choices.split
         if layout is None:
             if split is not None:
-                raise LayoutError(f"expected {MOVIELENS_100K} for the split {split}; got {source}, a CSV")
+                raise LayoutError(f"expected {MOVIELENS_100K} for the split {split}; got {source}, a CSV; omit --split")
             if choices.keep_items_apart:
                 raise LayoutError(
                     f"expected a release with item ids, to keep items apart by them; got {source}, a CSV whose titles "
@@ -279,6 +283,12 @@ def _choose(source: pathlib.Path, names: Iterable[str]) -> tuple[Layout | None, 
             f"{', '.join(names[0] for _, names in found)}; give one of these folders"
         )
     own = folders.get(".", set())
+    more = sorted(name for name in own if fnmatch.fnmatchcase(name, RATINGS_PATTERN) and name != RATINGS_FILE)
+    if RATINGS_FILE in own and more:
+        raise LayoutError(
+            f"expected no ratings in {source} but {RATINGS_FILE}, which alone is read; got {', '.join(more)}, too; "
+            "join them into one file, or move the others away"
+        )
     if RATINGS_FILE in own:
         return None, [RATINGS_FILE, *(table.file for table in SIDE_TABLES if table.file in own)]
     some = ", ".join(sorted(name for held in folders.values() for name in held)[:8]) or "nothing"

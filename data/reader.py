@@ -1,4 +1,4 @@
-"""Reads a table of ratings into columns, each distinct cell of a block judged once."""
+"""Reads ratings into columns, each distinct cell of a block judged once, and side tables row by row."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from data.rejects import (
     shown,
 )
 from data.releases import ITEM_ID, Release
-from data.tables import Block, Table, blocks
+from data.tables import Block, Table, blocks, parsed
 from data.vocabulary import Vocabulary
+from modules import features
 from modules.features import COLUMNS, MOVIE_TITLE, TIMESTAMP, USER_ID, USER_RATING, Column
 
 # Integers that are not there; below all others, so that the latest of several timestamps is one that is there.
@@ -203,6 +204,31 @@ def read(table: Table, release: Release, rejects: Rejects, progress: Progress = 
         rating=_joined(ratings, np.float32),
         timestamp=_joined(timestamps, np.int64) if with_timestamps else None,
     )
+
+
+def side_rows(
+    table: Table, side: features.Table, rejects: Rejects
+) -> Iterator[tuple[str, dict[Column, str | int | None]]]:
+    """The rows of a side table: the key, and the value of each other column that the file has, None where it is empty.
+
+    Rows of bad form go to `rejects`, and so do those whose key is empty or that of an earlier row, or of which a value
+    is none of its column's.
+
+    Raises:
+      RowError: there are more such rows than allowed.
+    """
+    seen: set[str] = set()
+    columns = [column for column in side.columns[1:] if column.name in table.fields]
+
+    def parse(fields: list[str]) -> tuple[str, dict[Column, str | int | None]]:
+        key = parse_text(fields[table.fields[side.key.name]], side.key.name)
+        if key in seen:
+            raise BadFieldError(shown(key), f"a {side.key.name} that no earlier row has")
+        values = {column: parse_cell(fields[table.fields[column.name]], column) for column in columns}
+        seen.add(key)
+        return key, values
+
+    return parsed(table, rejects, parse)
 
 
 def _joined(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:

@@ -15,11 +15,13 @@ from data.splits import PARTS
 from modules import features
 
 RATINGS_FILE = features.RATINGS.file
+# The ratings that a run reads, in the data folder or in each of its parts.
+RATINGS_PATTERN = "ratings*.csv"
 SIDECAR_FILE = "ratings.json"
 _BLOCK = 1 << 20
 # What is read as tables: ratings in the folder or in its parts, side tables above them.
 _PATTERNS = (
-    *(f"{part}ratings*.csv" for part in ("", *(f"{part}/" for part in PARTS))),
+    *(f"{part}{RATINGS_PATTERN}" for part in ("", *(f"{part}/" for part in PARTS))),
     *(table.file for table in features.SIDE_TABLES),
 )
 

@@ -188,6 +188,8 @@ def _next_record(table: Table, source: _Source) -> Record | None:
             fields = _parse_quoted(first, source, table.separator)
         else:
             fields = text.split(table.separator) if text else []
+            if max(map(len, fields), default=0) > csv.field_size_limit():
+                fields = _too_long(first)
     if not isinstance(fields, BadFieldError) and len(fields) != table.width:
         fields = BadFieldError(f"{len(fields)} fields", f"{table.width} fields")
     if isinstance(fields, BadFieldError):
@@ -206,9 +208,13 @@ def _parse_quoted(first: str, following: Iterator[str], separator: str) -> list[
         if "unexpected end" in str(error):
             return BadFieldError("a quote that is never closed", "closed quotes")
         if "field limit" in str(error):
-            value = f"a longer one, as of a quote that is never closed: {shown(first)}"
-            return BadFieldError(value, f"fields of at most {csv.field_size_limit()} characters")
+            return _too_long(first)
         return BadFieldError(f"a row that breaks off: {error}", "fields quoted as RFC 4180 says")
+
+
+def _too_long(first: str) -> BadFieldError:
+    value = f"a longer one, perhaps of a quote that is never closed: {shown(first)}"
+    return BadFieldError(value, f"fields of at most {csv.field_size_limit()} characters")
 
 
 def _size(path: Path) -> int:
@@ -383,7 +389,9 @@ def read_header(path: Path, name: str, open_file: Callable[[Path], BinaryIO] = o
         text = first.decode("utf-8-sig").strip("\r\n")
         names = [field.strip() for field in next(csv.reader([text]), [])]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LayoutError(f"expected a header in UTF-8 in line 1 of {name}; got: {error}; save it as UTF-8") from error
+        raise LayoutError(
+            f"expected a header in UTF-8 in line 1 of {name}; got: {error}; save it as UTF-8 whose lines end with \\n"
+        ) from error
     if not any(names):
         raise LayoutError(f"expected the columns' names in line 1 of {name}; got an empty line; add a header")
     return names

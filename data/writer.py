@@ -113,13 +113,13 @@ def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary, repeate
     )
 
 
-def scale_of(ratings: Sequence[SortedRatings]) -> tuple[float, float]:
-    """Lowest and highest rating there is, as they are written.
+def scale_of(ratings: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Lowest and highest rating in any of some arrays, float32, as they are written.
 
     Raises:
       DataError: all ratings are the same, which gives no scale.
     """
-    low, high = min(part.rating.min() for part in ratings), max(part.rating.max() for part in ratings)
+    low, high = min(part.min() for part in ratings), max(part.max() for part in ratings)
     if low == high:
         raise DataError(f"expected ratings that differ, to tell the scale; got {_decimal(low)} alone; give --scale")
     return float(_decimal(low)), float(_decimal(high))

@@ -54,7 +54,7 @@ USER_RATING = Column(
     dtype="float",
     describes="rating",
     required=True,
-    meaning="stars; the mean where a user rated the same title more than once",
+    meaning="stars; one for each user and title",
 )
 TIMESTAMP = Column(
     name="timestamp",
@@ -86,7 +86,6 @@ COLUMNS = (
     USER_ZIP_CODE,
 )
 REQUIRED_COLUMNS = tuple(column for column in COLUMNS if column.required)
-OPTIONAL_COLUMNS = tuple(column for column in COLUMNS if not column.required)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +129,6 @@ YEAR_BOUNDARIES = tuple(float(year) for year in (*range(1925, 1990, 5), *range(1
 
 # All categorical side features share one vocabulary, in which each value carries the name of its column. Its values
 # beyond this many, the rarest, count as unknown.
-CATEGORIES = "categories"
 CATEGORIES_LIMIT = 128
 USER_CATEGORIES = (USER_GENDER, USER_OCCUPATION, USER_ZIP_CODE)
 TITLE_CATEGORIES = (GENRES,)

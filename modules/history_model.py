@@ -188,26 +188,23 @@ def _train(
 
     def replica_step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         replica = tf.distribute.get_replica_context() if strategy else None
-        visible, user_is_known, title_is_known = (
-            tf.cast(tf.random.stateless_uniform([size], [stateless_seed, 3 * number + part]) >= share, tf.float32)
-            for part, (size, share) in enumerate(
-                (
-                    (len(ratings), config.hidden_share),
-                    (ratings.num_users, config.unknown_share),
-                    (ratings.num_titles, config.unknown_share),
-                )
-            )
-        )
+
+        def kept(size: int, dropped_share: float, part: int) -> tf.Tensor:
+            """Float32 [size]: 0 with the probability given, else 1."""
+            uniform = tf.random.stateless_uniform([size], [stateless_seed, 3 * number + part])
+            return tf.cast(uniform >= dropped_share, tf.float32)
+
+        visible = kept(len(ratings), config.hidden_share, 0)
         visible = tf.tensor_scatter_nd_update(visible, batch[:, tf.newaxis], tf.zeros_like(batch, tf.float32))
-        share = _share(batch, replica)
+        user_is_known = kept(ratings.num_users, config.unknown_share, 1)
+        title_is_known = kept(ratings.num_titles, config.unknown_share, 2)
+        rows = _share(batch, replica)
         with tf.GradientTape() as tape:
-            users, titles = pooled.rows(visible, user_is_known, title_is_known, replica)
-            share_users, share_titles = (
-                tf.gather(users, tf.gather(user, share)),
-                tf.gather(titles, tf.gather(title, share)),
-            )
-            labels, predictions = tf.gather(rating, share), trained.score(share_users, share_titles)
-            squares = tf.reduce_sum(share_users**2, axis=1) + tf.reduce_sum(share_titles**2, axis=1)
+            all_users, all_titles = pooled.rows(visible, user_is_known, title_is_known, replica)
+            users = tf.gather(all_users, tf.gather(user, rows))
+            titles = tf.gather(all_titles, tf.gather(title, rows))
+            labels, predictions = tf.gather(rating, rows), trained.score(users, titles)
+            squares = tf.reduce_sum(users**2, axis=1) + tf.reduce_sum(titles**2, axis=1)
             if replica is None:
                 loss = trained.task(labels=labels, predictions=predictions, compute_metrics=False)
                 penalized = loss + config.regularization * tf.reduce_mean(squares)
@@ -263,43 +260,31 @@ class _PooledVectors:
         """Draws the initial vectors."""
         columns = 1 + config.dimension
         deviation = ratings.rating - np.mean(ratings.rating, dtype=np.float64)
-        sides = (
-            (ratings.user, ratings.title, ratings.num_users, ratings.num_titles, ratings.user_features),
-            (ratings.title, ratings.user, ratings.num_titles, ratings.num_users, ratings.title_features),
-        )
+        users, titles = ratings.num_users, ratings.num_titles
 
         def vectors(rows: int) -> tf.Variable:
             return tf.Variable(rng.normal(0.0, config.initial_deviation, [rows, columns]), dtype=tf.float32)
 
         self._indices = tf.constant(np.stack([ratings.user, ratings.title], axis=1).astype(np.int64))
-        self._shape = (ratings.num_users, ratings.num_titles)
-        self._common, self._own, self._rating_vectors, self._member_vectors = (
-            [vectors(rows) for rows in pair]
-            for pair in (
-                (1, 1),
-                (ratings.num_users, ratings.num_titles),
-                (ratings.num_titles, ratings.num_users),
-                (ratings.num_titles, ratings.num_users),
-            )
-        )
+        self._shape = (users, titles)
+        # c, e, y and z, of the users, then of the titles; y and z belong to what is on the other side of a rating.
+        self._common = [vectors(1), vectors(1)]
+        self._own = [vectors(users), vectors(titles)]
+        self._rating_vectors = [vectors(titles), vectors(users)]
+        self._member_vectors = [vectors(titles), vectors(users)]
         # Zeros, so that a feature that training never sees adds nothing to an unknown user or title.
-        self._feature_vectors = [
-            tf.Variable(tf.zeros([features.shape[1], columns]))
-            for features in (ratings.user_features, ratings.title_features)
-        ]
-        self.variables = [
-            *self._common,
-            *self._own,
-            *self._feature_vectors,
-            *self._rating_vectors,
-            *self._member_vectors,
-        ]
-        self._features, self._deviation, self._strength = [], [], []
-        for row, column, rows, columns_of, features in sides:
-            mean = damped_mean(column, deviation, columns_of, _MEAN_DAMPING)
-            count = np.bincount(row, minlength=rows)[:, np.newaxis]
-            self._features.append(tf.constant(features))
-            self._deviation.append(tf.constant(deviation - mean[column], tf.float32))
+        self._features = [tf.constant(ratings.user_features), tf.constant(ratings.title_features)]
+        self._feature_vectors = [tf.Variable(tf.zeros([each.shape[1], columns])) for each in self._features]
+        trained = (self._common, self._own, self._feature_vectors, self._rating_vectors, self._member_vectors)
+        self.variables = [variable for pair in trained for variable in pair]
+        self._deviation, self._strength = [], []
+        for own, other, rows, others in (
+            (ratings.user, ratings.title, users, titles),
+            (ratings.title, ratings.user, titles, users),
+        ):
+            mean = damped_mean(other, deviation, others, _MEAN_DAMPING)
+            count = np.bincount(own, minlength=rows)[:, np.newaxis]
+            self._deviation.append(tf.constant(deviation - mean[other], tf.float32))
             self._strength.append(tf.constant(count**1.5 / (count + config.history_damping), tf.float32))
 
     def rows(

@@ -44,9 +44,13 @@ class Scorer:
           blessed: folder of a SavedModel that has `serving_default`, at least.
 
         Raises:
-          ValueError: a signature or an output is missing, or takes something other than serialized examples.
+          ValueError: there is no such model, or a signature or an output is missing, or takes something other than
+            serialized examples.
         """
         paths = [candidate] if blessed is None else [candidate, blessed]
+        for path in paths:
+            if not tf.saved_model.contains_saved_model(path):
+                raise ValueError(f"expected a SavedModel in {path}; got none; put it back, or judge without it")
         # Kept, since signatures do not keep their model alive.
         self._loaded = [tf.saved_model.load(path) for path in paths]
         self._predict = [

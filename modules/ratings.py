@@ -14,8 +14,8 @@ class Ratings:
     Memory: 12 bytes a rating, and one float vector a user and a title.
 
     Attributes:
-      user: int32 [ratings], 0 <= id < num_users.
-      title: int32 [ratings], 0 <= id < num_titles.
+      user: int32 [ratings], id >= 0; below num_users in ratings to fit on.
+      title: int32 [ratings], id >= 0; below num_titles in ratings to fit on.
       rating: float32 [ratings], stars.
       num_users: users in the vocabulary; ids from here on are out-of-vocabulary buckets.
       num_titles: titles in the vocabulary; ids from here on are out-of-vocabulary buckets.

@@ -163,7 +163,7 @@ class _Unrated(tf.Module):
     """The users (titles) of the side tables that nobody rated, by name.
 
     Their names are an asset, which is left out where there are none. Memory: the name and a feature vector of each:
-    548 bytes for a user's, 728 for a title's.
+    548 bytes for a user's, 732 for a title's.
     """
 
     def __init__(self, table: features.Table, rated: list[bytes], side: SideFeatures, folder: str):
@@ -210,16 +210,10 @@ def write_warm_up_requests(path: str) -> None:
     """Writes a request for each serving signature where TensorFlow Serving looks for them."""
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    user, title = "warm-up user", "warm-up title"
-    example = tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                features.USER_ID.name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[user.encode()])),
-                features.MOVIE_TITLE.name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[title.encode()])),
-            }
-        )
-    )
-    pair = {features.USER_ID.name: [user], features.MOVIE_TITLE.name: [title]}
+    pair = {features.USER_ID.name: [b"warm-up user"], features.MOVIE_TITLE.name: [b"warm-up title"]}
+    example = tf.train.Example()
+    for name, values in pair.items():
+        example.features.feature[name].bytes_list.value.extend(values)
     requests = {"serving_default": {EXAMPLES: [example.SerializeToString()]}, "predict": pair, "rank": pair}
     folder = os.path.join(path, "assets.extra")
     tf.io.gfile.makedirs(folder)
@@ -235,9 +229,8 @@ def write_warm_up_requests(path: str) -> None:
 
 
 def _counts(ids: np.ndarray, size: int) -> tf.Tensor:
-    """Ratings a known id has, int32 [size + 1]; the last row stands for every unknown id."""
-    known = ids[ids < size]
-    return tf.constant(np.append(np.bincount(known, minlength=size), 0), tf.int32)
+    """How many ratings each id has, int32 [size + 1]; the last row stands for every unknown id."""
+    return tf.constant(np.append(np.bincount(ids, minlength=size), 0), tf.int32)
 
 
 def _baseline_tables(ratings: Ratings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -77,16 +77,15 @@ class SideFeatures:
 
         Empty ids and those with a line break are left out, as a vocabulary of tf.Transform leaves them out.
         """
-        known = set(ids)
+        left_out = {b"", *ids}
         return [
-            each
-            for each in self._ids[table.name]
-            if each and each not in known and b"\n" not in each and b"\r" not in each
+            each for each in self._ids[table.name] if each not in left_out and b"\n" not in each and b"\r" not in each
         ]
 
     def _multi_hot(self, categories: tf.SparseTensor, batch: int | tf.Tensor) -> tf.Tensor:
-        # What is no category counts in a column more, which goes.
-        return _count(categories, self.lookup.lookup(categories.values), features.CATEGORIES_LIMIT + 1, batch)[:, :-1]
+        # What is no category counts in a column more, which goes. A value that stands twice is there once.
+        counts = _count(categories, self.lookup.lookup(categories.values), features.CATEGORIES_LIMIT + 1, batch)
+        return tf.minimum(counts[:, :-1], 1.0)
 
 
 def _most_frequent(tables: SideTables) -> list[bytes]:
@@ -109,7 +108,8 @@ def _categories(columns: Mapping[str, tf.SparseTensor], names: Sequence[features
     for column in names:
         values = columns[column.name]
         # Of a postal code only the first character counts: the area.
-        text = tf.strings.substr(values.values, 0, 1) if column is features.USER_ZIP_CODE else values.values
+        area = column is features.USER_ZIP_CODE
+        text = tf.strings.substr(values.values, 0, 1, unit="UTF8_CHAR") if area else values.values
         named.append(values.with_values(tf.strings.join([column.name, text], separator="=")))
     return tf.sparse.concat(1, named)
 

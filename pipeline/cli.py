@@ -12,28 +12,17 @@ import click
 from pipeline import environment
 from pipeline.exit_codes import ExitCode
 
-# Command: module and attribute that hold it, imported when it is called or its help is asked for.
+# Command: module and attribute that hold it, imported when it is called or its help is asked for; and its summary.
 COMMANDS = {
-    "data": ("pipeline.commands.data", "data"),
-    "run": ("pipeline.commands.run", "run"),
-    "predict": ("pipeline.commands.serve", "predict"),
-    "rank": ("pipeline.commands.serve", "rank"),
-    "benchmark": ("pipeline.commands.benchmark", "benchmark"),
-    "tune": ("pipeline.commands.tune", "tune"),
-    "compile": ("pipeline.commands.compile", "compile_"),
-    "submit": ("pipeline.commands.submit", "submit"),
-    "doctor": ("pipeline.commands.doctor", "doctor"),
-}
-SUMMARIES = {
-    "data": "Fetch, prepare or make ratings.",
-    "run": "Run the pipeline on this machine.",
-    "predict": "Rate a title for a user with the pushed model.",
-    "rank": "Rank titles for a user with the pushed model.",
-    "benchmark": "Measure accuracy beside other libraries, and speed.",
-    "tune": "Search for better hyper-parameters.",
-    "compile": "Compile the pipeline for Vertex AI or Kubeflow Pipelines.",
-    "submit": "Start, schedule or cancel the compiled pipeline on a cluster.",
-    "doctor": "Check the environment.",
+    "data": ("pipeline.commands.data", "data", "Fetch, prepare or make ratings."),
+    "run": ("pipeline.commands.run", "run", "Run the pipeline on this machine."),
+    "predict": ("pipeline.commands.serve", "predict", "Rate a title for a user with the pushed model."),
+    "rank": ("pipeline.commands.serve", "rank", "Rank titles for a user with the pushed model."),
+    "benchmark": ("pipeline.commands.benchmark", "benchmark", "Measure accuracy beside other libraries, and speed."),
+    "tune": ("pipeline.commands.tune", "tune", "Search for better hyper-parameters."),
+    "compile": ("pipeline.commands.compile", "compile_", "Compile the pipeline for Vertex AI or Kubeflow Pipelines."),
+    "submit": ("pipeline.commands.submit", "submit", "Start, schedule or cancel the compiled pipeline on a cluster."),
+    "doctor": ("pipeline.commands.doctor", "doctor", "Check the environment."),
 }
 
 
@@ -46,12 +35,12 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name]
+        module, attribute, _ = COMMANDS[cmd_name]
         return getattr(importlib.import_module(module), attribute)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(SUMMARIES.items()))
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -134,11 +134,12 @@ def compile_job(config: PipelineConfig, schema: Schema = "2.1.0") -> Job:
     return job
 
 
-def _check_components(cluster: ClusterConfig, known: list[str]) -> None:
-    unknown = sorted(set(cluster.components) - {EVERY_COMPONENT, *known})
+def _check_components(cluster: ClusterConfig, components: list[str]) -> None:
+    unknown = sorted(set(cluster.components) - {EVERY_COMPONENT, *components})
     if unknown:
         raise ValueError(
-            f"cluster.components: expected {EVERY_COMPONENT} or one of {', '.join(known)}; got {', '.join(unknown)}"
+            f"cluster.components: expected {EVERY_COMPONENT} or one of {', '.join(components)}; "
+            f"got {', '.join(unknown)}"
         )
 
 

@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import kfp.client
@@ -146,28 +146,14 @@ class StartedRun:
         self.name = run_id
         self.url = f"{runs.host.rstrip('/')}/#/runs/details/{run_id}"
 
-    def watch(
-        self, *, interval_s: float, timeout_s: float | None, sleep: Callable[[float], None] = time.sleep
-    ) -> Iterator[tuple[str, str]]:
-        """Yields (task, state) as tasks change, until the run has ended.
+    def states(self) -> tuple[dict[str, str], bool]:
+        """The state of each task that has one, and whether the run has ended.
 
         Raises:
-          TimeoutError: it took longer than `timeout_s`.
           ServiceError: the service could not be asked.
         """
-        began = time.monotonic()
-        shown: dict[str, str] = {}
-        while True:
-            run = self._get()
-            for task in _tasks(run):
-                if task.state and shown.get(task.display_name) != task.state:
-                    shown[task.display_name] = task.state
-                    yield task.display_name, task.state
-            if run.state in ENDED:
-                return
-            if timeout_s is not None and time.monotonic() - began + interval_s > timeout_s:
-                raise TimeoutError
-            sleep(interval_s)
+        run = self._get()
+        return {task.display_name: task.state for task in _tasks(run) if task.state}, run.state in ENDED
 
     def verdict(self) -> tuple[ExitCode | ServiceCode, list[str]]:
         """What the ended run came to, and why."""

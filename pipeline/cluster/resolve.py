@@ -41,7 +41,7 @@ def resolve(
     # Dataflow's temporary files go below the artifacts, so that the configuration is not complete without them.
     if not asked.get("artifacts"):
         raise ValueError("expected --pipeline-root, the folder for artifacts, such as gs://BUCKET/movie-ranking")
-    if not asked.get("data", {}).get("root"):
+    if not asked["data"].get("root"):
         raise ValueError(
             "expected --data, the folder of the ratings as the tasks will see it, such as gs://BUCKET/ml-100k"
         )

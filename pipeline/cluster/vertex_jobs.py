@@ -7,11 +7,9 @@ import json
 import logging
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
-# gRPC's C++ code tells on which machine it is.
+# Otherwise gRPC's C++ code writes on the terminal on which machine it is.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from google.auth.credentials import AnonymousCredentials
@@ -59,7 +57,7 @@ class Jobs:
     anonymous: bool = False
 
     def __post_init__(self) -> None:
-        """Tells the client; by default it takes Application Default Credentials when it first needs them."""
+        """Sets up the client, which by default takes Application Default Credentials when it first needs them."""
         # Its own messages, and the traces of errors that it survives, are not ours.
         for name in ("pipeline_jobs", "pipeline_job_schedules", "base"):
             logging.getLogger(f"google.cloud.aiplatform.{name}").disabled = True
@@ -183,32 +181,18 @@ class StartedJob:
             f"{self.name.rsplit('/', 1)[-1]}?project={job.project}"
         )
 
-    def watch(
-        self, *, interval_s: float, timeout_s: float | None, sleep: Callable[[float], None] = time.sleep
-    ) -> Iterator[tuple[str, str]]:
-        """Yields (task, state) as tasks change, until the job has ended.
+    def states(self) -> tuple[dict[str, str], bool]:
+        """The state of each task, in the order in which they started, and whether the job has ended.
 
         Raises:
-          TimeoutError: it took longer than `timeout_s`.
           ServiceError: the service could not be asked.
         """
-        began = time.monotonic()
-        shown: dict[str, str] = {}
-        while True:
-            with google_errors("asking for the job"):
-                # The state is asked for; the tasks are of the same answer.
-                state = self._job.state
-                tasks = list(self._job.gca_resource.job_detail.task_details)
-            for task in sorted(tasks, key=lambda task: (task.start_time or 0, task.task_id)):
-                task_state = TaskState(task.state).name
-                if shown.get(task.task_name) != task_state:
-                    shown[task.task_name] = task_state
-                    yield task.task_name, task_state
-            if state in ENDED:
-                return
-            if timeout_s is not None and time.monotonic() - began + interval_s > timeout_s:
-                raise TimeoutError
-            sleep(interval_s)
+        with google_errors("asking for the job"):
+            # The state is asked for; the tasks are of the same answer.
+            state = self._job.state
+            tasks = list(self._job.gca_resource.job_detail.task_details)
+        tasks.sort(key=lambda task: (task.start_time or 0, task.task_id))
+        return {task.task_name: TaskState(task.state).name for task in tasks}, state in ENDED
 
     def verdict(self) -> tuple[ExitCode | ServiceCode, list[str]]:
         """What the ended job came to, as a local run would say it, and why."""

@@ -11,6 +11,15 @@ from pipeline.commands.errors import usage_errors
 from pipeline.commands.progress import reported
 from pipeline.exit_codes import ExitCode
 
+OUTPUT = click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    default="output/benchmark",
+    show_default=True,
+    metavar="FOLDER",
+    help="Results, and the data and logs of `accuracy`.",
+)
+
 
 @click.group()
 def benchmark() -> None:
@@ -53,14 +62,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
     default=None,
     help="Measure Surprise and myFM, too: `pip install movie-ranking[peers]`.  [default: those that are installed]",
 )
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=pathlib.Path),
-    default="output/benchmark",
-    show_default=True,
-    metavar="FOLDER",
-    help="Data, results and logs.",
-)
+@OUTPUT
 @click.option("-v", "--verbose", is_flag=True, help="Show what TFX and the libraries write.")
 def accuracy(
     splits: tuple[str, ...],
@@ -149,14 +151,7 @@ def accuracy(
 @click.option(
     "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Seeds the draw of users and titles."
 )
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=pathlib.Path),
-    default="output/benchmark",
-    show_default=True,
-    metavar="FOLDER",
-    help="Results.",
-)
+@OUTPUT
 def scoring(
     path: pathlib.Path | None, candidates: int, requests: int, pairs: int, seed: int, output: pathlib.Path
 ) -> None:

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from modules import presets
 from pipeline.config.pipeline_config import PipelineConfig
 
-# Of the table where no terminal gives a width, in characters.
+# Width of the table in characters, where no terminal gives one.
 WIDTH = 160
 HEADER = ("field", "type", "default", "meaning")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +160,21 @@ def _carry_out(order: Order, service: Jobs | Runs) -> Result:
 
 def _follow(started: StartedJob | StartedRun, order: Order) -> ExitCode | ServiceCode:
     """Prints changes of tasks to the end, then the verdict."""
+    began = time.monotonic()
+    shown: dict[str, str] = {}
     try:
-        for task, state in started.watch(interval_s=order.interval_s, timeout_s=order.timeout_s):
-            click.echo(f"{task:<38} {state.lower()}")
-    except TimeoutError:
-        click.echo("--timeout passed; the job goes on", err=True)
-        return ServiceCode.TIMED_OUT
+        while True:
+            states, ended = started.states()
+            for task, state in states.items():
+                if shown.get(task) != state:
+                    click.echo(f"{task:<38} {state.lower()}")
+            shown |= states
+            if ended:
+                break
+            if order.timeout_s is not None and time.monotonic() - began + order.interval_s > order.timeout_s:
+                click.echo("--timeout passed; the job goes on", err=True)
+                return ServiceCode.TIMED_OUT
+            time.sleep(order.interval_s)
     except KeyboardInterrupt:
         click.echo("interrupted; the job goes on", err=True)
         return ExitCode.INTERRUPTED

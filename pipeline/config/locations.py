@@ -25,9 +25,15 @@ def absolute(folder: str) -> str:
     """The absolute path of a folder on this machine; a remote one as it is, but for slashes at its end.
 
     Raises:
-      ValueError: see `is_remote`.
+      ValueError: see `is_remote`; or the path is a pattern, for which TFX would read folders that match it.
     """
-    return folder.rstrip("/") if is_remote(folder) else os.path.abspath(folder)
+    path = folder.rstrip("/") if is_remote(folder) else os.path.abspath(folder)
+    if set(path) & set("*?["):
+        raise ValueError(
+            "expected a folder whose path has none of the characters * ? [, which TFX takes for a pattern; "
+            f"got {path}; rename it, or give a link to it"
+        )
+    return path
 
 
 def check_readable(folder: str) -> None:
@@ -41,10 +47,10 @@ def check_readable(folder: str) -> None:
     import tensorflow as tf
 
     scheme = folder.partition("://")[0]
-    known = [name for name in tf.io.gfile.get_registered_schemes() if name in ("gs", "s3", "hdfs")]
-    if scheme not in known:
+    readable = [name for name in tf.io.gfile.get_registered_schemes() if name in ("gs", "s3", "hdfs")]
+    if scheme not in readable:
         raise ValueError(
-            f"expected a folder on this machine, or in {', '.join(f'{name}://' for name in known)}, which TensorFlow "
-            f"{tf.__version__} reads as it is installed here; got {folder}; {scheme}:// needs a plug-in, as "
+            f"expected a folder on this machine, or in {', '.join(f'{name}://' for name in readable)}, which "
+            f"TensorFlow {tf.__version__} reads as it is installed here; got {folder}; {scheme}:// needs a plug-in, as "
             "tensorflow-io has it for some versions, loaded in every process; copy the folder, or mount it"
         )

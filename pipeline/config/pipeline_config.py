@@ -89,6 +89,7 @@ class EvaluatorConfig(_Layer):
     rmse_bound: float | None = pydantic.Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="the highest test RMSE that is blessed, stars; left out: the preset's, by the width of the scale",
     )
     max_regression: float = pydantic.Field(
@@ -202,18 +203,30 @@ def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
     """Turns `trainer.model.epochs=5` into nested values; the right side is read as YAML.
 
     Raises:
-      ValueError: no `=`, or a key that goes through the value of another.
+      ValueError: no `=`, no YAML, or a key that goes through the value of another.
     """
-    import yaml
-
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key:
             raise ValueError(f"expected KEY=VALUE, such as trainer.seed=7; got {assignment!r}")
         # The last one of a key holds.
-        values[key] = yaml.safe_load(text)
+        values[key] = read_yaml(text, assignment)
     return nested(values)
+
+
+def read_yaml(text: str | bytes, place: str) -> Any:
+    """Reads YAML; `place` is where it stands, for the message.
+
+    Raises:
+      ValueError: it is none.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"expected YAML in {place}; {' '.join(str(error).split())}") from error
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:

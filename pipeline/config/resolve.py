@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
 from data.progress import Progress, silent
-from data.sidecar import RATINGS_FILE, Sidecar
+from data.sidecar import RATINGS_FILE, RATINGS_PATTERN, Sidecar
 from pipeline.config import locations
 
 if TYPE_CHECKING:
@@ -39,30 +39,38 @@ def resolve(
     from pipeline.config import pipeline_config as configuration
 
     asked = layers(values, config_file=config_file, assignments=assignments)
-    root = asked.get("data", {}).get("root") or _movielens_100k(progress)
+    root = asked["data"].get("root") or _movielens_100k(progress)
     return configuration.PipelineConfig(**configuration.merge({"data": describe_data(root)}, asked))
 
 
 def layers(values: Mapping[str, Any], *, config_file: str | None, assignments: tuple[str, ...]) -> dict[str, Any]:
-    """What file, flags and assignments ask for, laid over one another as nested dicts; nothing is checked yet.
+    """What file, flags and assignments ask for, laid over one another as nested dicts, `data` always among them.
+
+    Nothing is checked yet but the place of the data, by which their layout is looked up.
 
     Raises:
-      ValueError: the file holds no fields, or an assignment is none.
+      ValueError: the file holds no fields, an assignment is none, or the data folder is no text.
     """
-    import yaml
-
     from pipeline.config import pipeline_config as configuration
 
     given: Any = {}
     if config_file is not None:
-        given = yaml.safe_load(pathlib.Path(config_file).read_text(encoding="utf-8")) or {}
+        given = configuration.read_yaml(pathlib.Path(config_file).read_bytes(), config_file) or {}
         if not isinstance(given, dict):
             raise ValueError(f"{config_file} must hold fields of the configuration, such as `trainer: {{seed: 7}}`")
-    return configuration.merge(given, configuration.nested(values), configuration.parse_assignments(assignments))
+    asked = configuration.merge(
+        {"data": {}}, given, configuration.nested(values), configuration.parse_assignments(assignments)
+    )
+    root = asked["data"].get("root", ".") if isinstance(asked["data"], dict) else None
+    if not isinstance(root, str) or not root:
+        raise ValueError(
+            f"expected a folder in --data or data.root, such as `data: {{root: FOLDER}}`; got data: {asked['data']!r}"
+        )
+    return asked
 
 
 def describe_data(root: str) -> dict[str, Any]:
-    """The fields of `DataConfig` that a data folder itself tells; of a folder in the cloud, its place alone.
+    """The fields of `DataConfig` that are read off a data folder itself; of a folder in the cloud, its place alone.
 
     Raises:
       DataError: the folder has no ratings, or no record of their scale.
@@ -74,7 +82,7 @@ def describe_data(root: str) -> dict[str, Any]:
     given = [split for split in ("train", "eval", "test") if (folder / split).is_dir()]
     if {"train", "test"} <= set(given):
         layout: dict[str, Any] = {"given": True, "splits": given}
-    elif any(folder.glob("ratings*.csv")):
+    elif any(folder.glob(RATINGS_PATTERN)):
         layout = {}
     else:
         raise DataError(

@@ -25,7 +25,7 @@ LEGEND = (
     "over the same test rows. Pairwise: how often the better of two titles of a user is predicted higher. Fit s: "
     "seconds by the clock. CPU s: seconds of the processor, all threads together."
 )
-# Of the table where no terminal gives a width, in characters.
+# Width of the table in characters, where no terminal gives one.
 _WIDTH = 140
 
 
@@ -34,10 +34,10 @@ class Measurement:
     """What one method came to on one split with one seed.
 
     Attributes:
-      split: its name.
-      method: its name.
-      kind: of the method.
-      seed: of the fit.
+      split: name of the split.
+      method: name of the method.
+      kind: what the method is: preset, baseline or peer.
+      seed: seed of the fit.
       fit_seconds: wall-clock time of fitting, without reading, export and prediction.
       fit_cpu_seconds: processor time of the same.
       rmse: stars.
@@ -73,8 +73,8 @@ class Row:
     """A line of the table: means over seeds.
 
     Attributes:
-      split: its name.
-      method: its name.
+      split: name of the split.
+      method: name of the method.
       seeds: how many there are.
       rmse: stars.
       rmse_deviation: standard deviation over seeds, stars; None of a single one.

@@ -18,6 +18,7 @@ from components.ratings_example_gen import RatingsExampleGen
 from components.ratings_trainer import RatingsTrainer
 from components.servable_validator import ServableValidator
 from components.tables_example_gen import TablesExampleGen
+from data.sidecar import RATINGS_PATTERN
 from modules import presets
 from pipeline.config.pipeline_config import DataConfig, PipelineConfig
 from pipeline.graph import vertex
@@ -25,7 +26,6 @@ from pipeline.graph.blessed_model import blessed_model_resolver
 from pipeline.graph.fingerprint import fingerprint
 from pipeline.graph.runtime_parameters import runtime_parameters
 
-RATINGS_PATTERN = "ratings*.csv"
 PREPROCESSING, TRAINER = "modules.preprocessing", "modules.trainer"
 
 

@@ -15,7 +15,7 @@ def trainer_arguments(config: PipelineConfig, settings: dict[str, Any]) -> dict[
     """Arguments of RatingsTrainer that say where it trains, `custom_config` among them.
 
     Args:
-      config: of the pipeline.
+      config: the configuration of the pipeline.
       settings: what the training itself needs.
     """
     job = config.cluster.training_job
@@ -53,7 +53,7 @@ def endpoint_pusher(config: PipelineConfig, **inputs: Channel) -> BaseComponent 
     """Deploys a blessed model to a Vertex endpoint, if the configuration has one.
 
     Args:
-      config: of the pipeline.
+      config: the configuration of the pipeline.
       inputs: `model`, `model_blessing` and `infra_blessing`.
     """
     endpoint = config.cluster.endpoint

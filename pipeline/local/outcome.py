@@ -74,8 +74,8 @@ def _other_models(by_model: dict[str, dict[str, float]]) -> dict[str, dict[str, 
 
 
 def _plain(metrics: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN."""
-    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+    """JSON has no NaN and no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
@@ -111,7 +111,10 @@ def _verdict(artifacts: RunArtifacts, reached: Outcome) -> tuple[ExitCode, list[
     if artifacts.get("Pusher", "pushed_model") is None:
         return ExitCode.STOPPED_EARLY, ["the run ended before Pusher"]
     if reached.pushed_path is None:
-        return ExitCode.FAILED, ["Pusher did not push although both blessings were given; see its log"]
+        if blessing and servable:
+            return ExitCode.FAILED, ["Pusher did not push although both blessings were given; see its log"]
+        # Evaluator was skipped, and perhaps ServableValidator.
+        return ExitCode.FAILED, ["an earlier run did not bless the model; run with --from Evaluator, which says why"]
     if not os.path.isdir(reached.pushed_path):
         return ExitCode.FAILED, [
             f"the model was pushed to {reached.pushed_path} by an earlier run, but it is no longer there; "

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import io
+import functools
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+from data import reader, tables
+from data.rejects import Rejects, parse_text
 from modules import features, serving
 from modules.side_tables import UNRATED_PREFIX
 from pipeline.local.run import LAST_RUN_FILE
@@ -65,7 +66,7 @@ def seen_titles(output: str, user: str) -> set[str]:
     """Titles that a user rated in the data of the last run.
 
     Raises:
-      ValueError: there was no run, or its data are gone.
+      ValueError: there was no run, or its data are gone or no longer what a run takes.
     """
     record = pathlib.Path(output) / LAST_RUN_FILE
     try:
@@ -80,9 +81,16 @@ def seen_titles(output: str, user: str) -> set[str]:
     files = [path for path in files if fnmatch.fnmatch(path, "*/ratings*.csv")]
     if not files:
         raise ValueError(f"expected the ratings of the last run in {root}; they are gone; leave out --exclude-seen")
-    return {row[features.MOVIE_TITLE.name] for row in _rows(files) if row[features.USER_ID.name] == user}
+    return set().union(*(_titles_of(user, path) for path in files))
 
 
-def _rows(files: Sequence[str]) -> Iterator[dict[str, str]]:
-    for path in files:
-        yield from csv.DictReader(io.StringIO(tf.io.gfile.GFile(path).read(), newline=""))
+def _titles_of(user: str, path: str) -> set[str]:
+    """The titles that a user rated in one file, whose names are those that a model made of it knows."""
+    table = tables.csv_table(path, features.RATINGS.columns, functools.partial(tf.io.gfile.GFile, mode="rb"))
+    columns = (features.USER_ID, features.MOVIE_TITLE)
+    parsers = {column.name: functools.partial(parse_text, what=column.name) for column in columns}
+    titles: set[str] = set()
+    for cells in reader.judged(table, parsers, Rejects(remedy=tables.PREPARE)):
+        users, rated = (cells[column.name] for column in columns)
+        titles.update(rated.values[code] for code in rated.codes[users.array(np.object_) == user])
+    return titles

@@ -310,6 +310,11 @@ def test_a_model_that_cannot_be_asked_is_refused(tmp_path: pathlib.Path, signatu
         judge.Scorer(str(tmp_path))
 
 
+def test_a_blessed_model_that_is_gone_is_named(good, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match=rf"expected a SavedModel in {tmp_path}; got none; put it back, or judge"):
+        judge.Scorer(os.path.join(good.uri, PATH), str(tmp_path))
+
+
 def test_an_answer_that_is_not_one_an_example_is_refused(tmp_path: pathlib.Path, rows: list[dict]) -> None:
     model = NoisyModel(1.0)
     signatures = {"serving_default": model.one_answer, "evaluation": model.evaluation}

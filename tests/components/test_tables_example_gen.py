@@ -82,7 +82,7 @@ def test_a_table_that_is_not_there_gives_no_examples(tmp_path: pathlib.Path) -> 
     ("row", "expected", "value"),
     [
         ("Heat,Crime,1995", "a movie_title that no earlier row has", "'Heat'"),
-        (" Heat ,Crime,1995", "a movie_title that no earlier row has", "' Heat '"),
+        (" Heat ,Crime,1995", "a movie_title that no earlier row has", "'Heat'"),
         (",Crime,1995", "a movie_title that is not empty", "''"),
         ("Speed,Crime,1869", "a release_year in [1870, 2100]", "'1869'"),
         ("Speed,Crime,2101", "a release_year in [1870, 2100]", "'2101'"),

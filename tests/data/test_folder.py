@@ -80,6 +80,14 @@ def test_the_source_is_not_overwritten(make_folder, tmp_path):
     assert names(tmp_path) == ["ratings.csv"]
 
 
+def test_a_source_among_the_tables_of_an_earlier_run_is_not_removed(make_folder, tmp_path):
+    prepare(make_folder(HUNDRED_K), tmp_path / "out", split="u1")
+    before = tables_in(tmp_path / "out")
+    with pytest.raises(DataError, match="other than the source"):
+        prepare(tmp_path / "out" / "train", tmp_path / "out")
+    assert tables_in(tmp_path / "out") == before
+
+
 @pytest.mark.parametrize("other", ["ratings-2.csv", "titles.csv", "train/ratings.csv", "eval/ratings-more.csv"])
 def test_tables_of_others_are_not_mixed_with_ours(other, tmp_path):
     folder = tmp_path / "out"

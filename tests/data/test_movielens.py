@@ -181,6 +181,11 @@ def test_without_timestamps_the_latest_is_the_last_in_the_file(tmp_path):
     assert own(tmp_path, text, repeated="latest").splitlines()[1:] == ["1,A,2", "2,A,3"]
 
 
+def test_the_scale_spans_the_ratings_of_the_source_not_their_means(tmp_path):
+    own(tmp_path, OWN_NAMES + "1,A,1\n1,A,5\n2,A,2\n2,B,4\n")
+    assert Sidecar.read(tmp_path / "out").rating_scale == (1, 5)
+
+
 # A CSV of the user's own.
 
 NAMES = {"user_id": "userId", "movie_title": "title", "user_rating": "stars"}
@@ -209,6 +214,17 @@ def test_a_data_folder_is_taken_with_its_side_tables(make_folder, make_zip, tmp_
     # Its ratings alone, where they are named.
     prepare(tmp_path / "first" / "ratings.csv", tmp_path / "alone")
     assert tables_in(tmp_path / "alone") == {"ratings.csv": HUNDRED_K_TABLES["ratings.csv"]}
+
+
+def test_a_folder_with_more_ratings_than_are_read_is_refused(make_zip, tmp_path):
+    files = {name: (OWN_NAMES + "1,A,3\n2,A,4\n").encode() for name in ("ratings.csv", "ratings-2.csv", "notes.csv")}
+    (tmp_path / "own").mkdir()
+    for name, content in files.items():
+        (tmp_path / "own" / name).write_bytes(content)
+    for source in (tmp_path / "own", make_zip(files, inside="")):
+        with pytest.raises(LayoutError, match=r"no ratings in .* but ratings\.csv, .*; got ratings-2\.csv, too; join"):
+            prepare(source, tmp_path / "out")
+    assert prepare(tmp_path / "own" / "ratings.csv", tmp_path / "out").sidecar.rows == 2
 
 
 def test_joined_columns_are_taken_apart_and_contradictions_counted(tmp_path):
@@ -248,7 +264,7 @@ def test_joined_columns_complete_the_side_tables_beside_them(tmp_path):
         (
             "titles.csv",
             "movie_title,genres\nA,X\nA,Y\n",
-            r"titles\.csv, line 3: expected a movie title that no",
+            r"titles\.csv, line 3: expected a movie_title that no",
         ),
         ("users.csv", "user_id,user_age\n1,old\n", r"users\.csv, line 2: expected a user_age that is an integer"),
     ],
@@ -376,8 +392,9 @@ def test_columns_and_splits_fit_only_what_they_are_for(make_folder, tmp_path):
     (tmp_path / "own.csv").write_text("user_id,movie_title,user_rating\n1,A,3\n")
     with pytest.raises(LayoutError, match="a CSV"):
         prepare(tmp_path / "own.csv", tmp_path / "out", split="u1")
-    with pytest.raises(DataError, match="lowest value is below"):
-        prepare(tmp_path / "own.csv", tmp_path / "out", scale=(5, 1))
+    for scale in ((5, 1), (3, 3), (1, float("inf")), (float("nan"), 5)):
+        with pytest.raises(DataError, match=f"lowest rating below the highest; got {scale[0]:g} {scale[1]:g}"):
+            prepare(tmp_path / "own.csv", tmp_path / "out", scale=scale)
 
 
 # Published splits.

@@ -105,9 +105,11 @@ def test_separators_of_two_characters_split_as_python_does(text, encoding):
 CLEAN = b'a,"b ""c"", d",1\r\n\n"e\nf",,"2"\n' * 50
 
 
-def test_clean_blocks_are_not_read_record_by_record(monkeypatch):
+@pytest.mark.parametrize("block_bytes", range(200, 200 + len(CLEAN) // 50))
+def test_clean_blocks_are_not_read_record_by_record(block_bytes, monkeypatch):
+    """Wherever in a record, or between quotes, a block ends."""
     monkeypatch.setattr(tables, "_next_record", None)
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block_bytes)
     table = table_of(CLEAN, 3, 0, 1, 2)
     rows = [row for block in tables.blocks(table) for row in zip(*(block.cells[n].to_pylist() for n in "012"))]  # noqa: B905
     assert rows == [("a", 'b "c", d', "1"), ("e\nf", "", "2")] * 50
@@ -124,18 +126,21 @@ def test_clean_blocks_are_not_read_record_by_record(monkeypatch):
         (b"1,a\0,3\n", "x00"),
         (b'1,"a\nb\0",3\n', "x00"),
         (b"1,a\rb,3\n", "breaks off"),
+        (b"\0001,a,3\n", "x00"),
+        (b"\r1,a,3\n", "breaks off"),
     ],
 )
 @pytest.mark.parametrize("block_bytes", [100, 1 << 20])
 @pytest.mark.parametrize("used", [(0, 1, 2), (0,)])
 def test_a_row_of_bad_form_costs_itself_alone(bad, problem, block_bytes, used, monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_BYTES", block_bytes)
-    found = [record for block in tables.blocks(table_of(CLEAN + bad + CLEAN, 3, *used)) for record in block.bad]
-    assert [record.line for record in found] == [4 * 50 + 1]
-    assert isinstance(found[0].fields, BadFieldError)
-    assert problem in found[0].fields.value
-    rows, _ = read_blocks(table_of(CLEAN + bad + CLEAN, 3, *used))
-    assert len(rows) == 200
+    for before, line in ((CLEAN, 4 * 50 + 1), (b"", 1)):
+        table = table_of(before + bad + CLEAN, 3, *used)
+        found = [record for block in tables.blocks(table) for record in block.bad]
+        assert [record.line for record in found] == [line]
+        assert isinstance(found[0].fields, BadFieldError)
+        assert problem in found[0].fields.value
+        assert len(read_blocks(table)[0]) == (200 if before else 100)
 
 
 def test_a_quote_that_is_never_closed_costs_its_line_and_no_memory(monkeypatch):
@@ -153,6 +158,17 @@ def test_a_quote_that_is_never_closed_costs_its_line_and_no_memory(monkeypatch):
     assert record.fields.expected == "fields of at most 131072 characters"
     assert sum(blocks) == 100_000
     assert max(blocks) < 40_000
+
+
+@pytest.mark.parametrize("field", ["x" * 131_072, "é" * 131_072, "x" * 131_073, "é" * 131_073], ids=len)
+@pytest.mark.parametrize("form", ["a,{},c", 'a,"{}",c', "a::{}::c"])
+def test_fields_are_bounded_alike_quoted_or_not(field, form):
+    """What is written between quotes must be readable if it was read without them."""
+    options = {"separator": "::", "quoted": False} if "::" in form else {}
+    content = f"1,2,3\n{form.format(field)}\n".replace("1,2,3", "1::2::3" if options else "1,2,3").encode()
+    rows, bad = read_blocks(table_of(content, 3, 1, **options))
+    fits = len(field) <= csv.field_size_limit()
+    assert (rows, bad) == ([("2",), (field,)] if fits else [("2",)], [] if fits else [2])
 
 
 def test_lines_longer_than_a_block_are_refused(monkeypatch):

@@ -67,7 +67,7 @@ BAD = [
     Bad("item id twice", HUNDRED_K, "u.item", b"4|B||||0|0|0", 6, "an item id that no earlier row has", "'4'"),
     Bad("genre flag", HUNDRED_K, "u.item", b"6|B||||0|x|0", 6, "genre flags of 0 or 1", "'x'"),
     Bad("age", HUNDRED_K, "u.user", b"4|old|M|none|1", 5, "a user_age that is an integer", "'old'"),
-    Bad("user twice", HUNDRED_K, "u.user", b"2|3|M|none|1", 5, "a user id that no earlier row has", "'2'"),
+    Bad("user twice", HUNDRED_K, "u.user", b"2|3|M|none|1", 5, "a user_id that no earlier row has", "'2'"),
     # ratings.dat and movies.dat
     Bad("dat few fields", ONE_M, "ratings.dat", b"1::2::3", 4, "4 fields", "3 fields"),
     Bad("dat colons amiss", ONE_M, "ratings.dat", b"1:2:::3::4", 4, "4 fields", "3 fields"),

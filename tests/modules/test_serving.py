@@ -1,13 +1,9 @@
-"""The exported model: every signature, by hand-computed values, and again in a fresh process."""
+"""The exported model: every signature, by hand-computed values."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,8 +12,6 @@ import tensorflow_recommenders as tfrs
 from tensorflow_serving.apis import prediction_log_pb2
 
 from modules import baselines, serving
-from modules.model_configs import NotebookConfig
-from modules.notebook_model import NotebookModel
 from tests import support
 from tests.support import ROWS, analyze, load, serialize, side_features, write_examples
 
@@ -213,40 +207,9 @@ def test_vocabularies_are_inside_the_saved_model(exported) -> None:
     assert (assets / "unrated_movie_title").read_text().splitlines() == ["Aliens (1986)", "Untold"]
 
 
-@pytest.mark.slow
-def test_a_fresh_process_gives_the_same(exported, tmp_path: pathlib.Path) -> None:
-    path, expected, *_ = exported
-    moved = tmp_path / "elsewhere"
-    pathlib.Path(path).rename(moved)
-    try:
-        script = (
-            "import sys, json, numpy as np, tensorflow as tf\n"
-            "model = tf.saved_model.load(sys.argv[1])\n"
-            "users, titles = json.loads(sys.argv[2])\n"
-            "print(json.dumps(model({'user_id': np.array(users), 'movie_title': titles}).numpy().tolist()))\n"
-        )
-        grid = [[user for user in USERS for _ in TITLES], TITLES * len(USERS)]
-        command = [sys.executable, "-c", script, str(moved), json.dumps(grid)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-        np.testing.assert_array_equal(json.loads(done.stdout), expected.reshape(-1, 1))
-    finally:
-        moved.rename(path)
-
-
-def test_the_notebooks_model_exports_with_its_own_predictions(exported, tmp_path: pathlib.Path) -> None:
+def test_without_side_tables_there_is_nothing_beside_the_vocabularies(exported, tmp_path: pathlib.Path) -> None:
     *_, fitted_on, output = exported
-    model = NotebookModel(fitted_on.num_users, fitted_on.num_titles, NotebookConfig(), seed=3)
     path = str(tmp_path / "model")
-    wide = dataclasses.replace(fitted_on, low=-9.0, high=9.0)
-    serving.export(serving.ServingModel(model, output, wide, side_features()), path)
-    # Without side tables there is nothing beside the vocabularies.
+    serving.export(serving.ServingModel(TableModel(np.ones((3, 4))), output, fitted_on, side_features()), path)
     assert sorted(os.listdir(pathlib.Path(path, "assets"))) == ["movie_title", "user_id"]
-    vocabulary = output.vocabulary_by_name("movie_title")
-    ids = {
-        "user_id": tf.constant([0, 0, 0, 2], tf.int64),
-        "movie_title": tf.constant([vocabulary.index(title.encode()) for title in TITLES] + [3], tf.int64),
-    }
-    first_user = output.vocabulary_by_name("user_id")[0].decode()
-    names = {"user_id": [first_user] * 3 + ["?"], "movie_title": [*TITLES, "?"]}
-    loaded = tf.saved_model.load(path)
-    np.testing.assert_allclose(loaded({k: tf.constant(v) for k, v in names.items()}), model(ids), rtol=1e-6)
+    assert served(tf.saved_model.load(path), [{"user_id": "8", "movie_title": "Aliens (1986)"}]) == [1.0]

@@ -77,6 +77,20 @@ def test_user_categories_are_multi_hot(side: SideFeatures) -> None:
     np.testing.assert_array_equal(of_users(side)[:, AGES:], expected)
 
 
+def test_the_area_of_a_postal_code_is_a_character_of_any_length() -> None:
+    # In UTF-8 both begin with the same byte.
+    side = side_features(users=[{"user_id": zip_code, "user_zip_code": [zip_code]} for zip_code in ("Ä1", "Ä2", "Ö1")])
+    assert [category.decode() for category in side.categories] == ["user_zip_code=Ä", "user_zip_code=Ö"]
+    vectors = side.of_ids(features.USERS, ["Ä1".encode(), "Ä2".encode(), "Ö1".encode()])[:, AGES:]
+    np.testing.assert_array_equal(vectors.argmax(axis=1), [0, 0, 1])
+
+
+def test_a_genre_that_stands_twice_counts_once() -> None:
+    rows = [{"movie_title": name, "genres": genres} for name, genres in (("A", ["Drama"]), ("B", ["Drama", "Drama"]))]
+    once, twice = of_titles(side_features(rows), rows)
+    np.testing.assert_array_equal(once, twice)
+
+
 def test_values_beyond_the_limit_of_categories_count_as_unknown() -> None:
     limit = features.CATEGORIES_LIMIT
     rows = [{"movie_title": str(k), "genres": [f"genre {k}"]} for k in range(limit + 2)]

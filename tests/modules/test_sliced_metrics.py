@@ -27,8 +27,9 @@ def scored(user, label, prediction, colour=None) -> ScoredRatings:
 def ratings(rng: np.random.Generator) -> ScoredRatings:
     """Two models, thirty users of different sizes, with equal predictions and users without a positive label."""
     rows = 400
-    user = rng.integers(0, 30, rows) ** 2 * 10**15
-    label = rng.integers(1, 6, rows) * (user > 10**15)
+    # Of every remainder, whatever the number of buckets.
+    user = rng.integers(0, 30, rows) ** 2 // 2 * (10**15 + 1)
+    label = rng.integers(1, 6, rows) * (user > 10**16)
     prediction = np.stack([rng.integers(0, 8, rows) / 2, rng.normal(3, 1, rows)])
     return scored(user, label, prediction, rng.integers(0, 2, rows))
 
@@ -83,6 +84,10 @@ def test_parts_that_number_their_slices_differently_are_joined(ratings: ScoredRa
     np.testing.assert_array_equal(joined.prediction, ratings.prediction)
     names = [joined.slice_keys[1][code] for code in joined.slice_code[1]]
     assert names == [KEYS[code] for code in ratings.slice_code[1]]
+
+
+def test_one_part_is_the_whole(ratings: ScoredRatings) -> None:
+    assert sliced_metrics.sum_by_slice(sliced_metrics.concatenate([ratings])).keys() == {OVERALL, RED, GREEN}
 
 
 def test_joining_nothing_is_refused() -> None:

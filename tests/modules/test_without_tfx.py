@@ -18,7 +18,7 @@ environment.prepare()
 import numpy as np
 import tensorflow as tf
 
-from modules import metrics, serving, trainer
+from modules import judge, metrics, serving, sliced_metrics, trainer
 from tests import support
 
 rng = np.random.default_rng(4)
@@ -40,13 +40,16 @@ ratings = support.load(support.write_examples(folder / "train.gz", train), outpu
 model, fitted_on = trainer.train(ratings, None, preset="fast", values={"epochs": 20, "steps": 10}, seed=0)
 serving.export(serving.ServingModel(model, output, fitted_on, side), str(folder / "model"))
 
-predict = tf.saved_model.load(str(folder / "model")).signatures["predict"]
 names = {name: tf.constant([row[name] for row in test]) for name in ("user_id", "movie_title")}
+predict = tf.saved_model.load(str(folder / "model")).signatures["predict"]
 predictions = predict(**names)["predicted_rating"].numpy()[:, 0]
 labels = np.array([row["user_rating"] for row in test])
+batch = tf.constant([support.serialize(row) for row in test])
+measured = judge.evaluate(judge.Scorer(str(folder / "model")), [batch])[sliced_metrics.OVERALL]
 print(json.dumps({
+    "judged": {name: values[sliced_metrics.RMSE] for name, values in measured.items()},
     "rmse": metrics.rmse(labels, predictions),
-    "of_the_mean": metrics.rmse(labels, np.full(len(test), ratings.rating.mean())),
+    "rmse_of_the_mean": metrics.rmse(labels, np.full(len(test), ratings.rating.mean())),
     "imported": [name for name in ("tfx", "ml_metadata") if name in sys.modules],
 }))
 """
@@ -58,4 +61,8 @@ def test_a_model_is_fitted_exported_and_judged_without_tfx() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["imported"] == []
-    assert found["rmse"] < 0.7 * found["of_the_mean"]
+    judged = found["judged"]
+    assert set(judged) == {"candidate", "user_title_bias", "title_mean", "global_mean"}
+    assert judged["candidate"] == pytest.approx(found["rmse"], rel=1e-6)
+    assert judged["global_mean"] == pytest.approx(found["rmse_of_the_mean"], rel=1e-6)
+    assert judged["candidate"] < 0.7 * judged["global_mean"]

@@ -34,8 +34,7 @@ def test_every_command_explains_itself(command: tuple[str, ...], capsys: pytest.
 def test_summaries_are_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     call("--help")
     shown = capsys.readouterr().out
-    assert set(cli.SUMMARIES) == set(cli.COMMANDS)
-    assert all(summary in shown for summary in cli.SUMMARIES.values())
+    assert all(summary in shown for _, _, summary in cli.COMMANDS.values())
 
 
 def test_exit_codes_are_documented_where_they_arise(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +54,11 @@ def test_exit_codes_are_documented_where_they_arise(capsys: pytest.CaptureFixtur
         (["--set", "epochs"], "expected KEY=VALUE"),
         (["--set", "trainer.speed=9"], "trainer.speed: Extra inputs are not permitted"),
         (["--preset", "notebook", "--set", "trainer.model.epochs=0"], "epochs"),
+        (["--set", "trainer.seed=[1"], "expected YAML in trainer.seed=[1; "),
+        (["--set", "data=5"], "expected a folder in --data or data.root, such as `data: {root: FOLDER}`; got data: 5"),
+        (["--set", "data=null"], "got data: None"),
+        (["--set", "data.root=5"], "'root': 5}"),
+        (["--data", ""], "'root': ''}"),
         (["--data", "/nowhere"], "expected ratings.csv"),
         (["--data", "az://bucket"], "or in gs://, s3://, hdfs://; got az://bucket"),
         (["--output", "gs://bucket/output"], "expected a folder on this machine for output"),

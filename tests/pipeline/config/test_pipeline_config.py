@@ -221,6 +221,14 @@ def test_a_file_that_is_no_mapping_is_refused(ratings: pathlib.Path, tmp_path: p
         resolve.resolve({"data.root": str(ratings)}, config_file=str(file))
 
 
+@pytest.mark.parametrize("content", [b"trainer: [1", b"trainer: \xff"], ids=["syntax", "bytes"])
+def test_a_file_that_is_no_yaml_is_named(tmp_path: pathlib.Path, content: bytes) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"expected YAML in .*config\.yaml"):
+        resolve.resolve(config_file=str(file))
+
+
 @pytest.mark.parametrize("place", ["flag", "file", "assignment"])
 def test_relative_folders_become_absolute_wherever_they_are_given(ratings, tmp_path, monkeypatch, place: str) -> None:
     monkeypatch.chdir(ratings.parent)
@@ -236,6 +244,14 @@ def test_relative_folders_become_absolute_wherever_they_are_given(ratings, tmp_p
     assert config.data.root == str(ratings)
     assert config.output == str(ratings.parent / "out")
     assert config.pipeline_root == str(ratings.parent / "made" / "artifacts")
+
+
+@pytest.mark.parametrize("key", ["data.root", "output", "artifacts"])
+@pytest.mark.parametrize("folder", ["gs://bucket/run[1]", "run[1]/ratings", "run?", "*"])
+def test_folders_that_are_patterns_are_refused(key: str, folder: str) -> None:
+    """TFX would read run1 in place of run[1]."""
+    with pytest.raises(pydantic.ValidationError, match=r"none of the characters \* \? \[.*; got .*; rename it"):
+        PipelineConfig(**configuration.merge({"data": {"root": "ratings"}}, configuration.nested({key: folder})))
 
 
 def test_a_folder_that_nobody_names_is_absolute_too(tmp_path: pathlib.Path, monkeypatch) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import tensorflow_model_analysis as tfma
+from ml_metadata.proto import metadata_store_pb2
 
 from components import evaluation_files
 from modules.sliced_metrics import OVERALL, RMSE
 from pipeline.exit_codes import ExitCode
+from pipeline.local import outcome
 from pipeline.local.outcome import Outcome, missed_thresholds
 
 NAN = float("nan")
@@ -53,14 +56,34 @@ def test_both_thresholds_have_a_reason(tmp_path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("skipped", "said"),
+    [
+        ([], "Pusher did not push although both blessings were given; see its log"),
+        (["Evaluator"], "an earlier run did not bless the model; run with --from Evaluator, which says why"),
+        (["Evaluator", "ServableValidator"], "an earlier run did not bless the model; run with --from Evaluator, .*"),
+    ],
+)
+def test_a_push_that_was_not_made_has_a_reason(skipped: list[str], said: str) -> None:
+    class Artifacts:
+        def get(self, component: str, key: str) -> metadata_store_pb2.Artifact | None:
+            artifact = metadata_store_pb2.Artifact()
+            artifact.custom_properties["blessed"].int_value = 1
+            return None if component in skipped else artifact
+
+    code, (reason,) = outcome._verdict(Artifacts(), Outcome(exit_code=ExitCode.PUSHED))
+    assert code == ExitCode.FAILED
+    assert re.fullmatch(said, reason)
+
+
 def test_the_record_is_plain_json() -> None:
-    cold = {"candidate": {RMSE: 1.0, "ndcg": NAN}, "global_mean": {RMSE: 1.2, "ndcg": NAN}}
-    outcome = Outcome(
+    cold = {"candidate": {RMSE: 1.0, "ndcg": NAN}, "global_mean": {RMSE: float("inf"), "ndcg": NAN}}
+    measured = Outcome(
         exit_code=ExitCode.NOT_BLESSED,
         reasons=["too far off"],
         evaluation={OVERALL: {"candidate": {RMSE: 0.9}}, ("user_activity", "0 (cold)"): cold},
     )
-    written = json.loads(json.dumps(outcome.as_record(), allow_nan=False))
+    written = json.loads(json.dumps(measured.as_record(), allow_nan=False))
     assert written == {
         "exit_code": 4,
         "reasons": ["too far off"],
@@ -73,7 +96,7 @@ def test_the_record_is_plain_json() -> None:
                 "value": "0 (cold)",
                 RMSE: 1.0,
                 "ndcg": None,
-                "other_models": {"global_mean": {RMSE: 1.2, "ndcg": None}},
+                "other_models": {"global_mean": {RMSE: None, "ndcg": None}},
             }
         ],
         "blessed_model": None,

@@ -40,6 +40,15 @@ def test_seen_titles_are_those_of_the_runs_own_files(tmp_path: pathlib.Path, giv
     assert pushed_model.seen_titles(str(tmp_path), "1") == ({"A, b", "B"} if given else {"Whole"})
 
 
+def test_seen_titles_have_the_names_that_the_model_knows(tmp_path: pathlib.Path) -> None:
+    """Ratings may come with a byte order mark, blanks around fields and line breaks in them."""
+    text = '\ufeffuser_id,movie_title,user_rating\n 1 , Heat,4\n1,"Toy\nStory",3\n01,Other,3\n'
+    (tmp_path / "ratings.csv").write_text(text, encoding="utf-8")
+    record = {"config": {"data": {"root": str(tmp_path), "given": False, "splits": ["train"]}}}
+    (tmp_path / "last_run.json").write_text(json.dumps(record))
+    assert pushed_model.seen_titles(str(tmp_path), "1") == {"Heat", "Toy Story"}
+
+
 def test_ratings_that_are_gone_are_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r"expected .*last_run\.json"):
         pushed_model.seen_titles(str(tmp_path), "1")
