@@ -31,9 +31,7 @@ def ServableValidator(
 ) -> None:
     """Blesses a model whose every signature answers rightly in a fresh process; needs no Docker.
 
-    TFX's InfraValidator starts TensorFlow Serving in Docker or Kubernetes and sees whether the model loads and answers
-    some requests; it does not look at the answers, and runs on no machine without either. What this one cannot do: try
-    the very server that will serve. The reasons against a model are in the blessing's file, one a line.
+    The reasons against a model are in the blessing's file, one a line.
 
     Args:
       model: what Trainer exported.
