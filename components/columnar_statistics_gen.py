@@ -108,8 +108,7 @@ def ColumnarStatisticsGen(
     """Describes every split of tf.Examples, with TFDV's default statistics.
 
     What TFX's StatisticsGen does not do: read files in whole batches, and describe all splits in one small Beam
-    pipeline. That takes 2 s of processor time on MovieLens 100K, where the stock one takes 9 (`make bench` shows the
-    seconds of both).
+    pipeline. That takes 0.9 s on MovieLens 100K, where the stock one takes 4.9 (`make bench`, two cores, legacy lane).
 
     What this one cannot do: it takes neither a schema nor options (`stats_options`, excluded splits, sharded output).
     A file is measured by one worker.

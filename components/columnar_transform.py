@@ -69,9 +69,9 @@ def ColumnarTransform(
 
     TFX's component traces the preprocessing function several times more than tf.Transform itself does, to find out what
     need not be read, cached or materialised, and lets Beam handle examples one by one. Here tf.Transform's analysis is
-    run on columns as they are decoded; the graph and the vocabularies are those of TFX's component. On 80,000 ratings
-    this takes 4.1 s of processor time instead of 5.8, without statistics and materialisation there (legacy lane; both
-    executors as `tests/components/test_columnar_transform.py` runs them).
+    run on columns as they are decoded; the graph and the vocabularies are those of TFX's component. On MovieLens 100K
+    this takes 3.0 s, where the stock one, which writes the transformed examples too, takes 20 (`make bench`, two cores,
+    legacy lane).
 
     It cannot write transformed examples or statistics, take cached analyses of earlier spans, or read other payloads
     than tf.Examples in TFRecord files.

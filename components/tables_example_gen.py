@@ -92,9 +92,9 @@ class TablesExampleGen(component.FileBasedExampleGen):
     the key is optional.
 
     CsvExampleGen, the stock one, guesses the types of columns, takes no notice of bounds and of keys that stand twice,
-    fails where a file is missing, and takes 0.28 ms a row (see RatingsExampleGen) where this one takes 0.02: 25 s
-    against 2 for the 87,585 titles of MovieLens 32M. What this one cannot do: share a table out among workers, or read
-    other columns than the project's.
+    fails where a file is missing, and would split a table by hash. This one needs no Beam: 0.1 s for the 1,664 titles
+    and 943 users of MovieLens 100K (`make bench`, two cores, legacy lane). What it cannot do: share a table out among
+    workers, or read other columns than the project's.
 
     Outputs:
       examples: a gzipped TFRecord file of tf.Examples for each of the splits `titles` and `users`.
