@@ -10,7 +10,7 @@ WORKDIR /build
 # The current lane without the tools of development.
 COPY requirements/image.txt requirements/image.txt
 RUN /opt/movie-ranking/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/image.txt
-COPY setup.py README.md ./
+COPY setup.py README.md movie_ranking_main.py ./
 COPY data data
 COPY modules modules
 COPY components components

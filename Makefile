@@ -4,6 +4,7 @@
 # make lint       style and types alone
 # make bench      the notebook as a script, a plain TFX pipeline and this one, side by side on MovieLens 100K
 # make bench-scale  this pipeline on 0.1, 1 and 10 million synthetic ratings (ARGS="--largest 25M" goes on)
+# make bench-forms  `data prepare` of 25 million ratings in every form that it reads (ARGS="--rows 1000000")
 # make setup      the environment alone (LANE=current or LANE=legacy forces a dependency lane)
 # make compile    the pipeline as a job for Vertex AI or Kubeflow: ARGS="--pipeline-root gs://… --data gs://… --image …"
 # make image      the container image (IMAGE=name:tag)
@@ -16,7 +17,7 @@ ARGS ?=
 BIN := .venv/bin
 IMAGE ?= movie-ranking:latest
 
-.PHONY: run test check lint bench bench-scale compile image setup lock clean
+.PHONY: run test check lint bench bench-scale bench-forms compile image setup lock clean
 
 setup:
 	@LANE=$(LANE) requirements/setup.sh
@@ -40,6 +41,9 @@ bench: setup
 
 bench-scale: setup
 	@$(BIN)/python -m tests.bench.bench scale $(ARGS)
+
+bench-forms: setup
+	@$(BIN)/python -m tests.bench.bench forms $(ARGS)
 
 compile: setup
 	@$(BIN)/movie-ranking compile $(ARGS)

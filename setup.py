@@ -20,7 +20,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "components", "modules", "data"]),
-    entry_points={"console_scripts": ["movie-ranking=pipeline.cli:main"]},
+    py_modules=["movie_ranking_main"],
+    entry_points={"console_scripts": ["movie-ranking=movie_ranking_main:main"]},
     install_requires=[
         f"tfx==1.21.*; {CURRENT}",
         f"tfx==1.16.*; {LEGACY}",

@@ -19,6 +19,7 @@ from tfx.utils import io_utils
 from tfx_bsl.tfxio import tf_example_record
 
 from components import example_files
+from modules import paths
 
 _TEMPORARY_FOLDER = ".temp_path"
 
@@ -95,12 +96,13 @@ def ColumnarTransform(
     function = import_function(preprocessing_fn)
     files = example_files.split_files(examples, artifact_utils.decode_split_names(analyzed_splits))
     tensors = tf_example_record.TFExampleRecord(files, schema=read_schema).TensorAdapterConfig()
-    temporary = os.path.join(transform_graph.uri, _TEMPORARY_FOLDER)
+    folder = paths.plain(transform_graph.uri)
+    temporary = os.path.join(folder, _TEMPORARY_FOLDER)
     with beam_pipeline as pipeline, tft_beam.Context(temp_dir=temporary, use_deep_copy_optimization=True):
         columns = pipeline | "Files" >> beam.Create(files) | "Decode" >> beam.ParDo(_DecodeFiles(read_schema))
         graph = (columns, tensors) | "Analyze" >> tft_beam.AnalyzeDataset(function)
-        _ = graph | "WriteGraph" >> tft_beam.WriteTransformFn(transform_graph.uri)
+        _ = graph | "WriteGraph" >> tft_beam.WriteTransformFn(folder)
         _ = dataset_metadata.DatasetMetadata(read_schema) | "WriteInputMetadata" >> tft_beam.WriteMetadata(
-            os.path.join(transform_graph.uri, tft.TFTransformOutput.RAW_METADATA_DIR), pipeline
+            os.path.join(folder, tft.TFTransformOutput.RAW_METADATA_DIR), pipeline
         )
     io_utils.delete_dir(temporary)

@@ -15,7 +15,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as tfma_writer
 from tfx.dsl.io import fileio
 
-from modules import features, judge, serving
+from modules import features, judge, paths, serving
 from modules.sliced_metrics import MAE, NDCG, RANKING_DEPTH, RMSE, Evaluation, SliceKey
 
 
@@ -148,7 +148,7 @@ def _write_records(path: str, records: Iterable[message.Message]) -> None:
 def read(folder: str) -> Evaluation:
     """The metrics of each slice and model; differences from the blessed model are left out."""
     evaluation: Evaluation = {}
-    for record in tfma.load_metrics(folder):
+    for record in tfma.load_metrics(paths.plain(folder)):
         keys = record.slice_key.single_slice_keys
         by_model = evaluation.setdefault((keys[0].column, keys[0].bytes_value.decode()) if keys else (), {})
         for item in record.metric_keys_and_values:

@@ -13,11 +13,11 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.components.util import examples_utils
-from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
-from tfx.utils import io_utils
 from tfx_bsl.coders import example_coder
+
+from modules import paths
 
 BATCH = 8192
 
@@ -36,11 +36,7 @@ def split_files(examples: types.Artifact, splits: Sequence[str]) -> list[str]:
         )
     files = []
     for split in splits:
-        pattern = io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))
-        found = sorted(fileio.glob(pattern))
-        if not found:
-            raise ValueError(f"expected files of examples that match {pattern}; got none; run ExampleGen again")
-        files += found
+        files += paths.files_of(artifact_utils.get_split_uri([examples], split))
     return files
 
 

@@ -20,8 +20,10 @@ class _ProbeProcess:
     def __init__(self) -> None:
         # A file, since nobody reads what the process writes while it waits.
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        # By this process' path: `-m` would look first in the current folder, which may have other `components`.
+        script = f"import sys; sys.path[:] = {sys.path!r}; from components import servable_probe; servable_probe.main()"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "components.servable_probe"],
+            [sys.executable, "-c", script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -24,7 +24,7 @@ from tfx.types.system_executions import Evaluate
 from tfx.utils import io_utils, path_utils
 
 from components import evaluation_files, example_files
-from modules import judge, sliced_metrics
+from modules import judge, paths, sliced_metrics
 from modules.sliced_metrics import ScoredRatings, SliceKey, SliceSums
 
 # Users are shared out among so many parts, each of which is measured in memory, by one worker.
@@ -115,13 +115,13 @@ class Executor(executor.Executor):
                 | "Merge" >> beam.CombineGlobally(sliced_metrics.merge).without_defaults()
                 | "Write" >> beam.Map(_write, folder, examples.uri, locations, thresholds)
             )
-        if not fileio.glob(os.path.join(folder, "metrics-*")):
+        if not fileio.glob(os.path.join(paths.escape(folder), "metrics-*")):
             raise ValueError(
                 f"expected at least one example to evaluate on; got none in {', '.join(files)}; "
                 "give the split ratings, or evaluate on another one"
             )
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        _bless(blessing, candidate, blessed, ok=tfma.load_validation_result(folder).validation_ok)
+        _bless(blessing, candidate, blessed, ok=tfma.load_validation_result(paths.plain(folder)).validation_ok)
         if "current_component_id" in exec_properties:
             blessing.set_string_custom_property("component_id", exec_properties["current_component_id"])
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from apache_beam.io import filesystems
 from google.protobuf import any_pb2, wrappers_pb2
 from tfx import types
-from tfx.components.example_gen import component, utils, write_split
+from tfx.components.example_gen import component, driver, utils, write_split
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.dsl.io import fileio
@@ -30,7 +30,9 @@ from tfx.utils import proto_utils
 from components import example_encoder, example_files
 from data import reader, tables
 from data.errors import DataError, LayoutError, RowError
-from data.rejects import Rejects, parse_rating, parse_text
+from data.rejects import Rejects, parse_text
+from data.values import parse_rating
+from modules import paths
 from modules.features import MOVIE_TITLE, RATINGS, TIMESTAMP, USER_ID, USER_RATING, Column
 
 # Of the user-title pairs, in per cent.
@@ -85,7 +87,7 @@ def read_examples(path: str, open_file: Callable[[str], Any] = tables.open_local
         USER_RATING.name: lambda text: example_encoder.encode_feature(USER_RATING, [parse_rating(text, None)]),
     }
     if TIMESTAMP.name in table.fields:
-        parsers[TIMESTAMP.name] = reader.IntegerParser(TIMESTAMP)
+        parsers[TIMESTAMP.name] = reader.TimestampParser()
     for cells in reader.judged(table, parsers, Rejects(remedy=tables.PREPARE)):
         user, user_hash = _named(cells[USER_ID.name])
         title, title_hash = _named(cells[MOVIE_TITLE.name])
@@ -221,27 +223,27 @@ def plan_work(input_base: str, input_config: example_gen_pb2.Input, *, work_byte
     breaks. Ratings for many workers therefore come in many files.
 
     Args:
-      input_base: folder that the split patterns stand below.
+      input_base: folder that the split patterns stand below; its own path is no pattern.
       input_config: input splits, their patterns resolved.
       work_bytes: size from which on files are not put together.
 
     Raises:
-      LayoutError: a pattern matches no file.
+      LayoutError: a pattern matches no file of the folder.
     """
     works: list[Work] = []
-    patterns = [os.path.join(input_base, split.pattern) for split in input_config.splits]
-    for input_split, match in enumerate(filesystems.FileSystems.match(patterns)):
-        files = sorted(match.metadata_list, key=lambda file: file.path)
+    for input_split, split in enumerate(input_config.splits):
+        # Those whose fingerprint the driver has taken.
+        files = sorted(fileio.glob(os.path.join(paths.escape(input_base), split.pattern)))
         if not files:
             raise LayoutError(
-                f"expected CSV files that match {match.pattern}; got none; "
+                f"expected CSV files {split.pattern} in {input_base}; got none; "
                 "correct the folder or the pattern of the input split"
             )
         group: list[str] = []
         size = 0
         for position, file in enumerate(files):
-            group.append(file.path)
-            size += file.size_in_bytes
+            group.append(file)
+            size += fileio.stat(file).length
             if size >= work_bytes or position == len(files) - 1:
                 works.append(Work(order=len(works), input_split=input_split, paths=tuple(group)))
                 group, size = [], 0
@@ -464,6 +466,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_file_format(examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP))
 
 
+class Driver(driver.FileBasedDriver):
+    """TFX's driver, which finds the files and takes their fingerprint, for an input base that is no pattern."""
+
+    def get_input_processor(self, splits: Any, range_config: Any = None, input_base_uri: str | None = None) -> Any:
+        """What looks for the files of the splits; see the base class."""
+        return super().get_input_processor(splits, range_config, paths.escape(input_base_uri or ""))
+
+
 def packed_fingerprint(code_fingerprint: str) -> example_gen_pb2.CustomConfig:
     """The fingerprint where TFX's cache looks: among the properties of an ExampleGen."""
     packed = any_pb2.Any()
@@ -490,6 +500,7 @@ class RatingsExampleGen(component.FileBasedExampleGen):
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    DRIVER_CLASS = Driver
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ atexit.register(gc.freeze)
 import numpy as np
 import tensorflow as tf
 
-from modules import features
+from modules import features, paths
 from modules.side_tables import UNRATED_PREFIX
 
 MOST_RATED = 8
@@ -62,7 +62,7 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
       high: no rating may be higher.
     """
     try:
-        model = tf.saved_model.load(model_path)
+        model = tf.saved_model.load(paths.plain(model_path))
         users, titles = names(model_path, features.USERS), names(model_path, features.TITLES)
     except (OSError, ValueError, tf.errors.OpError) as error:
         return [f"the model does not load: {error}"]

@@ -18,7 +18,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
 from components import example_encoder, example_files
-from components.ratings_example_gen import packed_fingerprint
+from components.ratings_example_gen import Driver, packed_fingerprint
 from data import reader, tables
 from data.rejects import Rejects, tidy
 from modules.features import SIDE_TABLES, Column, Table
@@ -101,6 +101,7 @@ class TablesExampleGen(component.FileBasedExampleGen):
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    DRIVER_CLASS = Driver
 
     def __init__(self, input_base: str | data_types.RuntimeParameter, *, code_fingerprint: str) -> None:
         """Builds the component.

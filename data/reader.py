@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.progress import Progress, silent
-from data.rejects import (
-    BLANKS,
-    INTEGER_PATTERN,
-    BadFieldError,
-    Rejects,
-    parse_cell,
-    parse_integer,
-    parse_rating,
-    parse_text,
-    shown,
-)
-from data.releases import ITEM_ID, Release
-from data.tables import Block, Table, blocks, parsed
+from data.rejects import BadFieldError, Rejects, Unread, parse_text, shown
+from data.releases import ITEM_ID, RatingsTable, Release
+from data.tables import Block, Table, records
+from data.values import RatingParser, parse_cell, parse_timestamp, parse_timestamps
 from data.vocabulary import Vocabulary
 from modules import features
 from modules.features import COLUMNS, MOVIE_TITLE, TIMESTAMP, USER_ID, USER_RATING, Column
 
 # Integers that are not there; below all others, so that the latest of several timestamps is one that is there.
 NO_TIMESTAMP = np.iinfo(np.int64).min
+
+_NOT_REQUIRED = frozenset(column.name for column in COLUMNS if not column.required)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -70,33 +62,40 @@ class Cells:
         return np.asarray(self.values, dtype)[self.codes]
 
 
-class IntegerParser:
-    """Makes integers of the cells of a column, NO_TIMESTAMP of empty ones: of one, or of many at once."""
-
-    def __init__(self, column: Column) -> None:
-        self._column = column
+class TimestampParser:
+    """Makes timestamps of cells, NO_TIMESTAMP of empty ones; see `data.values.parse_timestamp`."""
 
     def __call__(self, text: str) -> int:
-        value = parse_integer(text, self._column)
+        value = parse_timestamp(text)
         return int(NO_TIMESTAMP) if value is None else value
 
-    def parse_all(self, cells: pa.StringArray) -> np.ndarray | None:
-        """int64 [rows]; None where a cell is bad."""
-        trimmed = pc.utf8_trim(cells, characters=BLANKS)
-        empty = pc.equal(trimmed, "")
-        if not pc.all(pc.or_(empty, pc.match_substring_regex(trimmed, f"^({INTEGER_PATTERN})$"))).as_py():
-            return None
-        values = pc.if_else(empty, str(NO_TIMESTAMP), trimmed).cast(pa.int64()).to_numpy(zero_copy_only=False)
-        there = values[values != NO_TIMESTAMP]
-        low, high = self._column.low, self._column.high
-        good = (low is None or bool((there >= low).all())) and (high is None or bool((there <= high).all()))
-        return values if good else None
+    def parse_all(self, cells: pa.StringArray) -> tuple[Cells, dict[int, BadFieldError]]:
+        """What `_parse_cells` says, most cells at once."""
+        seconds = parse_timestamps(cells, int(NO_TIMESTAMP))
+        doubtful = seconds.is_null()
+        rows = np.flatnonzero(doubtful)
+        values = seconds.fill_null(NO_TIMESTAMP).to_numpy()
+        wrong: dict[int, BadFieldError] = {}
+        if len(rows):
+            rest, wrong = _parse_distinct(cells.filter(doubtful), self, missing=NO_TIMESTAMP)
+            values = values.copy()
+            values[rows] = rest.array(np.int64)
+        return Cells(values=values, codes=np.arange(len(values))), {
+            int(rows[row]): problem for row, problem in wrong.items()
+        }
 
 
 Parsers = Mapping[str, Callable[[str], Any]]
 
 
-def judged(table: Table, parsers: Parsers, rejects: Rejects, progress: Progress = silent) -> Iterator[dict[str, Cells]]:
+def judged(
+    table: RatingsTable,
+    parsers: Parsers,
+    rejects: Rejects,
+    progress: Progress = silent,
+    *,
+    unread: dict[str, Unread] | None = None,
+) -> Iterator[dict[str, Cells]]:
     """The good rows of a table, a block at a time; the others go to `rejects`.
 
     Args:
@@ -105,27 +104,42 @@ def judged(table: Table, parsers: Parsers, rejects: Rejects, progress: Progress 
         BadFieldError where the text is not what it must be. Called once for each distinct text of a block.
       rejects: takes the bad rows, in the order of lines. A row with several bad cells is named for the first parser's.
       progress: told how far the file is read.
+      unread: takes, by column, what cannot be read of columns that are not required, which then counts as empty; by
+        default the row is bad.
 
     Raises:
       LayoutError: a line is longer than `data.tables.BLOCK_BYTES`.
       RowError: there are more bad rows than allowed.
     """
-    for block in blocks(table, progress):
+    for block in table.blocks(progress):
         columns: dict[str, Cells] = {}
         problems: dict[int, BadFieldError] = {}
+        left_out: dict[str, dict[int, BadFieldError]] = {}
         for name, parse in parsers.items():
-            columns[name] = _parse_cells(block.cells[name], parse, problems)
+            columns[name], wrong = _parse_cells(block.cells[name], parse)
+            if unread is not None and name in _NOT_REQUIRED:
+                left_out[name] = wrong
+            else:
+                problems = wrong | problems
         if block.bad or problems:
             _reject(table, block, problems, rejects)
+        if unread is not None:
+            for name, wrong in left_out.items():
+                _leave_out(table, block, name, wrong, wrong.keys() - problems.keys(), unread)
         if problems:
             columns = {name: _without(cells, list(problems)) for name, cells in columns.items()}
         yield columns
 
 
-def _parse_cells(cells: pa.StringArray, parse: Callable[[str], Any], problems: dict[int, BadFieldError]) -> Cells:
-    """Parses each distinct cell once; adds what is wrong in rows that had nothing wrong yet."""
-    if isinstance(parse, IntegerParser) and (numbers := parse.parse_all(cells)) is not None:
-        return Cells(values=numbers, codes=np.arange(len(numbers)))
+def _parse_cells(cells: pa.StringArray, parse: Callable[[str], Any]) -> tuple[Cells, dict[int, BadFieldError]]:
+    """The values of cells, and by row what is wrong with some, which count as empty."""
+    return parse.parse_all(cells) if isinstance(parse, TimestampParser) else _parse_distinct(cells, parse)
+
+
+def _parse_distinct(
+    cells: pa.StringArray, parse: Callable[[str], Any], missing: Any = None
+) -> tuple[Cells, dict[int, BadFieldError]]:
+    """Parses each distinct cell once; bad ones become `missing`."""
     encoded = cells.dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     values: list[Any] = []
@@ -134,11 +148,12 @@ def _parse_cells(cells: pa.StringArray, parse: Callable[[str], Any], problems: d
         try:
             values.append(parse(text))
         except BadFieldError as problem:
-            values.append(None)
-            wrong[code] = problem
-    for row in np.isin(codes, list(wrong)).nonzero()[0].tolist() if wrong else ():
-        problems.setdefault(row, wrong[codes[row]])
-    return Cells(values=values, codes=codes)
+            values.append(missing)
+            wrong[code] = problem.with_traceback(None)  # which holds on to the frames
+    rows = np.isin(codes, list(wrong)).nonzero()[0] if wrong else np.empty(0, np.int64)
+    return Cells(values=values, codes=codes), dict(
+        zip(rows.tolist(), map(wrong.__getitem__, codes[rows].tolist()), strict=True)
+    )
 
 
 def _without(cells: Cells, rows: list[int]) -> Cells:
@@ -147,7 +162,7 @@ def _without(cells: Cells, rows: list[int]) -> Cells:
     return Cells(values=[cells.values[code] for code in used], codes=codes)
 
 
-def _reject(table: Table, block: Block, problems: Mapping[int, BadFieldError], rejects: Rejects) -> None:
+def _reject(table: RatingsTable, block: Block, problems: Mapping[int, BadFieldError], rejects: Rejects) -> None:
     """Hands over the bad rows of a block, in the order of lines."""
     rows = block.records() if problems else []
     bad = [(record, record.fields) for record in block.bad]
@@ -157,7 +172,30 @@ def _reject(table: Table, block: Block, problems: Mapping[int, BadFieldError], r
             rejects.add(file=table.shown, line=record.line, problem=problem, raw=record.raw)
 
 
-def read(table: Table, release: Release, rejects: Rejects, progress: Progress = silent) -> RatingColumns:
+def _leave_out(
+    table: RatingsTable,
+    block: Block,
+    column: str,
+    wrong: Mapping[int, BadFieldError],
+    rows: Set[int],
+    unread: dict[str, Unread],
+) -> None:
+    """Takes note of the good rows of a block in which a column cannot be read."""
+    if rows and column not in unread:
+        first = min(rows)
+        unread[column] = Unread(file=table.shown, line=block.records()[first].line, problem=wrong[first])
+    if rows:
+        unread[column].rows += len(rows)
+
+
+def read(
+    table: RatingsTable,
+    release: Release,
+    rejects: Rejects,
+    progress: Progress = silent,
+    *,
+    strict: bool = True,
+) -> RatingColumns:
     """Reads all ratings of a table; adds users, titles and their attributes to the release.
 
     Args:
@@ -165,6 +203,8 @@ def read(table: Table, release: Release, rejects: Rejects, progress: Progress = 
       release: the release it belongs to.
       rejects: takes the bad rows.
       progress: told how far the file is read.
+      strict: a row is bad if any of its values cannot be read; otherwise one that is not required counts as empty, and
+        `release.unread` takes note of it.
 
     Raises:
       RowError: there are more bad rows than allowed.
@@ -177,17 +217,17 @@ def read(table: Table, release: Release, rejects: Rejects, progress: Progress = 
     with_timestamps = TIMESTAMP.name in table.fields
     title_field = MOVIE_TITLE.name if release.items is None else ITEM_ID
     parsers: dict[str, Callable[[str], Any]] = {
-        USER_ID.name: functools.cache(functools.partial(parse_text, what="user id")),
+        USER_ID.name: functools.cache(functools.partial(parse_text, what=USER_ID.name)),
         title_field: functools.cache(functools.partial(_parse_title, release)),
-        USER_RATING.name: functools.partial(parse_rating, scale=release.scale),
-        **({TIMESTAMP.name: IntegerParser(TIMESTAMP)} if with_timestamps else {}),
+        USER_RATING.name: RatingParser(release.scale, decimal_comma=table.decimal_comma),
+        **({TIMESTAMP.name: TimestampParser()} if with_timestamps else {}),
         **{column.name: functools.partial(parse_cell, column=column) for column in described},
     }
     users: list[np.ndarray] = []
     titles: list[np.ndarray] = []
     ratings: list[np.ndarray] = []
     timestamps: list[np.ndarray] = []
-    for cells in judged(table, parsers, rejects, progress):
+    for cells in judged(table, parsers, rejects, progress, unread=None if strict else release.unread):
         # Numbers are given to users and titles of good rows alone.
         user, title = _numbers(cells[USER_ID.name], release.users), _numbers(cells[title_field], release.titles)
         for column in described:
@@ -207,28 +247,56 @@ def read(table: Table, release: Release, rejects: Rejects, progress: Progress = 
 
 
 def side_rows(
-    table: Table, side: features.Table, rejects: Rejects
+    table: Table, side: features.Table, rejects: Rejects, *, unread: dict[str, Unread] | None = None
 ) -> Iterator[tuple[str, dict[Column, str | int | None]]]:
     """The rows of a side table: the key, and the value of each other column that the file has, None where it is empty.
 
     Rows of bad form go to `rejects`, and so do those whose key is empty or that of an earlier row, or of which a value
-    is none of its column's.
+    cannot be read; but with `unread`, which then takes note of it by column, such a value counts as empty.
 
     Raises:
       RowError: there are more such rows than allowed.
     """
     seen: set[str] = set()
     columns = [column for column in side.columns[1:] if column.name in table.fields]
-
-    def parse(fields: list[str]) -> tuple[str, dict[Column, str | int | None]]:
-        key = parse_text(fields[table.fields[side.key.name]], side.key.name)
-        if key in seen:
-            raise BadFieldError(shown(key), f"a {side.key.name} that no earlier row has")
-        values = {column: parse_cell(fields[table.fields[column.name]], column) for column in columns}
+    for record in records(table):
+        values: dict[Column, str | int | None] = {}
+        wrong: dict[str, BadFieldError] = {}
+        try:
+            if isinstance(record.fields, BadFieldError):
+                raise record.fields
+            key = parse_text(record.fields[table.fields[side.key.name]], side.key.name)
+            if key in seen:
+                raise BadFieldError(shown(key), f"a {side.key.name} that no earlier row has")
+            for column in columns:
+                try:
+                    values[column] = parse_cell(record.fields[table.fields[column.name]], column)
+                except BadFieldError as unreadable:
+                    if unread is None:
+                        raise
+                    values[column], wrong[column.name] = None, unreadable
+        except BadFieldError as problem:
+            rejects.add(file=table.shown, line=record.line, problem=problem, raw=record.raw)
+            continue
+        if unread is not None:
+            for name, first in wrong.items():
+                unread.setdefault(name, Unread(file=table.shown, line=record.line, problem=first)).rows += 1
         seen.add(key)
-        return key, values
+        yield key, values
 
-    return parsed(table, rejects, parse)
+
+def read_side_table(
+    release: Release, side: features.Table, table: Table, rejects: Rejects, *, strict: bool = True
+) -> None:
+    """Takes in what a side table says of users or of titles, by id.
+
+    Raises:
+      RowError: there are more bad rows than allowed.
+    """
+    for key, values in side_rows(table, side, rejects, unread=None if strict else release.unread):
+        number = release.keys_of(side).add(key)
+        for column, value in values.items():
+            release.describe(column, number, value)
 
 
 def _joined(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
@@ -241,10 +309,10 @@ def _joined(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
 def _parse_title(release: Release, text: str) -> str:
     """The title that a field names, by itself or by an item id."""
     if release.items is None:
-        return parse_text(text, "title")
-    item_id = parse_text(text, "item id")
+        return parse_text(text, MOVIE_TITLE.name)
+    item_id = parse_text(text, ITEM_ID)
     if item_id not in release.items:
-        raise BadFieldError(shown(item_id), "an item id that has a title")
+        raise BadFieldError(shown(item_id), f"an {ITEM_ID} that has a title")
     return release.titles.values[release.items[item_id]]
 
 

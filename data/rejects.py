@@ -1,28 +1,19 @@
-"""Row checks: what a field must hold, and where the rows go that hold something else."""
+"""Bad rows: what is said of a field that does not hold what it must, and where rows and values go that are left out."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import math
 import pathlib
-import re
 
 from data.errors import RowError
-from modules.features import Column
+from modules.normalization import normalize
 
 # In a folder of its own, where a `*.csv` pattern over the data folder does not take it for ratings.
 REJECTED_FILE = pathlib.PurePosixPath("rejected/rejected.csv")
 REJECTED_HEADER = ("file", "line", "reason", "raw")
 
-# What an integer looks like once `BLANKS` are trimmed; the vectorised check uses the same expression.
-INTEGER_PATTERN = "-?[0-9]{1,18}"
-BLANKS = " \t"
-_INTEGER = re.compile(INTEGER_PATTERN)
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")
 _SHOWN_CHARACTERS = 120
-_FLOAT32_MAX = 3.4e38  # ratings are kept as float32; false for NaN, too
 
 
 class BadFieldError(ValueError):
@@ -31,11 +22,12 @@ class BadFieldError(ValueError):
     Attributes:
       value: what was found, ready for a message.
       expected: what should have been there.
+      remedy: what to do about it; empty where nothing but leaving it out helps.
     """
 
-    def __init__(self, value: str, expected: str) -> None:
+    def __init__(self, value: str, expected: str, remedy: str = "") -> None:
         super().__init__(f"expected {expected}; got {value}")
-        self.value, self.expected = value, expected
+        self.value, self.expected, self.remedy = value, expected, remedy
 
 
 def shown(text: str) -> str:
@@ -43,74 +35,26 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
-def _with_article(what: str) -> str:
+def with_article(what: str) -> str:
+    """`a title`, `an item`."""
     return f"{'an' if what[0] in 'aeio' else 'a'} {what}"
 
 
 def parse_text(text: str, what: str) -> str:
-    """An id or a title: stripped, with line breaks inside turned into one blank, since a row must stay one line.
+    """An id or a title in its one spelling; see `normalize`.
 
     Raises:
       BadFieldError: nothing is left.
     """
-    stripped = tidy(text)
-    if not stripped:
-        raise BadFieldError(shown(text), f"{_with_article(what)} that is not empty")
-    return stripped
+    normalized = normalize(text)
+    if not normalized:
+        raise BadFieldError(shown(text), f"{with_article(what)} that is not empty")
+    return normalized
 
 
 def tidy(text: str) -> str:
-    """Stripped, with every line break turned into one blank."""
-    return _LINE_BREAKS.sub(" ", text.strip())
-
-
-def parse_rating(text: str, scale: tuple[float, float] | None) -> float:
-    """A finite decimal number, on the scale where there is one.
-
-    Raises:
-      BadFieldError: it is neither.
-    """
-    stripped = text.strip(BLANKS)
-    value = float(stripped) if _NUMBER.fullmatch(stripped) else math.nan
-    if not abs(value) <= _FLOAT32_MAX:
-        raise BadFieldError(shown(text), "a rating that is a number")
-    if scale is not None and not scale[0] <= value <= scale[1]:
-        raise BadFieldError(shown(text), f"a rating in [{scale[0]:g}, {scale[1]:g}]")
-    return value
-
-
-def parse_integer(text: str, column: Column) -> int | None:
-    """A value of an integer column, of at most 18 digits and within its bounds; None where the field is empty.
-
-    Raises:
-      BadFieldError: it is something else.
-    """
-    stripped = text.strip(BLANKS)
-    if not stripped:
-        return None
-    if not _INTEGER.fullmatch(stripped):
-        raise BadFieldError(shown(text), f"{_with_article(column.name)} that is an integer")
-    value = int(stripped)
-    if not in_bounds(value, column):
-        bounds = f"of at least {column.low}" if column.high is None else f"in [{column.low}, {column.high}]"
-        raise BadFieldError(shown(text), f"{_with_article(column.name)} {bounds}")
-    return value
-
-
-def in_bounds(value: int, column: Column) -> bool:
-    """Whether the column may hold the value."""
-    return (column.low is None or column.low <= value) and (column.high is None or value <= column.high)
-
-
-def parse_cell(text: str, column: Column) -> str | int | None:
-    """A value of a column that describes a user or a title; None where the field is empty.
-
-    Raises:
-      BadFieldError: it is none of the column's, or a required one is empty.
-    """
-    if column.dtype == "int":
-        return parse_integer(text, column)
-    return parse_text(text, column.name) if column.required else tidy(text) or None
+    """A text that may be empty, in its one spelling; see `normalize`."""
+    return normalize(text)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,6 +74,26 @@ class Rejected:
     raw: str
 
 
+@dataclasses.dataclass(kw_only=True)
+class Unread:
+    """Values of one column that could not be read, and count as empty.
+
+    Attributes:
+      file: the file with the first one, as the user knows it.
+      line: physical line its row starts on, the first being 1.
+      problem: what is wrong with it.
+      rows: how many rows have one.
+    """
+
+    file: str
+    line: int
+    problem: BadFieldError
+    rows: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} rows, the first {self.file}, line {self.line}: {self.problem}"
+
+
 class Rejects:
     """Bad rows of all files of one run, up to a limit.
 
@@ -143,13 +107,13 @@ class Rejects:
 
         Args:
           max_rejected: how many are put up with.
-          remedy: what to do about one too many; by default the flag that puts up with more.
+          remedy: what to do about one too many; by default what its problem says, or the flag that puts up with more.
         """
         if max_rejected < 0:
             raise ValueError(f"max_rejected must be 0 or more; got {max_rejected}")
         self.max_rejected = max_rejected
         self.rows: list[Rejected] = []
-        self._remedy = remedy or f"fix the row or raise --max-rejected (now {max_rejected})"
+        self._remedy = remedy
 
     def add(self, *, file: str, line: int, problem: BadFieldError, raw: str) -> None:
         """Takes note of a bad row.
@@ -163,7 +127,9 @@ class Rejects:
                 line=line,
                 value=problem.value,
                 expected=problem.expected,
-                remedy=self._remedy,
+                remedy=self._remedy
+                or problem.remedy
+                or f"fix the row or raise --max-rejected (now {self.max_rejected})",
                 max_rejected=self.max_rejected,
             )
         self.rows.append(Rejected(file=file, line=line, reason=str(problem), raw=raw))

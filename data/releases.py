@@ -4,15 +4,55 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
-from data.tables import Table
+from data.progress import Progress, silent
+from data.rejects import Unread
+from data.tables import Block
 from data.vocabulary import Vocabulary
 from modules import features
 from modules.features import Column
 
 # Field names of a ratings table beside those of modules.features.
 ITEM_ID = "item_id"
+
+
+class RatingsTable(Protocol):
+    """A file of ratings.
+
+    Attributes:
+      path: where the bytes are.
+      shown: its name in messages.
+      fields: position of each column that is used, by its name.
+      decimal_comma: ratings may have a comma for a decimal point.
+    """
+
+    @property
+    def path(self) -> Any: ...
+    @property
+    def shown(self) -> str: ...
+    @property
+    def fields(self) -> Mapping[str, int]: ...
+    @property
+    def decimal_comma(self) -> bool: ...
+
+    def blocks(self, progress: Progress = silent) -> Iterator[Block]:
+        """Its records, some at a time.
+
+        Raises:
+          LayoutError: the file is not what it seemed to be.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """What a release says of one of its items; genres are joined by `|`."""
+
+    id: str
+    title: str
+    genres: str = ""
+    year: int | None = None
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -24,19 +64,22 @@ class Release:
       ratings: the table of ratings of each part; one part named "" unless the source publishes a split.
       columns: what the three tables will hold, in the order of modules.features.COLUMNS.
       scale: lowest and highest possible rating, stars; None where only the data can tell.
+      scales: without `scale`, those that it may be, of which the first that holds all ratings is.
       users: user ids; those of the user table, and those met in the ratings later.
       titles: titles; those of the item table, and those met in the ratings later.
       items: number of the title of each item id; None where the ratings name titles themselves.
       shared_titles: the item ids of each title that several items have.
       attributes: values of the columns that describe users or titles, by column name, then by number of the user or
         title.
+      unread: by column name, values that could not be read and count as empty.
       contradicted: by column name, numbers of users or titles of which the source says more than one thing.
     """
 
     name: str
-    ratings: Mapping[str, Table]
+    ratings: Mapping[str, RatingsTable]
     columns: tuple[Column, ...]
     scale: tuple[float, float] | None
+    scales: tuple[tuple[float, float], ...] = ()
     users: Vocabulary = dataclasses.field(default_factory=Vocabulary)
     titles: Vocabulary = dataclasses.field(default_factory=Vocabulary)
     items: dict[str, int] | None = None
@@ -44,6 +87,7 @@ class Release:
     attributes: dict[str, dict[int, str | int]] = dataclasses.field(
         default_factory=lambda: collections.defaultdict(dict)
     )
+    unread: dict[str, Unread] = dataclasses.field(default_factory=dict)
     contradicted: dict[str, set[int]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
 
     def describe(self, column: Column, number: int, value: str | int | None) -> None:
@@ -53,9 +97,39 @@ class Release:
         if self.attributes[column.name].setdefault(number, value) != value:
             self.contradicted[column.name].add(number)
 
+    def add_items(self, items: Collection[Item], *, keep_apart: bool) -> None:
+        """Takes in the items that ratings name by their ids.
+
+        Args:
+          items: each id once.
+          keep_apart: items that share a title stay apart, by their ids behind it; otherwise they are one title.
+        """
+        ids_of: dict[str, list[str]] = {}
+        for item in items:
+            ids_of.setdefault(item.title, []).append(item.id)
+        self.shared_titles = {title: ids for title, ids in ids_of.items() if len(ids) > 1}
+        self.items = {}
+        for item in items:
+            apart = keep_apart and item.title in self.shared_titles
+            number = self.titles.add(f"{item.title} [{item.id}]" if apart else item.title)
+            self.items[item.id] = number
+            self.describe(features.GENRES, number, item.genres)
+            self.describe(features.RELEASE_YEAR, number, item.year)
+
     def keys_of(self, table: features.Table) -> Vocabulary:
         """The ids by which rows of a side table are found."""
         return self.titles if table is features.TITLES else self.users
+
+
+def release_of(
+    name: str,
+    ratings: Mapping[str, RatingsTable],
+    scale: tuple[float, float] | None,
+    columns: Collection[Column],
+) -> Release:
+    """A release with the required columns and some others."""
+    columns = tuple(column for column in features.COLUMNS if column.required or column in columns)
+    return Release(name=name, ratings=ratings, columns=columns, scale=scale)
 
 
 def columns_of(table: features.Table, columns: Collection[Column]) -> tuple[Column, ...]:

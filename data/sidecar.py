@@ -15,15 +15,12 @@ from data.splits import PARTS
 from modules import features
 
 RATINGS_FILE = features.RATINGS.file
-# The ratings that a run reads, in the data folder or in each of its parts.
 RATINGS_PATTERN = "ratings*.csv"
 SIDECAR_FILE = "ratings.json"
+# Ratings as people gave them, rather than what was made of counts.
+EXPLICIT = "explicit"
 _BLOCK = 1 << 20
-# What is read as tables: ratings in the folder or in its parts, side tables above them.
-_PATTERNS = (
-    *(f"{part}{RATINGS_PATTERN}" for part in ("", *(f"{part}/" for part in PARTS))),
-    *(table.file for table in features.SIDE_TABLES),
-)
+_SIDE_FILES = tuple(table.file for table in features.SIDE_TABLES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +59,10 @@ class TableFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sidecar:
-    """Facts about the tables of a data folder; `rows_read == rejected + merged + rows`.
+    """Facts about the tables of a data folder; `rows_read == rejected + merged + dropped + rows`.
+
+    The record of a folder that was made by hand needs no more than the scale; then no file is recorded, and numbers
+    are 0.
 
     Attributes:
       rating_scale: lowest and highest rating that are possible, stars.
@@ -73,17 +73,23 @@ class Sidecar:
       source: where they come from, for people.
       files: the tables: ratings, more than one where the source publishes a split, then side tables.
       shared_titles: the item ids of each title that several items of the source have.
+      dropped: ratings that were good and left out as asked for, such as pairs of training that the test part has, too.
+      feedback: "explicit" ratings, or what was made of "implicit" feedback: "binary", "log" or "rank".
+      read_as: by file of the source, how it was read: compression, encoding, separator.
       noise_floor: the lowest RMSE that any predictor can have on these ratings, where it is known.
     """
 
     rating_scale: tuple[float, float]
-    users: int
-    titles: int
-    rows_read: int
-    rejected: int
-    source: str
-    files: tuple[TableFile, ...]
+    users: int = 0
+    titles: int = 0
+    rows_read: int = 0
+    rejected: int = 0
+    source: str = ""
+    files: tuple[TableFile, ...] = ()
     shared_titles: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+    dropped: int = 0
+    feedback: str = EXPLICIT
+    read_as: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     noise_floor: float | None = None
 
     @property
@@ -94,13 +100,12 @@ class Sidecar:
     @property
     def merged(self) -> int:
         """Ratings that went into one with another of the same user and title."""
-        return self.rows_read - self.rejected - self.rows
+        return self.rows_read - self.rejected - self.dropped - self.rows
 
     @property
     def side_columns(self) -> tuple[str, ...]:
         """Names of the columns that describe titles and users, keys not among them."""
-        tables = {table.file for table in features.SIDE_TABLES}
-        return tuple(name for file in self.files if file.name in tables for name in file.columns[1:])
+        return tuple(name for file in self.files if file.name in _SIDE_FILES for name in file.columns[1:])
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -115,7 +120,10 @@ class Sidecar:
           DataError: there is none, or it is not what `write` writes.
         """
         path = pathlib.Path(folder) / SIDECAR_FILE
-        remedy = "make the folder with `movie-ranking data fetch`, `prepare` or `synthetic`"
+        remedy = (
+            "make the folder with `movie-ranking data fetch`, `prepare` or `synthetic`, or write there the lowest and "
+            'highest possible rating, such as {"rating_scale": [1, 5]}'
+        )
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -123,10 +131,12 @@ class Sidecar:
         except ValueError as error:
             raise DataError(f"expected {path} to be JSON; got: {error}; {remedy}") from error
         try:
-            fields["rating_scale"] = tuple(fields["rating_scale"])
-            fields["files"] = tuple(TableFile(**file | {"columns": tuple(file["columns"])}) for file in fields["files"])
+            low, high = fields["rating_scale"]
+            fields["rating_scale"] = (float(low), float(high))
+            files = fields.get("files", ())
+            fields["files"] = tuple(TableFile(**file | {"columns": tuple(file["columns"])}) for file in files)
             return cls(**fields)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"expected {path} to hold the fields of a sidecar; got: {error}; {remedy}") from error
 
     @classmethod
@@ -150,7 +160,47 @@ class Sidecar:
             TableFile.of(folder, file.name) == file for file in self.files
         )
 
+    def check_ratings(self, folder: str | os.PathLike[str]) -> None:
+        """Refuses a folder whose files of ratings are not the recorded ones; where none is recorded, any will do.
+
+        Each file is read whole, as an edit need not change its size: about a second a GB.
+
+        Raises:
+          DataError: there is one more, one less, or one with other bytes.
+        """
+        folder = pathlib.Path(folder)
+        recorded = {name: sha256 for name, sha256 in self.checksums.items() if name not in _SIDE_FILES}
+        found = {name for part in ("", *PARTS) for name in ratings_files(folder, part)}
+        for name in sorted(found.union(recorded)) if self.files else ():
+            if name not in recorded:
+                fault = "is not among them; remove it"
+            elif name not in found:
+                fault = "is missing; put it back"
+            elif TableFile.of(folder, name).sha256 != recorded[name]:
+                fault = "has changed since; put the old one back"
+            else:
+                continue
+            raise DataError(
+                f"expected the ratings that {folder / SIDECAR_FILE} records; {folder / name} {fault}, or make the "
+                f"folder anew with `movie-ranking data prepare`; without `files` in {SIDECAR_FILE} it is taken as it is"
+            )
+
+
+def ratings_pattern(part: str = "") -> str:
+    """What a file with ratings is, by its path below the data folder: the one rule for all that read such a folder.
+
+    Args:
+      part: one of `data.splits.PARTS` where the ratings come divided.
+    """
+    return f"{part}/{RATINGS_PATTERN}" if part else RATINGS_PATTERN
+
+
+def ratings_files(folder: pathlib.Path, part: str = "") -> list[str]:
+    """The files with ratings, of a part or undivided, relative to the data folder, in the order of their names."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.glob(ratings_pattern(part)))
+
 
 def table_files(folder: pathlib.Path) -> set[str]:
-    """The files of a folder that would be read as tables, relative to it."""
-    return {path.relative_to(folder).as_posix() for pattern in _PATTERNS for path in folder.glob(pattern)}
+    """The files of a folder that would be read as tables, relative to it: ratings, and side tables above them."""
+    ratings = {name for part in ("", *PARTS) for name in ratings_files(folder, part)}
+    return ratings.union(name for name in _SIDE_FILES if (folder / name).exists())

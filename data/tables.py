@@ -26,7 +26,7 @@ import pyarrow.csv
 
 from data.errors import LayoutError
 from data.progress import Progress, silent
-from data.rejects import BadFieldError, Rejects, shown
+from data.rejects import BadFieldError, Rejects, shown, tidy
 from modules.features import Column
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ BLOCK_BYTES = 4 << 20
 # What to do about a file of a data folder that is not as it should be.
 PREPARE = "run `movie-ranking data prepare` on the file, which writes what is expected, or fix it by hand"
 _MAX_PROBLEMS_SHOWN = 10
+_QUOTES_ARE_TEXT = ", or --no-quotes where quotes are text"
 
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 
@@ -57,10 +58,12 @@ class Table:
       separator: stands between fields; one or two characters, one where fields may be quoted.
       width: fields in a record.
       fields: position of each field that is used, by its name.
-      encoding: "utf-8" or "latin-1".
       quoted: fields may be quoted as RFC 4180 says.
-      header: the first line names the fields.
-      open_file: opens the path for reading bytes.
+      escape: stands before a character of a quoted file that means nothing but itself; empty where there is no such.
+      decimal_comma: numbers may have a comma for a decimal point.
+      head: lines before the first record, such as the header.
+      size: bytes that `open_file` gives, 0 where nobody knows; for progress alone.
+      open_file: opens the path for reading UTF-8.
     """
 
     path: Path
@@ -68,10 +71,20 @@ class Table:
     separator: str
     width: int
     fields: Mapping[str, int]
-    encoding: str = "utf-8"
     quoted: bool = False
-    header: bool = False
+    escape: str = ""
+    decimal_comma: bool = False
+    head: int = 0
+    size: int = 0
     open_file: Callable[[Path], BinaryIO] = open_local
+
+    def blocks(self, progress: Progress = silent) -> Iterator[Block]:
+        """Every record of the file, a few MB at a time; as `records` has them.
+
+        Raises:
+          LayoutError: a line is longer than `BLOCK_BYTES`.
+        """
+        return _blocks(self, progress)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +130,7 @@ class _Source:
 
     def __init__(self, file: BinaryIO, table: Table, line: int = 1) -> None:
         self.buffer, self.start, self.at, self.line, self.ended = b"", 0, 0, line, False
-        self._file, self._shown, self._encoding = file, table.shown, table.encoding
+        self._file, self._shown = file, table.shown
         self._read_before = 0
 
     @property
@@ -158,14 +171,14 @@ class _Source:
         self.line += 1
         # Undecodable bytes become lone surrogates, which no valid text holds, so the record can be judged whole. So
         # does NUL, at which some releases of `csv` stop.
-        return line.decode(self._encoding, "surrogateescape").replace("\0", "\udc00")
+        return line.decode("utf-8", "surrogateescape").replace("\0", "\udc00")
 
     def skip_head(self, table: Table) -> None:
         """Takes what stands before the first record: a byte order mark, and the header."""
         self.read_on()
-        if table.encoding == "utf-8" and self.buffer.startswith(codecs.BOM_UTF8):
+        if self.buffer.startswith(codecs.BOM_UTF8):
             self.take(len(codecs.BOM_UTF8))
-        if table.header:
+        for _ in range(table.head):
             next(self, None)
         self.start = self.at
 
@@ -184,8 +197,8 @@ def _next_record(table: Table, source: _Source) -> Record | None:
             return None
         behind_first = source.at - source.start
         text = first.rstrip("\r\n")
-        if table.quoted and ('"' in text or "\r" in text):
-            fields = _parse_quoted(first, source, table.separator)
+        if table.quoted and ('"' in text or "\r" in text or (table.escape and table.escape in text)):
+            fields = _parse_quoted(first, source, table)
         else:
             fields = text.split(table.separator) if text else []
             if max(map(len, fields), default=0) > csv.field_size_limit():
@@ -194,32 +207,42 @@ def _next_record(table: Table, source: _Source) -> Record | None:
         fields = BadFieldError(f"{len(fields)} fields", f"{table.width} fields")
     if isinstance(fields, BadFieldError):
         source.at, source.line = source.start + behind_first, line + 1
-    raw = source.buffer[source.start : source.at].decode(table.encoding, "surrogateescape").rstrip("\r\n")
+    raw = source.buffer[source.start : source.at].decode("utf-8", "surrogateescape").rstrip("\r\n")
     if "\0" in raw or (not raw.isascii() and _UNDECODABLE.search(raw)):
         raw = raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", r"\x00")
-        fields = BadFieldError(shown(raw), f"text in {table.encoding} without NUL characters")
+        fields = BadFieldError(shown(raw), "text in UTF-8 without NUL characters")
     return Record(line, raw, fields)
 
 
-def _parse_quoted(first: str, following: Iterator[str], separator: str) -> list[str] | BadFieldError:
+def parse_record(lines: Iterator[str], separator: str, escape: str = "", *, quoted: bool = True) -> list[str]:
+    """The fields of the first record that some lines hold, none of a blank line or at the end.
+
+    Raises:
+      csv.Error: it may be quoted, and is so otherwise than RFC 4180 says.
+    """
+    if quoted:
+        return next(csv.reader(lines, delimiter=separator, escapechar=escape or None, strict=True), [])
+    line = next(lines, "").rstrip("\r\n")
+    return line.split(separator) if line else []
+
+
+def _parse_quoted(first: str, following: Iterator[str], table: Table) -> list[str] | BadFieldError:
     try:
-        return next(csv.reader(itertools.chain([first], following), delimiter=separator, strict=True))
+        return parse_record(itertools.chain([first], following), table.separator, table.escape)
     except csv.Error as error:
         if "unexpected end" in str(error):
-            return BadFieldError("a quote that is never closed", "closed quotes")
+            return BadFieldError("a quote that is never closed", f"closed quotes{_QUOTES_ARE_TEXT}")
         if "field limit" in str(error):
             return _too_long(first)
-        return BadFieldError(f"a row that breaks off: {error}", "fields quoted as RFC 4180 says")
+        backslash = r", or --escape '\' where a backslash stands before a quote" if '\\"' in first else ""
+        return BadFieldError(
+            f"a row that breaks off: {error}", f"fields quoted as RFC 4180 says{backslash}{_QUOTES_ARE_TEXT}"
+        )
 
 
 def _too_long(first: str) -> BadFieldError:
     value = f"a longer one, perhaps of a quote that is never closed: {shown(first)}"
     return BadFieldError(value, f"fields of at most {csv.field_size_limit()} characters")
-
-
-def _size(path: Path) -> int:
-    """Bytes of a local file; 0 for others, whose reading nobody watches."""
-    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def records(table: Table) -> Iterator[Record]:
@@ -234,13 +257,7 @@ def records(table: Table) -> Iterator[Record]:
         yield from iter(functools.partial(_next_record, table, source), None)
 
 
-def blocks(table: Table, progress: Progress = silent) -> Iterator[Block]:
-    """Every record of the file, a few MB at a time; as `records` has them.
-
-    Raises:
-      LayoutError: a line is longer than `BLOCK_BYTES`.
-    """
-    total = _size(table.path)
+def _blocks(table: Table, progress: Progress) -> Iterator[Block]:
     with table.open_file(table.path) as file:
         source = _Source(file, table)
         source.skip_head(table)
@@ -248,16 +265,30 @@ def blocks(table: Table, progress: Progress = silent) -> Iterator[Block]:
             source.read_on()
             if not source.buffer:
                 return
-            quotes = _positions(source.buffer, b'"') if table.quoted else np.empty(0, np.int64)
-            end = len(source.buffer) if source.ended else _end_of_records(source.buffer, quotes)
-            cells = _clean_cells(table, source.buffer, end, quotes[: quotes.searchsorted(end)]) if end else None
+            plain = _without_escapes(table, source.buffer)
+            quotes = _positions(plain, b'"') if table.quoted else np.empty(0, np.int64)
+            end = len(plain) if source.ended else _end_of_records(plain, quotes)
+            is_clean = (
+                end
+                and not (table.escape and table.escape.encode() in plain)
+                and _quotes_are_clean(plain, end, quotes[: quotes.searchsorted(end)], table.separator)
+            )
+            cells = _clean_cells(table, source.buffer, end) if is_clean else None
             if cells is not None:
                 again = functools.partial(_records_of, table, source.buffer, end, source.line)
                 source.take(end)
                 yield Block(cells=cells, bad=[], records=again)
             else:
                 yield _judged_block(table, source)
-            progress(f"reading {os.path.basename(table.path)}", min(source.taken, total), total)
+            progress(f"reading {os.path.basename(table.path)}", min(source.taken, table.size), table.size)
+
+
+def _without_escapes(table: Table, buffer: bytes) -> bytes:
+    """The buffer with something that is no quote in the place of each escaped quote and each escaped escape."""
+    escape = table.escape.encode()
+    if not escape or escape not in buffer:
+        return buffer
+    return re.sub(re.escape(escape) + b'["' + re.escape(escape) + b"]", b"__", buffer)
 
 
 def _positions(buffer: bytes, character: bytes) -> np.ndarray:
@@ -294,7 +325,7 @@ def _judged_block(table: Table, source: _Source) -> Block:
     return Block(cells=cells, bad=bad, records=lambda: good)
 
 
-def _clean_cells(table: Table, buffer: bytes, end: int, quotes: np.ndarray) -> dict[str, pa.StringArray] | None:
+def _clean_cells(table: Table, buffer: bytes, end: int) -> dict[str, pa.StringArray] | None:
     """The fields that are used, of every record before a place in the buffer; None where only the slow judge can tell.
 
     All columns are parsed, used or not, so that what is wrong in one of them shows.
@@ -302,13 +333,8 @@ def _clean_cells(table: Table, buffer: bytes, end: int, quotes: np.ndarray) -> d
     # Places in the buffer, since a copy of it would take as long as a third of the parsing.
     if buffer.find(b"\0", 0, end) >= 0 or buffer.startswith(codecs.BOM_UTF8):
         return None
-    if not _quotes_are_clean(buffer, end, quotes, table.separator):
-        return None
     if b"\r" in buffer and buffer.count(b"\r", 0, end) != buffer.count(b"\r\n", 0, end):
         return None
-    if table.encoding != "utf-8" and not buffer.isascii():
-        buffer = buffer[:end].decode(table.encoding).encode()
-        end = len(buffer)
     step = len(table.separator)  # "a::b" split at ":" has an empty field between any two
     names = [str(position) for position in range((table.width - 1) * step + 1)]
     try:
@@ -319,6 +345,7 @@ def _clean_cells(table: Table, buffer: bytes, end: int, quotes: np.ndarray) -> d
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=table.separator[0],
                 quote_char='"' if table.quoted else False,
+                escape_char=table.escape or False,
                 newlines_in_values=table.quoted,
             ),
             convert_options=pyarrow.csv.ConvertOptions(
@@ -377,24 +404,42 @@ def parsed(table: Table, rejects: Rejects, parse: Callable[[list[str]], T]) -> I
             yield value
 
 
-def read_header(path: Path, name: str, open_file: Callable[[Path], BinaryIO] = open_local) -> list[str]:
-    """The names in the first line of a CSV file, stripped.
+def read_header(path: Path, name: str, open_file: Callable[[Path], BinaryIO] = open_local) -> tuple[list[str], int]:
+    """The names in the header of a CSV file, and the lines that it takes.
 
     Raises:
-      LayoutError: there is no such line, or it is not UTF-8.
+      LayoutError: there is no header, or it is not UTF-8.
     """
     with open_file(path) as file:
-        first = file.read(BLOCK_BYTES).partition(b"\n")[0]
+        first = file.read(BLOCK_BYTES)
+    return header_of(lines_of(first), name)
+
+
+def lines_of(start: bytes) -> io.StringIO:
+    """The text that a file starts with, without its mark; undecodable bytes as lone surrogates."""
+    return io.StringIO(start.decode("utf-8", "surrogateescape").removeprefix("\ufeff"), newline="\n")
+
+
+def header_of(
+    lines: io.StringIO, name: str, separator: str = ",", escape: str = "", *, quoted: bool = True
+) -> tuple[list[str], int]:
+    """The names in the first record of some lines, each without line breaks and blanks around it, and its lines.
+
+    Raises:
+      LayoutError: there is none, it is not UTF-8, or not quoted as RFC 4180 says.
+    """
+    start = lines.tell()
     try:
-        text = first.decode("utf-8-sig").strip("\r\n")
-        names = [field.strip() for field in next(csv.reader([text]), [])]
-    except (UnicodeDecodeError, csv.Error) as error:
+        names = [tidy(field) for field in parse_record(lines, separator, escape, quoted=quoted)]
+        "".join(names).encode()
+    except (UnicodeEncodeError, csv.Error) as error:
         raise LayoutError(
             f"expected a header in UTF-8 in line 1 of {name}; got: {error}; save it as UTF-8 whose lines end with \\n"
         ) from error
     if not any(names):
         raise LayoutError(f"expected the columns' names in line 1 of {name}; got an empty line; add a header")
-    return names
+    taken = lines.getvalue()[start : lines.tell()]
+    return names, taken.count("\n") + (not taken.endswith("\n"))
 
 
 def csv_table(path: str, columns: Sequence[Column], open_file: Callable[[str], BinaryIO] = open_local) -> Table:
@@ -408,7 +453,7 @@ def csv_table(path: str, columns: Sequence[Column], open_file: Callable[[str], B
     Raises:
       LayoutError: the header is missing, lacks a required column, repeats one or has one that is not known.
     """
-    header = read_header(path, path, open_file)
+    header, head = read_header(path, path, open_file)
     names = [column.name for column in columns]
     problems = [f"column {name!r} is not known" for name in dict.fromkeys(header) if name not in names]
     problems += [f"column {name!r} stands twice" for name in dict.fromkeys(header) if header.count(name) > 1]
@@ -426,6 +471,6 @@ def csv_table(path: str, columns: Sequence[Column], open_file: Callable[[str], B
         width=len(header),
         fields=fields,
         quoted=True,
-        header=True,
+        head=head,
         open_file=open_file,
     )

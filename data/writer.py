@@ -13,22 +13,20 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.errors import DataError
+from data.choices import Repeated
 from data.progress import Progress, silent
 from data.reader import NO_TIMESTAMP, RatingColumns
 from data.releases import Release, columns_of, files_of, side_tables_of
+from data.scales import decimal
 from data.sidecar import TableFile
 from data.vocabulary import Vocabulary
 from modules import features
 from modules.features import Column
-
-Repeated = Literal["mean", "latest"]
 
 _CHUNK_ROWS = 1 << 18
 
@@ -77,7 +75,7 @@ def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary, repeate
       users: the user ids.
       titles: the titles.
       repeated: the rating that counts: "mean" of all, or that of the "latest" timestamp; of equal timestamps, and where
-        there are none, the last one.
+        there are none, the last one; or the "sum" of all.
     """
     pair = users.ranks()[columns.user]
     columns.user = np.empty(0, np.int32)
@@ -105,24 +103,13 @@ def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary, repeate
     if repeated == "latest":
         rating = rating[ends - 1]
     else:
-        rating = (np.add.reduceat(rating, starts, dtype=np.float64) / (ends - starts)).astype(np.float32)
+        total = np.add.reduceat(rating, starts, dtype=np.float64)
+        rating = (total if repeated == "sum" else total / (ends - starts)).astype(np.float32)
     return SortedRatings(
         pair=pair[starts],
         rating=rating,
         timestamp=None if timestamp is None else np.maximum.reduceat(timestamp, starts),
     )
-
-
-def scale_of(ratings: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Lowest and highest rating in any of some arrays, float32, as they are written.
-
-    Raises:
-      DataError: all ratings are the same, which gives no scale.
-    """
-    low, high = min(part.min() for part in ratings), max(part.max() for part in ratings)
-    if low == high:
-        raise DataError(f"expected ratings that differ, to tell the scale; got {_decimal(low)} alone; give --scale")
-    return float(_decimal(low)), float(_decimal(high))
 
 
 def write_tables(
@@ -188,13 +175,9 @@ def _field(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
 
 
-def _decimal(value: np.floating) -> str:
-    return np.format_float_positional(np.float32(value), unique=True, trim="-")
-
-
 def _decimals(values: np.ndarray) -> pa.Array:
     distinct, indices = np.unique(values, return_inverse=True)
-    return pa.array([_decimal(value) for value in distinct], pa.string()).take(pa.array(indices.reshape(-1)))
+    return pa.array([decimal(value) for value in distinct], pa.string()).take(pa.array(indices.reshape(-1)))
 
 
 def _timestamps(values: np.ndarray) -> pa.Array:

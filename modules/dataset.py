@@ -19,7 +19,7 @@ CARVED_PERCENT = 10
 
 
 def load_ratings(
-    patterns: Sequence[str],
+    files: Sequence[str],
     transform_output: tft.TFTransformOutput,
     side_features: SideFeatures,
     *,
@@ -30,7 +30,7 @@ def load_ratings(
     """Loads example files into columns sorted by user, then title.
 
     Args:
-      patterns: file patterns of gzipped TFRecords of raw tf.Examples.
+      files: gzipped TFRecords of raw tf.Examples.
       transform_output: Transform's graph and vocabularies.
       side_features: what is known of users and titles.
       low: lowest rating of the scale.
@@ -38,16 +38,16 @@ def load_ratings(
       report: receives progress texts.
 
     Raises:
-      ValueError: no file matches, or there is no rating in the files.
+      ValueError: there is no rating in the files.
     """
     batches = []
     rows = 0
-    for batch in _read_batches(patterns, transform_output):
+    for batch in _read_batches(files, transform_output):
         batches.append([column.numpy() for column in batch])
         rows += len(batches[-1][0])
         report(f"read {rows:,} ratings")
     if not rows:
-        raise ValueError(f"expected ratings in {', '.join(patterns)}; found none; check the split sizes of ExampleGen")
+        raise ValueError(f"expected ratings in {', '.join(files)}; found none; check the split sizes of ExampleGen")
     user, title, rating = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     users, titles = (transform_output.vocabulary_by_name(table.key.name) for table in (USERS, TITLES))
     return _sorted(
@@ -65,14 +65,8 @@ def load_ratings(
     )
 
 
-def _read_batches(patterns: Sequence[str], transform_output: tft.TFTransformOutput) -> Iterator[tuple[tf.Tensor, ...]]:
+def _read_batches(files: Sequence[str], transform_output: tft.TFTransformOutput) -> Iterator[tuple[tf.Tensor, ...]]:
     """Yields user ids, title ids, int32, and ratings, float32 [batch]; whole batches are parsed at once."""
-    files: list[str] = []
-    for pattern in patterns:
-        matched = sorted(tf.io.gfile.glob(pattern))
-        if not matched:
-            raise ValueError(f"expected example files at {pattern}; found none; run the pipeline from ExampleGen again")
-        files.extend(matched)
     raw_spec = transform_output.raw_feature_spec()
     spec = {column.name: raw_spec[column.name] for column in (USER_ID, MOVIE_TITLE, USER_RATING)}
     transform = transform_output.transform_features_layer()
@@ -84,7 +78,7 @@ def _read_batches(patterns: Sequence[str], transform_output: tft.TFTransformOutp
         return *ids, batch[USER_RATING.name]
 
     yield from (
-        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        tf.data.TFRecordDataset(list(files), compression_type="GZIP")
         .batch(READ_BATCH)
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(2)

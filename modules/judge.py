@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules import features, serving, sliced_metrics
+from modules.paths import plain
 from modules.sliced_metrics import OVERALL, Evaluation, ScoredRatings, SliceKey
 
 # The models of an evaluation. A blessed model is one that was blessed before, a baseline a mean or bias predictor.
@@ -52,7 +53,7 @@ class Scorer:
             if not tf.saved_model.contains_saved_model(path):
                 raise ValueError(f"expected a SavedModel in {path}; got none; put it back, or judge without it")
         # Kept, since signatures do not keep their model alive.
-        self._loaded = [tf.saved_model.load(path) for path in paths]
+        self._loaded = [tf.saved_model.load(plain(path)) for path in paths]
         self._predict = [
             _signature(model, path, PREDICT_SIGNATURE, {serving.PREDICTED_RATING})
             for model, path in zip(self._loaded, paths, strict=True)

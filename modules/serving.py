@@ -12,6 +12,7 @@ import tensorflow_transform as tft
 from tf_keras.src.saving.legacy.saved_model import utils as keras_saving
 
 from modules import baselines, features, side_tables
+from modules.normalization_ops import normalize_tensor
 from modules.ratings import Ratings
 from modules.side_features import SideFeatures
 from modules.side_tables import UNRATED_PREFIX
@@ -76,8 +77,7 @@ class ServingModel(tf.Module):
     )
     def __call__(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Rates pairs of user and title, float32 [batch, 1]."""
-        user, title = inputs[features.USER_ID.name], inputs[features.MOVIE_TITLE.name]
-        return self._rate(user, title, self._unrated_users.vectors(user), self._unrated_titles.vectors(title))
+        return self._rate(self._inputs(inputs[features.USER_ID.name], inputs[features.MOVIE_TITLE.name]))
 
     @tf.function(
         input_signature=[
@@ -99,8 +99,11 @@ class ServingModel(tf.Module):
     )
     def rank(self, user_id: tf.Tensor, movie_title: tf.Tensor) -> dict[str, tf.Tensor]:
         """The `rank` signature: one user and candidate titles, to both best first, ties in input order."""
-        users = tf.repeat(user_id, tf.shape(movie_title)[0])
-        ratings = self({features.USER_ID.name: users, features.MOVIE_TITLE.name: movie_title})[:, 0]
+        inputs = self._inputs(user_id, movie_title)
+        # Repeated here, the user is looked up once.
+        for name in (features.USER_ID.name, features.USER_FEATURES):
+            inputs[name] = tf.repeat(inputs[name], tf.shape(movie_title)[0], axis=0)
+        ratings = self._rate(inputs)[:, 0]
         # top_k puts the lower index first among equals.
         best, order = tf.math.top_k(ratings, k=tf.shape(ratings)[0], sorted=True)
         return {features.MOVIE_TITLE.name: tf.gather(movie_title, order), PREDICTED_RATING: best}
@@ -115,9 +118,8 @@ class ServingModel(tf.Module):
         spec = {**_ID_SPEC, **side_tables.column_spec(features.USERS), **side_tables.column_spec(features.TITLES)}
         request = tf.io.parse_example(examples, spec)
         user, title = request[features.USER_ID.name], request[features.MOVIE_TITLE.name]
-        users = self._unrated_users.vectors(user, self._user_vectors(request, tf.size(user)))
-        titles = self._unrated_titles.vectors(title, self._title_vectors(request, tf.size(title)))
-        return {PREDICTED_RATING: self._rate(user, title, users, titles)}
+        users, titles = self._user_vectors(request, tf.size(user)), self._title_vectors(request, tf.size(title))
+        return {PREDICTED_RATING: self._rate(self._inputs(user, title, users, titles))}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES)], autograph=False)
     def evaluation(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -144,15 +146,19 @@ class ServingModel(tf.Module):
         ids = self._transform({features.USER_ID.name: user, features.MOVIE_TITLE.name: title})
         return ids[features.USER_ID.name], ids[features.MOVIE_TITLE.name]
 
-    def _rate(self, user: tf.Tensor, title: tf.Tensor, users: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """Rates names, string [batch], with feature vectors that count for what nobody rated."""
+    def _inputs(
+        self, user: tf.Tensor, title: tf.Tensor, users: tf.Tensor | None = None, titles: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """The model's inputs of names, string [batch], with feature vectors that count for what no table knows."""
         user_id, title_id = self._ids(user, title)
-        inputs = {
+        return {
             features.USER_ID.name: user_id,
             features.MOVIE_TITLE.name: title_id,
-            features.USER_FEATURES: users,
-            features.TITLE_FEATURES: titles,
+            features.USER_FEATURES: self._unrated_users.vectors(user, user_id, users),
+            features.TITLE_FEATURES: self._unrated_titles.vectors(title, title_id, titles),
         }
+
+    def _rate(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.clip_by_value(self._model(inputs), self._low, self._high)
 
 
@@ -171,6 +177,7 @@ class _Unrated(tf.Module):
         names = side.ids_beside(table, rated)
         # The last row, of zeros, is that of every other name. A variable, since constants are stored with the graph.
         self._vectors = tf.Variable(np.pad(side.of_ids(table, names), ((0, 1), (0, 0))))
+        self._num_rated = len(rated)
         self._rows = None
         if names:
             path = os.path.join(folder, UNRATED_PREFIX + table.key.name)
@@ -181,14 +188,27 @@ class _Unrated(tf.Module):
                 tf.lookup.TextFileInitializer(path, tf.string, line, tf.int64, number), default_value=len(names)
             )
 
-    def vectors(self, names: tf.Tensor, others: tf.Tensor | None = None) -> tf.Tensor:
-        """Float32 [batch, size]: the vectors of these, and for every other name its row of `others`, or zeros."""
+    def vectors(self, names: tf.Tensor, ids: tf.Tensor, others: tf.Tensor | None = None) -> tf.Tensor:
+        """The vectors of these users (titles), whatever the spelling of their names.
+
+        Args:
+          names: string [batch].
+          ids: int64 [batch], by Transform's vocabulary of what was rated.
+          others: float32 [batch, size], for every other name; zeros by default.
+
+        Returns:
+          float32 [batch, size].
+        """
         if others is None:
             others = tf.zeros([tf.size(names), self._vectors.shape[1]])
         if self._rows is None:
             return others
-        rows = self._rows.lookup(names)
-        return tf.where((rows == self._vectors.shape[0] - 1)[:, tf.newaxis], others, tf.gather(self._vectors, rows))
+        # Most names are rated, and looking one up takes longer than telling that it is.
+        unrated = tf.where(ids >= self._num_rated)
+        found = self._rows.lookup(normalize_tensor(tf.gather_nd(names, unrated)))
+        last = self._vectors.shape[0] - 1
+        rows = tf.tensor_scatter_nd_update(tf.fill(tf.shape(ids), tf.constant(last, tf.int64)), unrated, found)
+        return tf.where((rows == last)[:, tf.newaxis], others, tf.gather(self._vectors, rows))
 
 
 def export(serving: ServingModel, path: str) -> None:

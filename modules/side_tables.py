@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-from modules import features
+from modules import features, paths
 
 # An exported model's assets `user_id` and `movie_title` list, one a line, what was rated, the most rated first. Those
 # with this in front of the name list what else the side tables have; there is none where all was rated.
@@ -50,7 +50,7 @@ def parse(table: features.Table, serialized: tf.Tensor) -> SideTable:
 
 
 def read(folder: str | None) -> SideTables:
-    """Reads the tables from gzipped TFRecords of tf.Examples: `Split-titles/*` and `Split-users/*`.
+    """Reads the tables from gzipped TFRecords of tf.Examples, in the folders `Split-titles` and `Split-users`.
 
     Memory: the whole tables at once.
 
@@ -66,12 +66,6 @@ def read(folder: str | None) -> SideTables:
 def _records(folder: str | None, split: str) -> tf.Tensor:
     if folder is None:
         return tf.zeros([0], tf.string)
-    pattern = os.path.join(folder, f"Split-{split}", "*")
-    files = sorted(tf.io.gfile.glob(pattern))
-    if not files:
-        raise ValueError(
-            f"expected example files at {pattern}, without rows where there is no table; found none; run the pipeline "
-            "from TablesExampleGen again"
-        )
+    files = paths.files_of(os.path.join(folder, f"Split-{split}"))
     batches = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH)
     return tf.concat([tf.zeros([0], tf.string), *batches], axis=0)

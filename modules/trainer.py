@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tensorflow_transform as tft
 
-from modules import dataset, distribution, presets, progress, serving, side_tables
+from modules import dataset, distribution, paths, presets, progress, serving, side_tables
 from modules.ratings import Ratings
 from modules.side_features import SideFeatures
 
@@ -28,12 +29,15 @@ def run_fn(fn_args: FnArgs) -> None:
     # Before anything else in TensorFlow.
     strategy = distribution.create(settings["strategy"])
     is_chief = distribution.is_chief(strategy)
-    transform_output = tft.TFTransformOutput(fn_args.transform_output)
+    transform_output = tft.TFTransformOutput(paths.plain(fn_args.transform_output))
     side = SideFeatures(side_tables.read(settings["tables"]))
     low, high = settings["rating_scale"]
 
     def load(patterns: list[str]) -> Ratings:
-        return dataset.load_ratings(patterns, transform_output, side, low=low, high=high, report=progress.report)
+        # TFX gives the folder of each split, with `/*` behind it.
+        folders = map(os.path.dirname, patterns)
+        files = [file for folder in folders for file in paths.files_of(folder)]
+        return dataset.load_ratings(files, transform_output, side, low=low, high=high, report=progress.report)
 
     model, fitted_on = train(
         load(fn_args.train_files),

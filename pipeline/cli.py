@@ -52,11 +52,14 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits."""
     environment.prepare()
-    _guarded(lambda: cli.main(args=arguments, prog_name="movie-ranking", standalone_mode=False))
+    guarded(lambda: cli.main(args=arguments, prog_name="movie-ranking", standalone_mode=False))
 
 
-def _guarded(command: Callable[[], Any]) -> None:
-    """Turns what the user can mend into a message and an exit code; anything else is a bug and shows its trace."""
+def guarded(command: Callable[[], Any]) -> None:
+    """Runs a command and exits.
+
+    What the user can mend becomes a message and an exit code; anything else is a bug and shows its trace.
+    """
     try:
         code = command()
     except click.exceptions.Exit as done:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from pipeline import environment
+from pipeline import cli, environment
+from pipeline.commands.errors import check_output, usage_errors
 from pipeline.config import resolve
+from pipeline.exit_codes import ExitCode
 from pipeline.local import run
 
 CONFIG_VARIABLE = "MOVIE_RANKING_CONFIG"
@@ -21,7 +22,14 @@ def main() -> None:
     TFX's command line passes no flags on, so the environment variable MOVIE_RANKING_CONFIG names the file.
     """
     environment.prepare()
-    sys.exit(run.run(resolve.resolve(config_file=os.environ.get(CONFIG_VARIABLE)), plain=True))
+    cli.guarded(_run)
+
+
+def _run() -> ExitCode:
+    with usage_errors():
+        config = resolve.resolve(config_file=os.environ.get(CONFIG_VARIABLE))
+        check_output(config)
+        return run.run(config, plain=True)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,14 @@ class CompiledJob:
             raise ValueError(f"expected a compiled job in {path}; there is none; run `movie-ranking compile`") from None
         except (OSError, ValueError) as error:
             raise ValueError(f"expected a compiled job in {path}; it cannot be read: {error}") from error
-        if not isinstance(content, dict) or not {"pipelineSpec", "runtimeConfig"} <= set(content):
-            raise ValueError(f"expected pipelineSpec and runtimeConfig in {path}; run `movie-ranking compile` anew")
-        return cls(path=path, content=content)
+        job = cls(path=path, content=content)
+        try:
+            _ = (job.name, job.schema, job.pipeline_root, job.has_resolver, job.defaults())
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"expected pipelineSpec and runtimeConfig of a compiled job in {path}; run `movie-ranking compile` anew"
+            ) from error
+        return job
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data import atomic
 from pipeline import environment
-from pipeline.config import submission_parameters
+from pipeline.config import locations, submission_parameters
 
 environment.prepare()
 
@@ -69,6 +69,8 @@ def for_cluster(config: PipelineConfig, platform: Platform) -> PipelineConfig:
     if platform == "kubeflow" and vertex_only:
         raise ValueError(f"cluster.{', cluster.'.join(vertex_only)} need Vertex AI; leave them out for Kubeflow")
     root = config.pipeline_root
+    for folder in (config.data.root, root):
+        locations.check_no_pattern(folder)
     if platform == "vertex" and not root.startswith("gs://"):
         raise ValueError(f"Vertex AI keeps artifacts in Cloud Storage; expected gs://BUCKET/FOLDER; got {root!r}")
     if platform == "kubeflow":

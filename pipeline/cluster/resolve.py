@@ -64,6 +64,7 @@ def show_parameters(values: Mapping[str, Any], **given: Any) -> None:
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     config = resolve({**STAND_INS, **values}, **given)
     table = Table("parameter", "type", "default", "meaning", title="what `submit --parameter NAME=VALUE` may change")
@@ -71,5 +72,5 @@ def show_parameters(values: Mapping[str, Any], **given: Any) -> None:
         default = str(config.parameter_default(parameter.name))
         if parameter.name == "data_root" and default == STAND_INS["data.root"]:
             default = "the --data of compile"
-        table.add_row(parameter.name, parameter.type.__name__, default, parameter.meaning)
-    Console().print(table, markup=False)
+        table.add_row(parameter.name, parameter.type.__name__, Text(default), parameter.meaning)
+    Console().print(table)

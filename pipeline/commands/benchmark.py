@@ -7,13 +7,14 @@ import pathlib
 import click
 
 from modules.presets import PRESETS
-from pipeline.commands.errors import usage_errors
+from pipeline.commands.errors import make_writable, usage_errors
+from pipeline.commands.options import Path
 from pipeline.commands.progress import reported
 from pipeline.exit_codes import ExitCode
 
 OUTPUT = click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    type=Path(file_okay=False, path_type=pathlib.Path),
     default="output/benchmark",
     show_default=True,
     metavar="FOLDER",
@@ -53,7 +54,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
 )
 @click.option(
     "--source",
-    type=click.Path(exists=True, path_type=pathlib.Path),
+    type=Path(exists=True, path_type=pathlib.Path),
     metavar="PATH",
     help="Folder or zip of the raw MovieLens 100K files.  [default: fetched]",
 )
@@ -79,10 +80,14 @@ def accuracy(
     as accuracy.md and accuracy.json. What was measured before is taken over, until code, data or library change, so
     that an interrupted benchmark resumes.
     """
+    from rich.text import Text
+
     from pipeline.local.capture import captured
     from pipeline.local.observers import terminal
 
     output = output.absolute()
+    with usage_errors():
+        make_writable(output, "--output")
     with captured(str(output / "logs" / "start-up.log"), also_on_terminal=verbose):
         from pipeline.config.pipeline_config import TrainerConfig
         from pipeline.experiments import accuracy as measuring
@@ -99,7 +104,7 @@ def accuracy(
         named = "; ".join(f"{package}: {reason}" for package, reason in gone.items())
         if peers:
             raise click.UsageError(f"--peers needs what cannot be imported: {named}; pip install movie-ranking[peers]")
-        console.print(f"left out, since they cannot be imported: {named}", highlight=False, markup=False)
+        console.print(Text(f"left out, since they cannot be imported: {named}"))
     with reported() as progress:
         folders = {
             split: published_splits.make(split, output / "data", source=source, progress=progress) for split in splits
@@ -119,7 +124,7 @@ def accuracy(
     rows = table.summarize(measurements)
     table.save(measurements, rows, output)
     table.show(rows, console)
-    console.print(f"saved in {output}: {table.TABLE_FILE}, {table.RESULTS_FILE}", highlight=False, markup=False)
+    console.print(Text(f"saved in {output}: {table.TABLE_FILE}, {table.RESULTS_FILE}"))
     return None
 
 
@@ -127,7 +132,7 @@ def accuracy(
 @click.option(
     "--model",
     "path",
-    type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    type=Path(exists=True, file_okay=False, path_type=pathlib.Path),
     metavar="FOLDER",
     help="SavedModel to ask.  [default: the newest under output/serving_model]",
 )
@@ -161,6 +166,8 @@ def scoring(
     strings: rank for its latency, predict in batches of several sizes for its throughput. The tables are printed, and
     saved as scoring.json. All cores that the process may use are used; `taskset -c 0,1` leaves it two.
     """
+    from rich.text import Text
+
     from pipeline.experiments import scoring as measuring
     from pipeline.local.observers import terminal
 
@@ -168,15 +175,14 @@ def scoring(
         click.echo(text, err=True)
 
     with usage_errors(OSError):
-        # A folder that cannot be written should not come out after the measuring.
-        output.mkdir(parents=True, exist_ok=True)
+        make_writable(output, "--output")
         report("loading the model")
         model = measuring.ScoredModel.latest("output") if path is None else measuring.ScoredModel(path)
     measured = measuring.measure(model, candidates=candidates, requests=requests, pairs=pairs, seed=seed, report=report)
     measuring.save(measured, output)
     console = terminal()
     measuring.show(measured, console)
-    console.print(f"saved in {output}: {measuring.RESULTS_FILE}", highlight=False, markup=False)
+    console.print(Text(f"saved in {output}: {measuring.RESULTS_FILE}"))
 
 
 def _check(option: str, names: tuple[str, ...], choices: tuple[str, ...]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from pipeline.commands import options
-from pipeline.commands.errors import usage_errors
+from pipeline.commands.errors import make_writable, usage_errors
 from pipeline.exit_codes import ExitCode
 
 EPILOG = """\b
@@ -30,11 +31,16 @@ Exit codes:
 @options.config_option(
     "--pipeline-root",
     key="artifacts",
+    type=options.Path(),
     metavar="gs://…",
     help="Folder for artifacts; models are pushed to serving_model/ in it.",
 )
 @options.config_option(
-    "--data", key="data.root", metavar="gs://…", help="Folder of the ratings, as the tasks will see it."
+    "--data",
+    key="data.root",
+    type=options.Path(),
+    metavar="gs://…",
+    help="Folder of the ratings, as the tasks will see it.",
 )
 @options.config_option("--image", key="cluster.image", help="Container image with movie-ranking installed.")
 @options.options(options.PRESET, options.SEED, options.STRATEGY, options.RMSE_BOUND, options.BEAM, options.FIELDS)
@@ -42,7 +48,15 @@ Exit codes:
     "--schema", type=click.Choice(["2.0.0", "2.1.0"]), default="2.1.0", show_default=True,
     help="Version of the pipeline specification; Kubeflow takes 2.1.0 only.",
 )  # fmt: skip
-@click.option("-o", "--output", default="movie_ranking.json", show_default=True, help="The file to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=options.Path(dir_okay=False),
+    default="movie_ranking.json",
+    show_default=True,
+    metavar="FILE",
+    help="The file to write.",
+)
 @click.option("--list-parameters", is_flag=True, help="List what a submission may change, and stop.")
 def compile_(
     target: str,
@@ -68,6 +82,7 @@ def compile_(
         config = cluster_resolve.resolve(values, **given)
         if target == "kubeflow" and schema != "2.1.0":
             raise ValueError(f"Kubeflow Pipelines takes schema 2.1.0; got {schema}; leave out --schema")
+        make_writable(os.path.dirname(os.path.abspath(output)), "--output")
         from pipeline.cluster import compiler
 
         job = compiler.compile_job(config, schema)  # type: ignore[arg-type]

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from data.splits import PUBLISHED_SPLITS
+from pipeline.commands import prepared
+from pipeline.commands.options import Path
 from pipeline.commands.progress import reported
 
 if TYPE_CHECKING:
-    from data.prepare import Summary
-    from data.sidecar import Sidecar
-    from data.writer import Repeated
+    from data.choices import Transform
+    from data.opening import Origin
 
-# Of titles that several items share, on the screen.
-_TITLES_SHOWN = 20
+EXISTING_PATH = Path(exists=True, path_type=pathlib.Path)
+EXISTING_FILE = Path(exists=True, dir_okay=False, path_type=pathlib.Path)
 
 DESTINATION_OPTION = click.option(
     "--destination",
-    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    type=Path(file_okay=False, path_type=pathlib.Path),
     metavar="FOLDER",
     help="Data folder to make.  [default: one in your cache folder]",
 )
@@ -38,7 +42,7 @@ def data() -> None:
 @data.command()
 @click.option(
     "--source",
-    type=click.Path(exists=True, path_type=pathlib.Path),
+    type=Path(exists=True, path_type=pathlib.Path),
     metavar="PATH",
     help="Folder or zip that you have already; no other source is tried.",
 )
@@ -53,25 +57,91 @@ def fetch(source: pathlib.Path | None, destination: pathlib.Path | None) -> None
         from data import fetch as fetching
 
         summary = fetching.fetch(destination, source=source, progress=progress)
-    _show(summary)
+    prepared.show(summary)
 
 
 @data.command()
-@click.argument("path", type=click.Path(exists=True, path_type=pathlib.Path))
+@click.argument("path", type=EXISTING_PATH, required=False)
 @DESTINATION_OPTION
+@click.option(
+    "--train",
+    type=EXISTING_FILE,
+    metavar="FILE",
+    help="Of a split of your own, the ratings to train on; instead of PATH.",
+)
+@click.option("--test", type=EXISTING_FILE, metavar="FILE", help="Of a split of your own, the ratings to test on.")
+@click.option(
+    "--eval",
+    "eval_",
+    type=EXISTING_FILE,
+    metavar="FILE",
+    help="Of a split of your own, the ratings to stop training by.",
+)
+@click.option(
+    "--drop-pairs-in-both",
+    is_flag=True,
+    help="Of a split of your own, drop pairs of user and title from training that are in --test or --eval, too; "
+    "without it they are refused.",
+)
 @click.option(
     "--columns",
     multiple=True,
     metavar="OURS=THEIRS,…",
-    help="What a CSV of your own calls our columns, such as user_id=userId,movie_title=title,user_rating=stars; "
-    "may be repeated. Columns that have our names need none.",
+    help="What a file of your own calls our columns, such as user_id=userId,movie_title=title,user_rating=stars, or "
+    "user_id=#1 for its first; may be repeated. Columns that have our names need none.",
+)
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="COLUMN",
+    help="Leave out an optional column of ours, such as timestamp; may be repeated.",
+)
+@click.option(
+    "--separator",
+    metavar="TEXT",
+    help="What separates fields: one character, ::, or comma, tab, semicolon, bar.  [default: found from the header]",
+)
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    help="Encoding of the text, such as utf-8, latin-1, cp1252.  [default: by its mark, else UTF-8, else latin-1]",
+)
+@click.option(
+    "--header/--no-header",
+    default=None,
+    help="Whether line 1 names the columns; without a header, --columns takes numbers.  [default: it does, and must "
+    "not look like data]",
+)
+@click.option("--no-quotes", is_flag=True, help="Quotes are text like any other, and no field is quoted.")
+@click.option(
+    "--escape",
+    metavar="CHARACTER",
+    default="",
+    help="Character that stands before a quote inside quotes, such as '\\'.  [default: a quote is doubled]",
+)
+@click.option("--member", metavar="NAME", help="Which file of a zip to read, where it holds several.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse rows with a timestamp, year or other optional value that cannot be read; without it such a value is "
+    "left out, and counted.",
 )
 @click.option(
     "--scale",
     type=float,
     nargs=2,
     metavar="LOW HIGH",
-    help="Lowest and highest possible rating.  [default: the release's, or what the CSV holds]",
+    help="Lowest and highest possible rating.  [default: the release's, or what the ratings hold]",
+)
+@click.option(
+    "--implicit",
+    is_flag=True,
+    help="The numbers are counts of plays, purchases and the like, not ratings; those of one user and title add up.",
+)
+@click.option(
+    "--transform",
+    type=click.Choice(["binary", "log", "rank"]),
+    help="What --implicit makes of counts: 1 for each pair, their logarithm, or their rank.  [default: binary]",
 )
 @click.option(
     "--max-rejected",
@@ -93,54 +163,71 @@ def fetch(source: pathlib.Path | None, destination: pathlib.Path | None) -> None
 )
 @click.option(
     "--repeated",
-    type=click.Choice(["mean", "latest"]),
-    default="mean",
-    show_default=True,
-    help="What becomes of several ratings of one user and title: their mean, or the one with the latest timestamp (of "
-    "equal ones, or without timestamps, the last in the file).",
+    type=click.Choice(["mean", "latest", "sum"]),
+    help="What becomes of several ratings of one user and title: their mean, the one with the latest timestamp (of "
+    "equal ones, or without timestamps, the last in the file), or their sum.  [default: mean; sum with --implicit]",
 )
+@click.option("--dry-run", is_flag=True, help="Read and judge everything, say what would come of it, write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def prepare(
-    path: pathlib.Path,
+    path: pathlib.Path | None,
     destination: pathlib.Path | None,
+    train: pathlib.Path | None,
+    test: pathlib.Path | None,
+    eval_: pathlib.Path | None,
     columns: tuple[str, ...],
-    scale: tuple[float, float] | None,
-    max_rejected: int,
-    split: str | None,
-    keep_items_apart: bool,
-    repeated: Repeated,
+    no_quotes: bool,
+    transform: Transform | None,
+    dry_run: bool,
+    as_json: bool,
+    **chosen: Any,
 ) -> None:
-    """Turn the MovieLens release in PATH, or ratings of your own, into a data folder.
+    """Turn ratings into a data folder: any MovieLens release, or ratings of your own.
 
-    PATH is the folder or zip of any MovieLens release (100K, 1M, 10M, 20M, 25M, 32M, latest), or a CSV with a header.
-    What such a CSV says of users and titles beside the ratings goes to users.csv and titles.csv; a folder may have
-    these beside its ratings.csv.
+    PATH is the folder or zip of a MovieLens release (100K, 1M, 10M, 20M, 25M, 32M, latest), or a file of ratings: CSV
+    with a header, the same with tabs, semicolons, | or :: between fields, Parquet, Netflix' blocks; packed with gzip,
+    bzip2, xz, zstd or zip, or not. What such a file says of users and titles beside the ratings goes to users.csv and
+    titles.csv; a folder may have these beside its ratings.csv. A split of your own is given by --train and --test.
 
     The first bad row stops the command with file, line, value and what was expected, unless --max-rejected allows for
-    it.
+    it. It ends with a summary of what was read.
     """
-    names = _parse_columns(columns)
+    chosen |= {"columns": _parse_columns(columns), "quotes": not no_quotes}
+    if transform is not None:
+        if not chosen["implicit"]:
+            raise click.UsageError("--transform is for counts; add --implicit")
+        chosen["transform"] = transform
+    origin = _origin(path, {"train": train, "eval": eval_, "test": test})
     with reported() as progress:
         from data import prepare as preparing
         from data.fetch import default_folder
 
         if destination is None:
-            destination = default_folder().parent / "prepared" / (path.stem + (f"-{split}" if split else ""))
-        summary = preparing.prepare(
-            path,
-            destination,
-            columns=names,
-            scale=scale,
-            max_rejected=max_rejected,
-            split=split,
-            keep_items_apart=keep_items_apart,
-            repeated=repeated,
-            progress=progress,
-        )
-    _show(summary, keep_items_apart=keep_items_apart)
+            named = path or train
+            split = f"-{chosen['split']}" if chosen["split"] else ""
+            destination = default_folder().parent / "prepared" / ((named.stem if named else "") + split)
+        summary = preparing.prepare(origin, destination, dry_run=dry_run, progress=progress, **chosen)
+    if as_json:
+        click.echo(json.dumps(summary.as_json(), ensure_ascii=False, indent=2))
+    else:
+        prepared.show(summary, keep_items_apart=chosen["keep_items_apart"])
+
+
+def _origin(path: pathlib.Path | None, parts: Mapping[str, pathlib.Path | None]) -> Origin:
+    """What to read: the one path, or the files of a split by part."""
+    given = {part: file for part, file in parts.items() if file is not None}
+    if path is not None and not given:
+        return path
+    if path is None and {"train", "test"} <= set(given):
+        return given
+    raise click.UsageError(
+        "expected PATH, or --train and --test (and perhaps --eval); got "
+        + (" and ".join([*(["PATH"] if path else []), *(f"--{part}" for part in given)]) or "neither")
+    )
 
 
 @data.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=pathlib.Path))
+@click.argument("folder", type=Path(file_okay=False, path_type=pathlib.Path))
 @click.option("--rows", type=click.IntRange(min=1), required=True, help="How many ratings.")
 @click.option("--users", type=click.IntRange(min=1), help="How many users.  [default: rows / 100, 10 at least]")
 @click.option("--titles", type=click.IntRange(min=1), help="How many titles.  [default: 5 √rows, 20 at least]")
@@ -162,48 +249,17 @@ def synthetic(
             side_features=side_features,
             progress=progress,
         )
-    _show_tables(sidecar, folder)
+    prepared.show_tables(sidecar, str(folder))
 
 
-def _parse_columns(values: tuple[str, ...]) -> dict[str, str] | None:
-    """`("a=b,c=d",)` as `{"a": "b", "c": "d"}`; None where nothing is given."""
+def _parse_columns(values: tuple[str, ...]) -> dict[str, str]:
+    """`("a=b,c=d",)` as `{"a": "b", "c": "d"}`; a comma ends a name only where another `OURS=` follows."""
     names: dict[str, str] = {}
-    for pair in (pair for value in values for pair in value.split(",")):
+    for pair in (pair for value in values for pair in re.split(r",(?=\s*\w+\s*=)", value)):
         ours, equals, theirs = pair.partition("=")
         if not (ours.strip() and equals and theirs.strip()):
             raise click.BadParameter(f"expected OURS=THEIRS; got {pair!r}", param_hint="--columns")
+        if ours.strip() in names:
+            raise click.BadParameter(f"expected {ours.strip()} once; got it twice", param_hint="--columns")
         names[ours.strip()] = theirs.strip()
-    return names or None
-
-
-def _show(summary: Summary, *, keep_items_apart: bool = False) -> None:
-    sidecar = summary.sidecar
-    _show_tables(sidecar, summary.folder, " (already there)" if summary.reused else "")
-    click.echo(
-        f"{sidecar.rows_read:,} rows read = {sidecar.rows:,} kept + {sidecar.merged:,} merged + "
-        f"{sidecar.rejected:,} rejected"
-    )
-    if summary.rejected_elsewhere:
-        click.echo(f"{summary.rejected_elsewhere:,} rows of the item and user files rejected, too")
-    if summary.pairs_in_both:
-        click.echo(f"{summary.pairs_in_both:,} pairs of user and title are in both parts, as published")
-    for column, count in summary.contradictions.items():
-        owners = "users" if column.startswith("user_") else "titles"
-        click.echo(f"{column}: {count:,} {owners} say more than one thing; the first counts")
-    shared = sidecar.shared_titles
-    if shared:
-        what = "kept apart" if keep_items_apart else "taken for one film; data prepare --keep-items-apart parts them"
-        click.echo(f"{len(shared):,} titles have several item ids, {what}:")
-        for title, ids in list(shared.items())[:_TITLES_SHOWN]:
-            click.echo(f"  {title}: {', '.join(ids)}")
-        if len(shared) > _TITLES_SHOWN:
-            click.echo(f"  and {len(shared) - _TITLES_SHOWN:,} more, all in ratings.json")
-
-
-def _show_tables(sidecar: Sidecar, folder: pathlib.Path, remark: str = "") -> None:
-    low, high = sidecar.rating_scale
-    click.echo(
-        f"{sidecar.rows:,} ratings from {low:g} to {high:g} by {sidecar.users:,} users of {sidecar.titles:,} titles "
-        f"in {folder}{remark}"
-    )
-    click.echo(", ".join(f"{file.name}: {file.rows:,} rows" for file in sidecar.files))
+    return names

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import click
 
+from pipeline.commands.options import Path
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lane:
@@ -47,7 +49,9 @@ NEEDED_GIB = 2
 
 
 @click.command()
-@click.option("--output", default="output", show_default=True, metavar="FOLDER", help="Where runs would write.")
+@click.option(
+    "--output", type=Path(), default="output", show_default=True, metavar="FOLDER", help="Where runs would write."
+)
 def doctor(output: str) -> None:
     """Check the environment: lane, versions, compiler, disk, data. Exits 1 if something would not work."""
     healthy = True

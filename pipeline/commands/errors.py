@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.config.pipeline_config import PipelineConfig
 
 
 @contextlib.contextmanager
@@ -25,3 +33,53 @@ def usage_errors(*more: type[Exception]) -> Iterator[None]:
 
         message = explain(error) if isinstance(error, pydantic.ValidationError) else str(error)
         raise click.UsageError(message) from error
+
+
+def check_output(config: PipelineConfig) -> None:
+    """Makes the folders of a run, as far as they are on this machine; see `make_writable`."""
+    from pipeline.config import locations
+
+    for option, folder in (("--output", config.output), ("artifacts", config.pipeline_root)):
+        if not locations.is_remote(folder):
+            make_writable(folder, option)
+
+
+def check_workers(config: PipelineConfig) -> None:
+    """Refuses a current folder in which workers that Beam starts would find packages of the same names as ours.
+
+    Raises:
+      ValueError: there are such packages, and this Python has workers look there first.
+    """
+    if "--direct_running_mode=multi_processing" not in config.beam_args or sys.version_info >= (3, 11):
+        return
+    others = []
+    for name in ("pipeline", "components", "modules", "data"):
+        spec = importlib.machinery.PathFinder.find_spec(name, [os.getcwd(), *sys.path])
+        found = next(iter(spec.submodule_search_locations or (spec.origin,))) if spec else None
+        if found and not os.path.samefile(found, importlib.import_module(name).__path__[0]):
+            others.append(found)
+    if others:
+        raise ValueError(
+            "expected a current folder without packages of our names for several workers of Beam, which look there "
+            f"first; got {', '.join(others)}; start from another folder, or give beam.running_mode=multi_threading"
+        )
+
+
+def make_writable(folder: str | os.PathLike[str], option: str) -> None:
+    """Makes a folder, so that one that cannot be written is refused before anything is computed.
+
+    Args:
+      folder: on this machine.
+      option: that names it, for the message.
+
+    Raises:
+      ValueError: it cannot be made, or nothing can be written there.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        fault = "it is a file" if os.path.isfile(folder) else error.strerror
+        raise ValueError(
+            f"expected a folder in {option} that can be made and written; got {folder}: {fault}; give another"
+        ) from error

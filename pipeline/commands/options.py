@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,32 @@ from modules.presets import DEFAULT_PRESET, PRESETS
 RUNNERS = ("direct", "flink", "spark", "dataflow")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Path(click.Path):
+    """A path; `~` at its start is the home folder, which shells leave as it is in `--output=~/x`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("expected a path; got an empty text", param, ctx)
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
+class Name(click.ParamType):
+    """The id of a user or a title, in the spelling that models know."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from modules.normalization import normalize
+
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"expected text in UTF-8; got {os.fsencode(value)!r}; have the terminal write UTF-8", param, ctx)
+        if not (name := normalize(value)):
+            self.fail(f"expected an id or a title; got {value!r}, which is blank", param, ctx)
+        return name
 
 
 def config_option(*names: str, key: str, **attributes: Any) -> Decorator:
@@ -56,6 +83,7 @@ PRESET = config_option(
 DATA = config_option(
     "--data",
     key="data.root",
+    type=Path(),
     metavar="FOLDER",
     help="Folder with ratings.csv, or with train/, test/ and perhaps eval/, here or on gs://.  "
     "[default: MovieLens 100K, fetched]",
@@ -103,7 +131,5 @@ FIELDS = options(
         help="Any configuration field, such as trainer.model.epochs=5; may be repeated. `run --list-fields` names "
         "them.",
     ),
-    click.option(
-        "--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="YAML file with such fields."
-    ),
+    click.option("--config", "config_file", type=Path(exists=True, dir_okay=False), help="YAML file with such fields."),
 )

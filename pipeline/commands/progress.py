@@ -32,7 +32,7 @@ def _bar() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     fields = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),

@@ -8,7 +8,7 @@ import click
 
 from modules.presets import DEFAULT_PRESET
 from pipeline.commands import options
-from pipeline.commands.errors import usage_errors
+from pipeline.commands.errors import check_output, check_workers, usage_errors
 from pipeline.commands.progress import reported
 from pipeline.config.component_order import COMPONENTS
 from pipeline.exit_codes import MEANINGS, ExitCode
@@ -25,7 +25,11 @@ EPILOG = (
 @click.command(epilog=EPILOG)
 @options.options(options.PRESET, options.DATA)
 @options.config_option(
-    "--output", key="output", metavar="FOLDER", help="Artifacts, metadata, logs and pushed models.  [default: output]"
+    "--output",
+    key="output",
+    type=options.Path(),
+    metavar="FOLDER",
+    help="Artifacts, metadata, logs and pushed models.  [default: output]",
 )
 @options.options(options.SEED, options.STRATEGY, options.RMSE_BOUND, options.BEAM)
 @click.option("--from", "from_component", **COMPONENT, help="Start here, on the last run's results.")
@@ -62,4 +66,6 @@ def run(
     with usage_errors():
         with reported() as progress:
             config = resolve.resolve(values, config_file=config_file, assignments=assignments, progress=progress)
+        check_output(config)
+        check_workers(config)
         return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)

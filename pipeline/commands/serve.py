@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import codecs
+import pathlib
+import re
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.commands.errors import usage_errors
+from pipeline.commands.options import Name, Path
 
 if TYPE_CHECKING:
     from pipeline.local.pushed_model import PushedModel
 
 OUTPUT_OPTION = click.option(
-    "--output", default="output", show_default=True, metavar="FOLDER", help="Output folder of the run that pushed."
+    "--output",
+    type=Path(),
+    default="output",
+    show_default=True,
+    metavar="FOLDER",
+    help="Output folder of the run that pushed.",
 )
-USER_OPTION = click.option("--user", required=True, metavar="ID", help="The user's id, as in the ratings.")
+USER_OPTION = click.option("--user", type=Name(), required=True, metavar="ID", help="The user's id, as in the ratings.")
 
 
 @click.command()
 @USER_OPTION
-@click.option("--title", "titles", required=True, multiple=True, metavar="TITLE", help="A title; may be repeated.")
+@click.option(
+    "--title", "titles", type=Name(), required=True, multiple=True, metavar="TITLE", help="A title; may be repeated."
+)
 @OUTPUT_OPTION
 def predict(user: str, titles: tuple[str, ...], output: str) -> None:
     """Rate titles for a user, in stars. Unknown users and titles get what is known of users and titles at large."""
@@ -33,19 +44,22 @@ def predict(user: str, titles: tuple[str, ...], output: str) -> None:
 @click.command()
 @USER_OPTION
 @click.option(
-    "--titles", "file", type=click.File(encoding="utf-8"), help="Candidates, one a line; - is standard input."
+    "--titles",
+    "file",
+    type=Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Candidates, one a line; - is standard input.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="How many to show.")
 @click.option("--exclude-seen", is_flag=True, help="Leave out what the user rated in the data of the last run.")
 @OUTPUT_OPTION
-def rank(user: str, file: TextIO | None, top: int, exclude_seen: bool, output: str) -> None:
+def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str) -> None:
     """Rank titles for a user, best first: those of a file, or every title that the model knows."""
     from modules import features
     from pipeline.local import pushed_model
 
-    given = None if file is None else [line.strip() for line in file if line.strip()]
-    if given is not None and not given:
-        raise click.UsageError("expected titles, one a line; got none")
+    with usage_errors(OSError):
+        given = None if file is None else _read_titles(file)
     model = _load(output)
     candidates = model.vocabulary(features.MOVIE_TITLE) if given is None else given
     _warn_if_unknown(model, user, given or ())
@@ -60,8 +74,37 @@ def rank(user: str, file: TextIO | None, top: int, exclude_seen: bool, output: s
 def _load(output: str) -> PushedModel:
     from pipeline.local.pushed_model import PushedModel
 
-    with usage_errors():
+    with usage_errors(OSError):
         return PushedModel.latest(output)
+
+
+def _read_titles(file: str) -> list[str]:
+    """The titles of a file, one a line, or of standard input for `-`; blank lines are left out.
+
+    Raises:
+      ValueError: it is not in UTF-8, or holds no title.
+    """
+    from modules.normalization import normalize
+
+    content = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
+    remedy = "save it as UTF-8, such as with `iconv -f ENCODING -t UTF-8`"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"expected titles in UTF-8; got UTF-16 in {file}, by its first bytes; {remedy}")
+    titles = []
+    for number, line in enumerate(re.split(rb"\r\n?|\n", content.removeprefix(codecs.BOM_UTF8)), start=1):
+        try:
+            title = normalize(line.decode())
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"expected titles in UTF-8; got {line[error.start]:#04x} at line {number}, byte {error.start + 1}, of "
+                f"{file}; {remedy}"
+            ) from error
+        if "\0" in title:
+            raise ValueError(f"expected titles in UTF-8; got a NUL byte at line {number} of {file}; {remedy}")
+        titles.append(title)
+    if not any(titles):
+        raise ValueError(f"expected titles in {file}, one a line; got none; leave out --titles for all that are known")
+    return [title for title in titles if title]
 
 
 def _warn_if_unknown(model: PushedModel, user: str, titles: tuple[str, ...] | list[str]) -> None:

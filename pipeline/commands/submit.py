@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.errors import usage_errors
-from pipeline.commands.options import options
+from pipeline.commands.options import Path, options
 from pipeline.exit_codes import SUBMIT_MEANINGS, ExitCode, ServiceCode
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Order:
 
 
 COMMON = options(
-    click.argument("file", default="movie_ranking.json", type=click.Path(dir_okay=False)),
+    click.argument("file", default="movie_ranking.json", type=Path(dir_okay=False)),
     click.option(
         "--parameter", "parameters", multiple=True, metavar="NAME=VALUE",
         help="What this submission changes; may be repeated. `compile --list-parameters` names them.",
@@ -116,8 +116,9 @@ def submit() -> None:
 def vertex(labels: tuple[str, ...], dry_run: bool, **place: Any) -> Jobs:
     """Run the compiled pipeline on Vertex AI."""
     from pipeline.cluster.vertex_jobs import Jobs
+    from pipeline.config import assignments
 
-    return Jobs(labels=_pairs(labels), anonymous=dry_run, **place)
+    return Jobs(labels=assignments.split(labels, example="team=films"), anonymous=dry_run, **place)
 
 
 @submit.command(epilog=EPILOG)
@@ -181,16 +182,6 @@ def _follow(started: StartedJob | StartedRun, order: Order) -> ExitCode | Servic
     code, reasons = started.verdict()
     click.echo("\n".join((SUBMIT_MEANINGS[code].removeprefix("with --wait: ").split("; with --wait, ")[-1], *reasons)))
     return code
-
-
-def _pairs(assignments: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for assignment in assignments:
-        key, separator, value = assignment.partition("=")
-        if not separator or not key:
-            raise ValueError(f"expected KEY=VALUE, such as team=films; got {assignment!r}")
-        pairs[key] = value
-    return pairs
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pipeline.commands import options
-from pipeline.commands.errors import usage_errors
+from pipeline.commands.errors import check_output, check_workers, usage_errors
 from pipeline.commands.progress import reported
 from pipeline.exit_codes import ExitCode
 
@@ -17,6 +17,7 @@ from pipeline.exit_codes import ExitCode
 @options.config_option(
     "--output",
     key="output",
+    type=options.Path(),
     default="output/tuning",
     show_default=True,
     metavar="FOLDER",
@@ -49,6 +50,8 @@ def tune(
     Without an `eval` split, part of `train` is held out. The first trial is the preset as it is. Fields of the model
     that --set or --config gives are held fixed. An interrupted search resumes.
     """
+    from rich.text import Text
+
     from pipeline.config import resolve
     from pipeline.local.capture import captured
     from pipeline.local.observers import terminal
@@ -56,6 +59,10 @@ def tune(
     with usage_errors():
         with reported() as progress:
             config = resolve.resolve(values, config_file=config_file, assignments=assignments, progress=progress)
+        if not config.is_local:
+            raise ValueError(f"expected a folder on this machine in --output; got {config.output}; give another")
+        check_output(config)
+        check_workers(config)
         console = terminal()
         with captured(f"{config.output}/logs/start-up.log", also_on_terminal=verbose):
             from pipeline.experiments import tuning
@@ -66,10 +73,6 @@ def tune(
             click.echo(str(error), err=True)
             return ExitCode.FAILED
     best = ", ".join(f"{name} {value:g}" for name, value in found.values.items())
-    console.print(
-        f"{tuning.describe(found)}\n{best}\nuse it: movie-ranking run --config {found.config_file}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    lines = f"{tuning.describe(found)}\n{best}\nuse it: movie-ranking run --config {found.config_file}"
+    console.print(Text(lines), soft_wrap=True)
     return None

@@ -25,15 +25,25 @@ def absolute(folder: str) -> str:
     """The absolute path of a folder on this machine; a remote one as it is, but for slashes at its end.
 
     Raises:
-      ValueError: see `is_remote`; or the path is a pattern, for which TFX would read folders that match it.
+      ValueError: see `is_remote`; or a remote path is a pattern.
     """
-    path = folder.rstrip("/") if is_remote(folder) else os.path.abspath(folder)
-    if set(path) & set("*?["):
+    if not is_remote(folder):
+        return os.path.abspath(os.path.expanduser(folder))
+    check_no_pattern(folder)
+    return folder.rstrip("/")
+
+
+def check_no_pattern(folder: str) -> None:
+    """Refuses a folder in whose place a cluster, or TFX on a remote file system, would read others that match it.
+
+    Raises:
+      ValueError: the path holds a character of patterns.
+    """
+    if set(folder) & set("*?["):
         raise ValueError(
             "expected a folder whose path has none of the characters * ? [, which TFX takes for a pattern; "
-            f"got {path}; rename it, or give a link to it"
+            f"got {folder}; rename it, or give a link to it"
         )
-    return path
 
 
 def check_readable(folder: str) -> None:

@@ -8,14 +8,16 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from data.splits import PARTS
 from modules import distribution, presets
+from pipeline.config import assignments as splitting
 from pipeline.config import beam_config, locations, submission_parameters
 from pipeline.config.beam_config import BeamConfig
 from pipeline.config.cluster_config import ClusterConfig
 
 HASHED_SPLITS = ("train", "eval", "test")
 # Absolute, so that a run's record, its metadata and the workers of Beam name the same folder from everywhere.
-Folder = Annotated[str, pydantic.AfterValidator(locations.absolute)]
+Folder = Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(locations.absolute)]
 # Keys that had another name, by layer.
 RENAMED = {"evaluator.baseline": "evaluator.blessed_model"}
 
@@ -36,8 +38,8 @@ class DataConfig(_Layer):
         HASHED_SPLITS, description="splits that the folder holds, or into which ratings.csv is hashed (72/8/20 %)"
     )
     given: bool = pydantic.Field(False, description="the folder holds the splits, as sub-folders of their names")
-    rating_low: float = pydantic.Field(1.0, description="lowest rating of the scale, stars")
-    rating_high: float = pydantic.Field(5.0, description="highest rating of the scale, stars")
+    rating_low: float = pydantic.Field(1.0, allow_inf_nan=False, description="lowest rating of the scale, stars")
+    rating_high: float = pydantic.Field(5.0, allow_inf_nan=False, description="highest rating of the scale, stars")
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> DataConfig:
@@ -49,6 +51,13 @@ class DataConfig(_Layer):
         for split in ("train", "test"):
             if split not in self.splits:
                 raise ValueError(f"splits must have {split!r}; got {', '.join(self.splits)}")
+        if not set(self.splits) <= set(PARTS) or len(set(self.splits)) < len(self.splits):
+            raise ValueError(f"splits must be among {', '.join(PARTS)}, each once; got {', '.join(self.splits)}")
+        if not self.given and set(self.splits) != set(HASHED_SPLITS):
+            raise ValueError(
+                f"splits must be {', '.join(HASHED_SPLITS)} where given is false, since ratings are then hashed into "
+                f"these; got {', '.join(self.splits)}; set data.given=true if the folder has them, or leave splits out"
+            )
         return self
 
     @property
@@ -76,9 +85,22 @@ class TrainerConfig(_Layer):
         default_factory=dict, description="values over the preset's defaults, by field name of its configuration"
     )
 
+    @pydantic.field_validator("preset")
+    @classmethod
+    def _check_preset(cls, preset: str) -> str:
+        presets.get(preset)
+        return preset
+
+    # Of the field, not of the whole, so that a fault within is named by its key, trainer.model.epochs.
+    @pydantic.field_validator("model")
+    @classmethod
+    def _check_model(cls, model: dict[str, Any], others: pydantic.ValidationInfo) -> dict[str, Any]:
+        if "preset" in others.data:
+            presets.build_config(others.data["preset"], model)
+        return model
+
     @pydantic.model_validator(mode="after")
     def _check(self) -> TrainerConfig:
-        presets.build_config(self.preset, self.model)
         presets.check_strategy(self.preset, self.strategy)
         return self
 
@@ -164,8 +186,11 @@ class PipelineConfig(_Layer):
     @property
     def rmse_bound(self) -> float:
         """The bound in force, stars."""
-        if self.evaluator.rmse_bound is not None:
-            return self.evaluator.rmse_bound
+        return self.preset_rmse_bound if self.evaluator.rmse_bound is None else self.evaluator.rmse_bound
+
+    @property
+    def preset_rmse_bound(self) -> float:
+        """The preset's bound, which is for a scale that spans four stars, by the width of the scale, stars."""
         width = self.data.rating_high - self.data.rating_low
         return presets.get(self.trainer.preset).rmse_bound * width / 4
 
@@ -205,14 +230,8 @@ def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
     Raises:
       ValueError: no `=`, no YAML, or a key that goes through the value of another.
     """
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        key, separator, text = assignment.partition("=")
-        if not separator or not key:
-            raise ValueError(f"expected KEY=VALUE, such as trainer.seed=7; got {assignment!r}")
-        # The last one of a key holds.
-        values[key] = read_yaml(text, assignment)
-    return nested(values)
+    texts = splitting.split(assignments, example="trainer.seed=7")
+    return nested({key: read_yaml(text, f"{key}={text}") for key, text in texts.items()})
 
 
 def read_yaml(text: str | bytes, place: str) -> Any:
@@ -225,16 +244,43 @@ def read_yaml(text: str | bytes, place: str) -> Any:
 
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"expected YAML in {place}; {' '.join(str(error).split())}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        fault = ", ".join(filter(None, (error.context, error.problem)))
+        raise ValueError(f"expected YAML in {place}; got{at}: {fault}{_remedy(fault)}") from error
+    except yaml.reader.ReaderError as error:
+        # Its position counts bytes where they do not decode, and characters where one is not allowed.
+        read = text if isinstance(text, str) or error.encoding != "unicode" else text.decode()
+        line = len(read[: error.position].splitlines() or [""])
+        raise ValueError(
+            f"expected YAML in {place}, which is text in UTF-8; got at line {line}: {error.reason}; save it as UTF-8"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"expected YAML in {place}; got a value that cannot be read: {error}") from error
+
+
+def _remedy(fault: str) -> str:
+    """What mends the faults of YAML that people make most."""
+    if "'\\t'" in fault:
+        return "; indent with blanks, not with tabs"
+    if "escape" in fault:
+        return "; put it between single quotes, where a backslash is a backslash"
+    return ""
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Nested dicts laid over one another; later ones win."""
+    """Nested dicts laid over one another; later ones win.
+
+    Raises:
+      ValueError: fields are laid over a value of their layer's name, which would be lost.
+    """
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
             old = merged.get(key)
+            if isinstance(value, dict) and not (old is None or isinstance(old, dict)):
+                raise ValueError(f"expected fields in {key}, such as {', '.join(map(str, value))}; got {key}: {old!r}")
             merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 

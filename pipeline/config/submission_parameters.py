@@ -9,6 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from pipeline.config import assignments as splitting
+from pipeline.config import locations
+
 Scalar = str | int | float
 Name = Literal["data_root", "preset", "seed", "rmse_bound", "training_budget"]
 
@@ -46,17 +49,18 @@ def parse(assignments: tuple[str, ...]) -> dict[str, Scalar]:
     """Turns `seed=7` into a value of the parameter's type.
 
     Raises:
-      ValueError: no `=`, an unknown name, or a value of another type.
+      ValueError: no `=`, an unknown name, a value of another type, or a folder that a cluster takes for a pattern.
     """
     types = {parameter.name: parameter.type for parameter in PARAMETERS}
     values: dict[str, Scalar] = {}
-    for assignment in assignments:
-        name, separator, text = assignment.partition("=")
-        if not separator or name not in types:
-            raise ValueError(f"expected NAME=VALUE with a name of {', '.join(types)}; got {assignment!r}")
+    for name, text in splitting.split(assignments, example="seed=7").items():
+        if name not in types:
+            raise ValueError(f"expected a parameter of {', '.join(types)}; got {name!r}")
         kind = types[name]  # type: ignore[index]
         try:
             values[name] = kind(text)
         except ValueError:
             raise ValueError(f"{name} must be of type {kind.__name__}; got {text!r}") from None
+        if name == "data_root":
+            locations.check_no_pattern(text)
     return values

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from data import atomic
-from modules import dataset, metrics, presets, progress
+from modules import dataset, metrics, paths, presets, progress
 from modules.features import MOVIE_TITLE, USER_ID
 from modules.ratings import Ratings
 from pipeline.config.pipeline_config import PipelineConfig
@@ -231,7 +231,7 @@ def _open_study(config: PipelineConfig, train: Ratings, validation: Ratings) -> 
             digest.update(np.ascontiguousarray(column).tobytes())
     os.makedirs(config.output, exist_ok=True)
     study = optuna.create_study(
-        storage=f"sqlite:///{os.path.join(config.output, STORAGE_FILE)}",
+        storage=f"sqlite:///{os.path.join(paths.plain(config.output), STORAGE_FILE)}",
         study_name=f"{config.trainer.preset}-{digest.hexdigest()[:16]}",
         load_if_exists=True,
     )

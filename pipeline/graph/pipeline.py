@@ -18,7 +18,7 @@ from components.ratings_example_gen import RatingsExampleGen
 from components.ratings_trainer import RatingsTrainer
 from components.servable_validator import ServableValidator
 from components.tables_example_gen import TablesExampleGen
-from data.sidecar import RATINGS_PATTERN
+from data.sidecar import ratings_pattern
 from modules import presets
 from pipeline.config.pipeline_config import DataConfig, PipelineConfig
 from pipeline.graph import vertex
@@ -128,8 +128,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
 def _input_config(data: DataConfig) -> example_gen_pb2.Input:
     """The files of the ratings: one input split for each folder that the data come split in, else one for all."""
     if not data.given:
-        return utils.make_default_input_config(RATINGS_PATTERN)
-    splits = [example_gen_pb2.Input.Split(name=name, pattern=f"{name}/{RATINGS_PATTERN}") for name in data.splits]
+        return utils.make_default_input_config(ratings_pattern())
+    splits = [example_gen_pb2.Input.Split(name=name, pattern=ratings_pattern(name)) for name in data.splits]
     return example_gen_pb2.Input(splits=splits)
 
 

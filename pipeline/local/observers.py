@@ -68,7 +68,7 @@ class PlainObserver(Observer):
         """Prints a progress text, at most one in five seconds."""
         if time.monotonic() - self._last_line_at >= PROGRESS_INTERVAL_S:
             self._last_line_at = time.monotonic()
-            self._console.print(f"  {component}: {text}", highlight=False, markup=False)
+            self._console.print(Text(f"  {component}: {text}"))
 
     def component_ended(self, component: str, state: str, seconds: float) -> None:
         """Prints the component's line."""

@@ -15,7 +15,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components import curated_schema, evaluation_files
 from components.servable_validator import NOT_BLESSED_FILE
-from modules import judge
+from modules import judge, paths
 from modules.sliced_metrics import OVERALL, RMSE, Evaluation
 from pipeline.exit_codes import ExitCode
 from pipeline.local.run_artifacts import RunArtifacts
@@ -103,7 +103,7 @@ def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
 def _verdict(artifacts: RunArtifacts, reached: Outcome) -> tuple[ExitCode, list[str]]:
     blessing, servable = artifacts.get("Evaluator", "blessing"), artifacts.get("ServableValidator", "blessing")
     if blessing and not _number(blessing, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY):
-        validation = tfma.load_validation_result(artifacts.require("Evaluator", "evaluation").uri)
+        validation = tfma.load_validation_result(paths.plain(artifacts.require("Evaluator", "evaluation").uri))
         return ExitCode.NOT_BLESSED, missed_thresholds(validation, reached.evaluation, reached.blessed_model)
     if servable and not _number(servable, "blessed"):
         with fileio.open(os.path.join(servable.uri, NOT_BLESSED_FILE)) as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import json
 import pathlib
@@ -14,7 +13,8 @@ import tensorflow as tf
 
 from data import reader, tables
 from data.rejects import Rejects, parse_text
-from modules import features, serving
+from data.sidecar import ratings_pattern
+from modules import features, paths, serving
 from modules.side_tables import UNRATED_PREFIX
 from pipeline.local.run import LAST_RUN_FILE
 
@@ -27,7 +27,7 @@ class PushedModel:
     def __init__(self, path: pathlib.Path):
         """Loads the model of one version folder."""
         self.path = path
-        self._loaded = tf.saved_model.load(str(path))
+        self._loaded = tf.saved_model.load(paths.plain(str(path)))
 
     @classmethod
     def latest(cls: type[Model], output: str) -> Model:
@@ -75,10 +75,9 @@ def seen_titles(output: str, user: str) -> set[str]:
         raise ValueError(
             f"expected {record}, which says where the ratings are; run `movie-ranking run` first"
         ) from None
-    root, gfile = data["root"], tf.io.gfile
-    folders = [f"{root}/{split}" for split in data["splits"]] if data["given"] else [root]
-    files = [f"{folder}/{name}" for folder in folders if gfile.isdir(folder) for name in gfile.listdir(folder)]
-    files = [path for path in files if fnmatch.fnmatch(path, "*/ratings*.csv")]
+    root = data["root"]
+    patterns = [ratings_pattern(split) for split in (data["splits"] if data["given"] else [""])]
+    files = [path for pattern in patterns for path in tf.io.gfile.glob(f"{paths.escape(root)}/{pattern}")]
     if not files:
         raise ValueError(f"expected the ratings of the last run in {root}; they are gone; leave out --exclude-seen")
     return set().union(*(_titles_of(user, path) for path in files))

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from data.errors import DataError
 from data.sidecar import Sidecar
-from modules import judge, serving
+from modules import judge, presets, serving
 from modules.sliced_metrics import EXAMPLE_COUNT, MAE, NDCG, OVERALL, PAIRWISE_ACCURACY, RMSE, SliceKey
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
@@ -53,8 +53,57 @@ def show(
         verdict = Text.assemble(("pushed", "bold green"), f" to {outcome.pushed_path}")
     else:
         verdict = Text.assemble(("not pushed", "bold red"), f": {MEANINGS[outcome.exit_code]}")
-    for line in (verdict, *(Text(f"  {reason}") for reason in outcome.reasons)):
+    for line in (verdict, *(Text(f"  {reason}") for reason in (*outcome.reasons, *_advice(config, outcome)))):
         console.print(line, soft_wrap=True)
+
+
+def _advice(config: PipelineConfig, outcome: Outcome) -> list[str]:
+    """What a model is worth that was not blessed, and what would bless it; nothing after another verdict."""
+    rmse = outcome.metrics.get(RMSE, math.nan)
+    if outcome.exit_code != ExitCode.NOT_BLESSED or not math.isfinite(rmse):
+        return []
+    measured = outcome.evaluation[OVERALL]
+    baselines = {MODELS[name]: measured[name][RMSE] for name in judge.BASELINES}
+    beside = ", ".join(f"{name} {other:.4f} ({_compared(rmse, other)})" for name, other in baselines.items())
+    lines = [
+        f"a rating is typically {rmse:.4f} off, on a scale from {config.data.rating_low:g} to "
+        f"{config.data.rating_high:g}; {_origin_of_bound(config)}",
+        f"RMSE of baselines on the same {measured[judge.CANDIDATE][EXAMPLE_COUNT]:,.0f} ratings: {beside}",
+    ]
+    better = [name for name, other in baselines.items() if other <= rmse]
+    if better:
+        lines.append(
+            f"a looser bound is no remedy: {', '.join(better)}, mere averages, predict at least as well; first try "
+            "another preset or more training, or look at the ratings"
+        )
+    needed = []
+    if rmse > config.rmse_bound:
+        needed.append(f"--rmse-bound {_rounded_up(rmse)}")
+    regression = rmse - measured.get(judge.BLESSED, {}).get(RMSE, math.inf)
+    if regression > config.evaluator.max_regression:
+        needed.append(f"--set evaluator.max_regression={_rounded_up(regression)}")
+    if needed:
+        lines.append(f"{' '.join(needed)} would bless it{', as bad as it is' if better else ''}")
+    return lines
+
+
+def _origin_of_bound(config: PipelineConfig) -> str:
+    """Where the bound comes from, and what it would be on this scale if nobody had set it."""
+    preset, low, high = config.trainer.preset, config.data.rating_low, config.data.rating_high
+    usual = presets.get(preset).rmse_bound
+    scaled = "" if high - low == 4 else f", {config.preset_rmse_bound:.4f} for ratings from {low:g} to {high:g}"
+    source = "is that of" if config.evaluator.rmse_bound is None else "was set by you; without, it would be that of"
+    return f"the bound {source} preset {preset}, {usual:.4f} for ratings from 1 to 5{scaled}"
+
+
+def _compared(rmse: float, other: float) -> str:
+    return f"the model is {abs(rmse - other):.4f} {'better' if rmse < other else 'worse'}"
+
+
+def _rounded_up(value: float) -> str:
+    """Four significant digits, and no less than the value, so that it can be given as a bound."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 3)
+    return f"{math.ceil(value / step) * step:.4g}"
 
 
 def _model_table(outcome: Outcome) -> Table:
@@ -113,17 +162,24 @@ def _facts(
     return facts
 
 
-def _rejected(root: str) -> str:
+def _record(root: str) -> Sidecar | None:
+    """What is recorded of the files of a data folder; None where nothing is, as of one made by hand."""
     try:
-        return f"{Sidecar.read(root).rejected:,} rejected when it was prepared"
+        sidecar = Sidecar.read(root)
     except DataError:
-        return "no record of rejected rows"
+        return None
+    return sidecar if sidecar.files else None
+
+
+def _rejected(root: str) -> str:
+    sidecar = _record(root)
+    return f"{sidecar.rejected:,} rejected when it was prepared" if sidecar else "no record of rejected rows"
 
 
 def _side_features(root: str) -> str:
     """What the data say of users and titles beside the ratings, which the presets can do without."""
-    try:
-        columns = Sidecar.read(root).side_columns
-    except DataError:
+    sidecar = _record(root)
+    if sidecar is None:
         return "no record of the columns"
+    columns = sidecar.side_columns
     return ", ".join(columns) if columns else "none: the model knows users and titles by their ratings alone"

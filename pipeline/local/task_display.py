@@ -60,9 +60,7 @@ class TaskDisplay(Observer):
 
     def end(self, text: str) -> None:
         """The task that runs is done, and came to what the text says."""
-        self._console.print(
-            f"[{self._number}/{self._tasks}] {self._name}: {text}", highlight=False, markup=False, soft_wrap=True
-        )
+        self._console.print(Text(f"[{self._number}/{self._tasks}] {self._name}: {text}"), soft_wrap=True)
 
     def progress(self, text: str) -> None:
         """The task that runs reports how far it is."""
@@ -71,7 +69,7 @@ class TaskDisplay(Observer):
             self._status.update(Text(line))
         elif text and time.monotonic() - self._last_line_at >= PROGRESS_INTERVAL_S:
             self._last_line_at = time.monotonic()
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(Text(line), soft_wrap=True)
 
     def component_started(self, component: str) -> None:
         """Shows which component of a pipeline runs."""

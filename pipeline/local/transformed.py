@@ -9,7 +9,8 @@ import tensorflow_transform as tft
 from tfx.orchestration.pipeline import RunOptions
 from tfx.types import artifact_utils, standard_artifacts
 
-from modules import dataset, progress, side_tables
+from components import example_files
+from modules import dataset, paths, progress, side_tables
 from modules.ratings import Ratings
 from modules.side_features import SideFeatures
 from pipeline.config.pipeline_config import PipelineConfig
@@ -29,19 +30,19 @@ class Transformed:
       config: of the pipeline that made them.
       output: Transform's graph and vocabularies.
       side_features: what is known of users and titles.
-      patterns: file pattern of each split's examples.
+      files: paths of each split's examples.
     """
 
     config: PipelineConfig
     output: tft.TFTransformOutput
     side_features: SideFeatures
-    patterns: dict[str, str]
+    files: dict[str, list[str]]
 
     def load(self, split: str) -> Ratings:
         """Reads the ratings of a split."""
         data = self.config.data
         return dataset.load_ratings(
-            [self.patterns[split]],
+            self.files[split],
             self.output,
             self.side_features,
             low=data.rating_low,
@@ -68,10 +69,10 @@ def run_to_transform(config: PipelineConfig, observer: Observer, *, verbose: boo
     examples.set_mlmd_artifact(artifacts.require("RatingsExampleGen", "examples"))
     return Transformed(
         config=config,
-        output=tft.TFTransformOutput(artifacts.require(_LAST, "transform_graph").uri),
+        output=tft.TFTransformOutput(paths.plain(artifacts.require(_LAST, "transform_graph").uri)),
         side_features=SideFeatures(side_tables.read(artifacts.require(_TABLES, "examples").uri)),
-        patterns={
-            split: os.path.join(artifact_utils.get_split_uri([examples], split), "*")
+        files={
+            split: example_files.split_files(examples, [split])
             for split in artifact_utils.decode_split_names(examples.split_names)
         },
     )

@@ -1,4 +1,4 @@
-"""`make bench` and `make bench-scale`: whole commands side by side, in alternating rounds.
+"""`make bench`, `make bench-scale` and `make bench-forms`: whole commands side by side, in alternating rounds.
 
 Times are wall seconds of whole processes from outside; memory is the largest resident set of any one of a command's
 processes. Rounds alternate between the commands, so that a machine that slows down slows all of them; medians are
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from data import fetch, synthetic
 from pipeline.local.run import LAST_RUN_FILE
+from tests.bench.forms import FORMS, without_quotes
 
 HERE = pathlib.Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()"]
@@ -204,6 +205,50 @@ def scale(largest: str, preset: str, plain: bool, output: pathlib.Path) -> None:
                 slopes = (growth_exponent(each, [seconds[size] for size in each]) for each in ranges)
                 exponents.add_row(name, *(f"{slope:.2f}" for slope in slopes))
         console.print(exponents)
+
+
+@cli.command()
+@click.option("--rows", type=click.IntRange(min=1000), default=25_000_000, show_default=True)
+@click.option(
+    "--form", "names", type=click.Choice(list(FORMS)), multiple=True, help="These alone, beside the plain one."
+)
+@click.option("--output", type=click.Path(path_type=pathlib.Path), default="output/bench", show_default=True)
+def forms(rows: int, names: tuple[str, ...], output: pathlib.Path) -> None:
+    """`data prepare` of the same synthetic ratings in every form that it reads: seconds, to the plain one, memory."""
+    console = Console()
+    folder = output / f"forms-{rows}"
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "source.csv"
+    if not source.exists():
+        made = synthetic.write(
+            folder / "made",
+            rows=rows,
+            users=max(rows // 150, 500),
+            titles=min(max(rows // 400, 1000), 59_000),
+            seed=0,
+            side_features=True,
+        )
+        console.print(f"{made.rows:,} ratings", highlight=False)
+        without_quotes(folder / "made" / "ratings.csv", source)
+        shutil.rmtree(folder / "made")
+    results: dict[str, list[Measured]] = {}
+    for name in FORMS if not names else dict.fromkeys(("plain", *names)):
+        file, write, options = FORMS[name]
+        write(source, folder / file)
+        command = [*COMMAND, "data", "prepare", str(folder / file), "--destination", str(folder / "out"), *options]
+        results[name] = [measure(command)]
+        mib = (folder / file).stat().st_size >> 20
+        console.print(
+            f"{name}, {mib:,} MiB: {results[name][0].seconds:.1f} s, {results[name][0].peak_mib:,.0f} MiB",
+            highlight=False,
+        )
+        (folder / file).unlink()
+    save(output / f"forms-{rows}.json", results)
+    table = Table("form", "seconds", "to plain", "peak MiB")
+    for name, (result,) in results.items():
+        ratio = result.seconds / results["plain"][0].seconds
+        table.add_row(name, f"{result.seconds:.1f}", f"{ratio:.2f}", f"{result.peak_mib:,.0f}")
+    console.print(table)
 
 
 def _component_table(columns: dict[str, dict[str, float]]) -> Table:

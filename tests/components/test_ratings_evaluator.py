@@ -235,7 +235,7 @@ def test_without_tfx_the_plain_functions_measure_the_same(examples, good, bad, t
 
 @pytest.mark.parametrize("split", ["none", "hollow"])
 def test_a_split_without_examples_is_refused(examples, good, tmp_path: pathlib.Path, split: str) -> None:
-    said = {"none": "at least one example to evaluate on; got none in", "hollow": "files of examples that match"}
+    said = {"none": "at least one example to evaluate on; got none in", "hollow": "example files in"}
     with pytest.raises(ValueError, match=rf"expected {said[split]} .*Split-{split}"):
         evaluate(tmp_path, examples, good, split=split)
 

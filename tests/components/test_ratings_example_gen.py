@@ -16,7 +16,6 @@ import tensorflow as tf
 from apache_beam.io import filesystems
 from apache_beam.runners.portability import fn_api_runner
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components.example_gen import driver
 from tfx.dsl.components.base import base_beam_executor
 from tfx.orchestration import data_types, metadata
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -166,8 +165,8 @@ GOOD = b'1,"Heat, the film",5,\n\n"2","two\nlines",4,12\n'
         (b"3,Heat,nan,\n", "number", "'nan'"),
         (b"3,Heat,-inf,\n", "number", "'-inf'"),
         (b"3,Heat,1e39,\n", "number", "'1e39'"),
-        (b"3,Heat,4,9.5\n", "a timestamp that is an integer", "'9.5'"),
-        (b"3,Heat,4,-1\n", "a timestamp of at least 0", "'-1'"),
+        (b"3,Heat,4,soon\n", "a timestamp in seconds since 1970", "'soon'"),
+        (b"3,Heat,4,-1\n", "a timestamp from 1970 on", "'-1'"),
         (b"3,\xff\xfe,4,\n", "text in utf-8", r"3,\\xff\\xfe,4,"),
         (b'3,"Heat,4,\n', "quoted as RFC 4180 says", "breaks off"),
     ],
@@ -350,7 +349,7 @@ def test_small_files_share_work_and_large_ones_do_not(tmp_path: pathlib.Path) ->
     works = gen.plan_work(str(tmp_path), input_config(all="*.csv"), work_bytes=500)
     assert [[pathlib.Path(path).stem for path in work.paths] for work in works] == [["a", "b", "c"], ["d"]]
     assert [work.order for work in works] == [0, 1]
-    with pytest.raises(LayoutError, match=r"match .*\*\.tsv; got none"):
+    with pytest.raises(LayoutError, match=r"CSV files \*\.tsv in .*; got none"):
         gen.plan_work(str(tmp_path), input_config(all="*.tsv"))
 
 
@@ -513,16 +512,37 @@ def test_executor_forgets_what_a_killed_attempt_left(tmp_path: pathlib.Path) -> 
 
 
 def test_the_latest_span_is_read(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "in"
     for span, version in ((1, 1), (2, 1), (2, 3)):
-        write_csv(tmp_path / f"span-{span}" / f"v{version}" / "ratings.csv", [(f"{span}.{version}", "Heat", "5")])
+        write_csv(folder / f"span-{span}" / f"v{version}" / "ratings.csv", [(f"{span}.{version}", "Heat", "5")])
     inputs = input_config(all="span-{SPAN}/v{VERSION}/*.csv")
-    resolve = driver.FileBasedDriver(metadata_handle=None).resolve_exec_properties
-    properties: dict[str, Any] = {"input_base": str(tmp_path), "input_config": proto_utils.proto_to_json(inputs)}
-    resolved = resolve(properties, None, None)
+    resolved = resolved_by_driver(folder, inputs)
     assert (resolved["span"], resolved["version"]) == (2, 3)
     proto_utils.json_to_proto(resolved["input_config"], inputs)
-    examples = run_executor(tmp_path, tmp_path / "out", inputs, hashed(all=1))
+    examples = run_executor(folder, tmp_path / "out", inputs, hashed(all=1))
     assert records_in(f"{examples.uri}/Split-all") == [expected_example(("2.3", "Heat", "5"))]
+
+
+def resolved_by_driver(folder: pathlib.Path, inputs: example_gen_pb2.Input) -> dict[str, Any]:
+    """The properties of an execution, as the component's driver completes them."""
+    resolve = gen.RatingsExampleGen.DRIVER_CLASS(metadata_handle=None).resolve_exec_properties
+    return resolve({"input_base": str(folder), "input_config": proto_utils.proto_to_json(inputs)}, None, None)
+
+
+@pytest.mark.parametrize(("name", "decoy"), [("run[12]", "run1"), ("a*b?", "axxbc"), ("x\\y", "xy")])
+def test_a_folder_is_no_pattern(tmp_path: pathlib.Path, name: str, decoy: str) -> None:
+    write_csv(tmp_path / decoy / "ratings.csv", [("1", "Decoy", "1")] * 3)
+    for empty in (input_config(all="ratings*.csv"), input_config(train="train/ratings*.csv")):
+        with pytest.raises(LayoutError, match="got none"):
+            gen.plan_work(str(tmp_path / name), empty)
+    write_csv(tmp_path / name / "ratings.csv", [("1", "Heat", "5")])
+    inputs = input_config(all="ratings*.csv")
+    resolved = resolved_by_driver(tmp_path / name, inputs)
+    assert resolved["input_base"] == str(tmp_path / name)
+    size = (tmp_path / name / "ratings.csv").stat().st_size
+    assert resolved["input_fingerprint"].startswith(f"split:all,num_files:1,total_bytes:{size},")
+    examples = run_executor(tmp_path / name, tmp_path / "out", inputs, hashed(all=1))
+    assert records_in(f"{examples.uri}/Split-all") == [expected_example(("1", "Heat", "5"))]
 
 
 # TFX

@@ -152,7 +152,7 @@ def test_component_reads_the_files_of_the_tables() -> None:
 
 @pytest.mark.slow
 def test_an_edit_of_a_table_makes_a_new_artifact_and_nothing_else_does(tmp_path: pathlib.Path) -> None:
-    folder = tmp_path / "in"
+    folder = tmp_path / "in[1]"
     folder.mkdir()
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")

@@ -7,6 +7,7 @@ import pathlib
 
 import pytest
 
+from data import sidecar
 from data.errors import DataError
 from data.sidecar import Sidecar, TableFile
 
@@ -56,12 +57,19 @@ def test_what_is_written_is_read(tmp_path):
         SIDECAR.users = 3  # type: ignore[misc]
 
 
+def test_the_scale_is_record_enough_of_a_folder_made_by_hand(folder):
+    (folder / "ratings.json").write_text('{"rating_scale": [1, 5]}')
+    assert Sidecar.read(folder) == Sidecar(rating_scale=(1.0, 5.0))
+    assert Sidecar.of_complete(folder) is None
+    Sidecar.read(folder).check_ratings(folder)
+
+
 def test_optional_fields_may_be_missing(tmp_path):
     fields = dataclasses.asdict(SIDECAR)
     del fields["noise_floor"], fields["shared_titles"]
     (tmp_path / "ratings.json").write_text(json.dumps(fields))
-    sidecar = Sidecar.read(tmp_path)
-    assert (sidecar.noise_floor, sidecar.shared_titles) == (None, {})
+    read = Sidecar.read(tmp_path)
+    assert (read.noise_floor, read.shared_titles) == (None, {})
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,9 @@ def test_optional_fields_may_be_missing(tmp_path):
         ("3", "to hold the fields"),
         ('{"rows_read": 1}', "to hold the fields.*rating_scale"),
         ('{"rating_scale": [1, 5], "files": ["ratings.csv"]}', "to hold the fields"),
+        ('{"rating_scale": 5}', "to hold the fields"),
+        ('{"rating_scale": ["low", "high"]}', "to hold the fields.*'low'"),
+        ('{"rating_scale": [1, 2, 5]}', "to hold the fields"),
         (json.dumps(dataclasses.asdict(SIDECAR) | {"strange": 1}), "to hold the fields.*strange"),
     ],
 )
@@ -114,3 +125,47 @@ def test_a_table_beside_the_recorded_ones_does_not_match(name, folder):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("x")
     assert not SIDECAR.matches(folder)
+
+
+def test_the_very_ratings_are_taken(folder):
+    SIDECAR.check_ratings(folder)
+    (folder / "titles.csv").write_text("side tables may be edited")
+    (folder / "ratings.txt").touch()
+    (folder / "old").mkdir()
+    (folder / "old" / "ratings.csv").touch()
+    SIDECAR.check_ratings(folder)
+
+
+@pytest.mark.parametrize("name", ["ratings-2.csv", "train/ratings.more.csv", "eval/ratings.csv"])
+def test_ratings_beside_the_recorded_ones_are_refused(name, folder):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("x")
+    with pytest.raises(DataError, match=rf"{name} is not among them; remove it, or .*`movie-ranking data prepare`"):
+        SIDECAR.check_ratings(folder)
+
+
+def test_ratings_that_are_gone_are_refused(folder):
+    (folder / "test" / "ratings.csv").unlink()
+    with pytest.raises(DataError, match=r"test/ratings\.csv is missing; put it back, or make"):
+        SIDECAR.check_ratings(folder)
+
+
+def test_ratings_of_the_same_size_and_other_bytes_are_refused(folder):
+    path = folder / "train" / "ratings.csv"
+    path.write_bytes(path.read_bytes().replace(b",3", b",4"))
+    with pytest.raises(DataError, match=r"train/ratings\.csv has changed since; put the old one back, or make"):
+        SIDECAR.check_ratings(folder)
+
+
+def test_all_readers_find_the_same_files(folder):
+    """Patterns for those that look elsewhere, and the files for those that look here, in a folder of any name."""
+    odd = folder.rename(folder.with_name("a[1]*"))
+    folder.with_name("a1").mkdir()
+    (folder.with_name("a1") / "ratings.csv").touch()
+    for name in ("ratings-b.csv", "ratings.csv", "my-ratings.csv", "ratings.csv.gz"):
+        (odd / name).touch()
+    assert sidecar.ratings_files(odd) == ["ratings-b.csv", "ratings.csv"]
+    assert sidecar.ratings_files(odd, "train") == ["train/ratings.csv"]
+    assert sidecar.ratings_files(odd, "eval") == []
+    assert [sidecar.ratings_pattern(part) for part in ("", "train")] == ["ratings*.csv", "train/ratings*.csv"]
+    assert sidecar.table_files(odd) == {*CONTENT, "ratings-b.csv", "ratings.csv"}

@@ -54,8 +54,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]
                 writer = csv.DictWriter(file, rows[0], lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(part)
-        for file in ("ratings.json", "titles.csv", "users.csv"):
+        for file in ("titles.csv", "users.csv"):
             shutil.copy(root / "all" / file, made[name])
+        (made[name] / "ratings.json").write_text('{"rating_scale": [1, 5]}')
     return made
 
 

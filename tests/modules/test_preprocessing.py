@@ -37,6 +37,19 @@ def test_titles_keep_accents(output: tft.TFTransformOutput) -> None:
     assert titles == [row["movie_title"] for row in ROWS]
 
 
+def test_names_are_the_same_in_every_spelling() -> None:
+    """The vocabularies hold the one spelling of each name, counted together; the graph finds it from every other."""
+    titles = ["Élan vital", "E\u0301lan vital", " Élan \n vital\t", "\u3000E\u0301lan\u2028vital", "Heat (1995)"]
+    users = ["zoë", "zoe\u0308 ", "a", "a", "a"]
+    rows = [{**ROWS[0], "user_id": user, "movie_title": title} for user, title in zip(users, titles, strict=True)]
+    found = analyze(rows)
+    assert found.vocabulary_by_name("movie_title") == ["Élan vital".encode(), b"Heat (1995)"]
+    assert found.vocabulary_by_name("user_id") == [b"a", "zoë".encode()]
+    values = transform(found, [*rows, {**ROWS[0], "user_id": "z", "movie_title": "E\u0301lan "}])
+    assert values["movie_title"].tolist() == [0, 0, 0, 0, 1, 2]
+    assert values["user_id"].tolist() == [1, 1, 0, 0, 0, 2]
+
+
 def test_unknown_values_fall_into_the_bucket_behind_the_vocabulary(output: tft.TFTransformOutput) -> None:
     values = transform(output, [{**ROWS[0], "user_id": "?", "movie_title": "?"}])
     assert values["user_id"].tolist() == [2]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
+import subprocess
+import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -213,3 +217,67 @@ def test_without_side_tables_there_is_nothing_beside_the_vocabularies(exported, 
     serving.export(serving.ServingModel(TableModel(np.ones((3, 4))), output, fitted_on, side_features()), path)
     assert sorted(os.listdir(pathlib.Path(path, "assets"))) == ["movie_title", "user_id"]
     assert served(tf.saved_model.load(path), [{"user_id": "8", "movie_title": "Aliens (1986)"}]) == [1.0]
+
+
+NAMES_ASKED = """
+import json, sys, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+signatures = model.signatures
+answers = []
+for user, title in json.load(sys.stdin):
+    user_id, movie_title = tf.constant([user]), tf.constant([title])
+    example = tf.train.Example()
+    for name, value in (("user_id", user), ("movie_title", title)):
+        example.features.feature[name].bytes_list.value.append(value.encode())
+    examples = tf.constant([example.SerializeToString()])
+    ranked = signatures["rank"](user_id=user_id, movie_title=movie_title)
+    assert ranked["movie_title"].numpy().tolist() == [title.encode()], "a title comes back as it was given"
+    evaluated = signatures["evaluation"](examples=examples)
+    answers.append([
+        model({"user_id": user_id, "movie_title": movie_title}).numpy().tolist(),
+        signatures["predict"](user_id=user_id, movie_title=movie_title)["predicted_rating"].numpy().tolist(),
+        signatures["serving_default"](examples=examples)["predicted_rating"].numpy().tolist(),
+        ranked["predicted_rating"].numpy().tolist(),
+        {name: str(value.numpy().tolist()) for name, value in evaluated.items()},
+    ])
+print(json.dumps(answers))
+"""
+
+
+@pytest.mark.slow
+def test_every_signature_gives_one_answer_to_all_spellings_of_a_name_in_a_fresh_process(tmp_path: pathlib.Path) -> None:
+    users, titles = {"rated": "zoë", "unrated": "José"}, {"rated": "Élan vital", "unrated": "Café noir"}
+    rows = [*ROWS, {**ROWS[3], "user_id": users["rated"]}]
+    output = analyze(rows)
+    side = side_features(
+        [{"movie_title": titles["unrated"], "genres": ["Crime"], "release_year": [1995]}],
+        [{"user_id": users["unrated"], "user_age": [30], "user_gender": ["F"], "user_occupation": ["x"]}],
+    )
+    fitted_on = load(write_examples(tmp_path / "rows.gz", rows), output, side)
+    # Another rating for every pair of ids, also with the features that the tables add to unknown ones.
+    table = np.linspace(1.0, 3.0, 16).reshape(4, 4)
+    path = str(tmp_path / "model")
+    serving.export(serving.ServingModel(TableModel(table), output, fitted_on, side), path)
+
+    def spellings(name: str) -> list[str]:
+        decomposed = unicodedata.normalize("NFD", name)
+        return [name, decomposed, f"\t{decomposed} ", f"{name}\u2028", decomposed.replace(" ", "\u00a0\r\n ")]
+
+    pairs = [list(zip(spellings(u), spellings(t), strict=True)) for u in users.values() for t in titles.values()]
+    unknown = ("nobody", "nothing")
+    done = subprocess.run(
+        [sys.executable, "-c", NAMES_ASKED, path],
+        input=json.dumps([*(pair for each in pairs for pair in each), unknown]),
+        capture_output=True, text=True, check=True, cwd=tmp_path, timeout=300,
+    )  # fmt: skip
+    *answers, answer_to_unknown = json.loads(done.stdout)
+    per_pair = [answers[at : at + 5] for at in range(0, len(answers), 5)]
+    for of_one_pair in per_pair:
+        assert of_one_pair == of_one_pair[:1] * 5
+    # What is the same for all spellings tells one pair from another, and each from what is not known at all.
+    stars = [of_one_pair[0][0][0][0] for of_one_pair in per_pair]
+    assert len({*stars, answer_to_unknown[0][0][0]}) == 5
+    expected = [["1-2", "1-2"], ["1-2", "0 (cold)"], ["0 (cold)", "1-2"], ["0 (cold)", "0 (cold)"]]
+    for of_one_pair, slices in zip(per_pair, expected, strict=True):
+        evaluated = of_one_pair[0][4]
+        assert [evaluated["user_activity"], evaluated["title_popularity"]] == [f"[{each.encode()}]" for each in slices]

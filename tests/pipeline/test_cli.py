@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from data import synthetic
-from pipeline import cli
+from pipeline import cli, local_runner
 from pipeline.commands import doctor
 from pipeline.exit_codes import MEANINGS, ExitCode
 
@@ -58,7 +58,9 @@ def test_exit_codes_are_documented_where_they_arise(capsys: pytest.CaptureFixtur
         (["--set", "data=5"], "expected a folder in --data or data.root, such as `data: {root: FOLDER}`; got data: 5"),
         (["--set", "data=null"], "got data: None"),
         (["--set", "data.root=5"], "'root': 5}"),
-        (["--data", ""], "'root': ''}"),
+        (["--data", ""], "Invalid value for '--data': expected a path; got an empty text"),
+        (["--set", "data.root="], "'root': None}"),
+        (["--set", "data.root=''"], "'root': ''}"),
         (["--data", "/nowhere"], "expected ratings.csv"),
         (["--data", "az://bucket"], "or in gs://, s3://, hdfs://; got az://bucket"),
         (["--output", "gs://bucket/output"], "expected a folder on this machine for output"),
@@ -76,6 +78,98 @@ def test_bad_input_is_named_and_exits_with_2(ratings, tmp_path, capsys, argument
     shown = capsys.readouterr().err
     assert said in shown
     assert "Traceback" not in shown
+
+
+OUTSIDE = ["--pipeline-root", "gs://bucket/run", "--data", "gs://bucket/ratings", "--image", "image"]
+VERTEX = ["--project", "films", "--region", "europe-west4", "--dry-run"]
+
+
+@pytest.mark.parametrize("below", ["", "/below"])
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["run", "--data", "ratings"], "--output"),
+        (["run", "--data", "ratings"], "--set=artifacts"),
+        (["tune", "--data", "ratings"], "--output"),
+        (["benchmark", "accuracy"], "--output"),
+        (["benchmark", "scoring"], "--output"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_in_place_of_a_folder_to_write_is_refused(
+    ratings, tmp_path, monkeypatch, capsys, arguments, option, below
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ratings").symlink_to(ratings)
+    (tmp_path / "file").write_text("")
+    place = f"{tmp_path}/file{below}"
+    assert call(*arguments, f"{option}={place}") == ExitCode.BAD_INPUT
+    shown = capsys.readouterr().err
+    refused = f"{place}: {'Not a directory' if below else 'it is a file'}; give another"
+    assert refused in shown or f"Directory '{place}' is a file" in shown
+
+
+@pytest.mark.parametrize("command", ["run", "tune"])
+def test_a_folder_that_cannot_be_made_is_refused(ratings, capsys, command: str) -> None:
+    assert call(command, "--data", str(ratings), "--output", "/proc/output") == ExitCode.BAD_INPUT
+    assert "in --output that can be made and written; got /proc/output: No such file" in capsys.readouterr().err
+
+
+def test_a_search_writes_on_this_machine(ratings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("tune", "--data", str(ratings), "--output", "gs://bucket/tuning") == ExitCode.BAD_INPUT
+    assert "expected a folder on this machine in --output; got gs://bucket/tuning" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("folder", "File '{0}/folder' is a directory"),
+        ("file/job.json", "got {0}/file: it is a file"),
+        ("/proc/x", "/proc"),
+    ],
+)
+def test_a_job_that_cannot_be_written_is_refused(tmp_path, monkeypatch, capsys, output: str, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    assert call("compile", *OUTSIDE, "--output", str(tmp_path / output)) == ExitCode.BAD_INPUT
+    assert said.format(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is none; run `movie-ranking compile`"),
+        (b"Caf\xe9", "it cannot be read: 'utf-8' codec"),
+        (b"{", "it cannot be read: "),
+        (b"[1]", "expected pipelineSpec and runtimeConfig of a compiled job"),
+        (b'{"pipelineSpec": 1, "runtimeConfig": 2}', "expected pipelineSpec and runtimeConfig of a compiled job"),
+        (b'{"pipelineSpec": {}, "runtimeConfig": {}}', "expected pipelineSpec and runtimeConfig of a compiled job"),
+    ],
+)
+def test_what_is_no_compiled_job_is_refused(tmp_path, capsys, content: bytes | None, said: str) -> None:
+    pytest.importorskip("google.cloud.aiplatform", reason="the extra `vertex` is not installed")
+    file = tmp_path / "job.json"
+    if content is not None:
+        file.write_bytes(content)
+    assert call("submit", "vertex", str(file), *VERTEX) == ExitCode.BAD_INPUT
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert str(file) in shown
+
+
+@pytest.mark.parametrize("variable", ["data: ratings\n", "trainer:\n\tseed: 7\n", None])
+def test_the_file_that_the_environment_names_is_judged_alike(
+    tmp_path, monkeypatch, capsys, variable: str | None
+) -> None:
+    file = tmp_path / "config.yaml"
+    if variable:
+        file.write_text(variable)
+    monkeypatch.setenv(local_runner.CONFIG_VARIABLE, str(file))
+    with pytest.raises(SystemExit) as done:
+        local_runner.main()
+    assert done.value.code == ExitCode.BAD_INPUT
+    assert "Error: expected " in capsys.readouterr().err
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

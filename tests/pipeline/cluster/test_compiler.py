@@ -305,6 +305,7 @@ def test_kubeflow_gets_neither_a_resolver_nor_cached_ratings() -> None:
     [
         ("vertex", {"cluster.image": None}, (), "cluster.image"),
         ("vertex", {"artifacts": "/tmp/root"}, (), "gs://BUCKET"),
+        ("kubeflow", {"artifacts": "/mnt/root[1]"}, (), "got /mnt/root[1]; rename it"),
         ("vertex", {"artifacts": None}, (), "--pipeline-root"),
         ("vertex", {"data.root": None}, (), "--data"),
         ("vertex", {}, ("evaluator.blessed_model=other",), "strategy of local runs"),

@@ -102,8 +102,11 @@ def test_rejected_rows_of_the_item_table_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("prepare", "{tmp}/bad.csv"), "line 2: expected a rating that is a number; got 'x'; fix the row or raise"),
-        (("prepare", "{tmp}/other.csv"), "available: a, b"),
+        (
+            ("prepare", "{tmp}/bad.csv"),
+            "line 2: expected a user_rating that is a number; got 'x'; fix the row",
+        ),
+        (("prepare", "{tmp}/other.csv"), "got a, b; name them"),
         (("prepare", "{tmp}/nowhere"), "does not exist"),
         (("prepare", "{tmp}/bad.csv", "--columns", "user_id"), "expected OURS=THEIRS; got 'user_id'"),
         (("prepare", "{tmp}/bad.csv", "--split", "u9"), "is not one of"),

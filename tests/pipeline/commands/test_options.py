@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Iterator
+
 import click
 import pydantic
 import pytest
 from click.testing import CliRunner
 
 from data.errors import DataError
+from pipeline import cli
 from pipeline.commands import compile, options, run, tune
 from pipeline.commands.errors import usage_errors
 from pipeline.config.pipeline_config import PipelineConfig
@@ -38,6 +42,42 @@ def test_what_is_given_is_collected_by_key() -> None:
         "beam.args": ("--a=1", "--b"),
         "output": "here",
     }
+
+
+def given(kind: click.ParamType, *arguments: str) -> object:
+    """What a command gets for an option of a kind."""
+    received = []
+
+    @click.command()
+    @click.option("--value", type=kind)
+    def command(value: object) -> None:
+        received.append(value)
+
+    done = CliRunner().invoke(command, arguments)
+    return received[0] if not done.exit_code else done.stderr
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/films")
+    assert given(options.Path(), "--value=~/x") == "/home/films/x"
+    assert given(options.Path(path_type=pathlib.Path), "--value=~") == pathlib.Path("/home/films")
+    assert given(options.Path(), "--value=a~/~") == "a~/~"
+    assert given(options.Path(), "--value=gs://bucket/~") == "gs://bucket/~"
+    assert given(options.Path()) is None
+    assert "File '/home/films/x' does not exist" in str(given(options.Path(exists=True, dir_okay=False), "--value=~/x"))
+    assert "expected a path; got an empty text" in str(given(options.Path(), "--value="))
+
+
+def test_every_path_that_a_command_takes_has_its_tilde_expanded() -> None:
+    def paths(command: click.Command) -> Iterator[click.Parameter]:
+        if isinstance(command, click.Group):
+            for each in (command.get_command(click.Context(command), name) for name in command.list_commands(None)):
+                yield from paths(each)
+        yield from (each for each in command.params if isinstance(each.type, (click.Path, click.File)))
+
+    found = {(each.name, type(each.type)) for each in paths(cli.cli)}
+    assert {name for name, _ in found} >= {"output", "config_file", "file"}
+    assert {kind for _, kind in found} == {options.Path}
 
 
 def test_what_is_not_given_is_left_out() -> None:

@@ -11,7 +11,8 @@ from data.errors import DataError
 from modules import presets
 from pipeline.config import locations, resolve
 from pipeline.config import pipeline_config as configuration
-from pipeline.config.pipeline_config import DataConfig, PipelineConfig
+from pipeline.config.pipeline_config import HASHED_SPLITS, DataConfig, PipelineConfig
+from pipeline.graph.pipeline import create_pipeline
 from pipeline.local import run
 
 
@@ -247,11 +248,138 @@ def test_relative_folders_become_absolute_wherever_they_are_given(ratings, tmp_p
 
 
 @pytest.mark.parametrize("key", ["data.root", "output", "artifacts"])
-@pytest.mark.parametrize("folder", ["gs://bucket/run[1]", "run[1]/ratings", "run?", "*"])
-def test_folders_that_are_patterns_are_refused(key: str, folder: str) -> None:
+@pytest.mark.parametrize("folder", ["gs://bucket/run[1]", "s3://bucket/run?", "hdfs://*/x"])
+def test_remote_folders_that_are_patterns_are_refused(key: str, folder: str) -> None:
     """TFX would read run1 in place of run[1]."""
     with pytest.raises(pydantic.ValidationError, match=r"none of the characters \* \? \[.*; got .*; rename it"):
         PipelineConfig(**configuration.merge({"data": {"root": "ratings"}}, configuration.nested({key: folder})))
+
+
+@pytest.mark.parametrize("key", ["data.root", "output", "artifacts"])
+@pytest.mark.parametrize("folder", ["run[1]/ratings", "run?", "*", "[v2]data", "a[/b]c"])
+def test_local_folders_may_have_any_name(key: str, folder: str, tmp_path: pathlib.Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = PipelineConfig(**configuration.merge({"data": {"root": "ratings"}}, configuration.nested({key: folder})))
+    found = {"data.root": config.data.root, "output": config.output, "artifacts": config.pipeline_root}
+    assert found[key] == str(tmp_path / folder)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: pathlib.Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lay_out(tmp_path / "mine", "ratings.csv")
+    config = resolve.resolve({"data.root": "~/mine", "output": "~/out"})
+    assert (config.data.root, config.output) == (str(tmp_path / "mine"), str(tmp_path / "out"))
+
+
+def lay_out(folder: pathlib.Path, *files: str) -> pathlib.Path:
+    """A data folder made by hand, with ratings in these files."""
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("user_id,movie_title,user_rating\n1,A,3\n")
+    (folder / "ratings.json").write_text('{"rating_scale": [0, 10]}')
+    return folder
+
+
+TRAIN, TEST, EVAL = "train/ratings.csv", "test/ratings-1.csv", "eval/ratings.csv"
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "splits"),
+    [
+        (
+            ["ratings.csv", "ratings-2.csv", "old/ratings.csv", "train/notes.csv", "test/notes.csv"],
+            False,
+            HASHED_SPLITS,
+        ),
+        ([TRAIN, TEST], True, ("train", "test")),
+        ([TRAIN, TEST, EVAL, "mine.csv"], True, ("train", "eval", "test")),
+    ],
+)
+def test_the_layout_is_that_of_the_files_with_ratings(files, given: bool, splits, tmp_path: pathlib.Path) -> None:
+    data = resolve.resolve({"data.root": str(lay_out(tmp_path, *files))}).data
+    assert (data.given, data.splits) == (given, splits)
+    assert (data.rating_low, data.rating_high) == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["ratings.csv", TRAIN, TEST], r"got ratings\.csv and train/ratings\.csv; move one of them elsewhere"),
+        (["ratings-2.csv", EVAL], r"got ratings-2\.csv and eval/ratings\.csv; move one of them elsewhere"),
+        ([TRAIN], r"in both train/ and test/ of .*; got train/ratings\.csv alone; add the other"),
+        ([TEST, EVAL], r"in both train/ and test/ of .*; got eval/ratings\.csv alone; add the other"),
+        (
+            ["train/notes.csv", "test/notes.csv"],
+            r"expected ratings\.csv, or the folders train/ and test/ with one each",
+        ),
+    ],
+)
+def test_ratings_that_would_be_left_aside_are_refused(files, message: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match=message):
+        resolve.resolve({"data.root": str(lay_out(tmp_path, *files))})
+
+
+def test_ratings_other_than_the_recorded_ones_are_refused(tmp_path: pathlib.Path) -> None:
+    synthetic.write(tmp_path, rows=50, users=10, titles=20, seed=0)
+    resolve.resolve({"data.root": str(tmp_path)})
+    (tmp_path / "ratings-2.csv").write_text("user_id,movie_title,user_rating\n1,A,3\n")
+    with pytest.raises(DataError, match=r"ratings-2\.csv is not among them; remove it"):
+        resolve.resolve({"data.root": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("files", "assignment", "message"),
+    [
+        (
+            [TRAIN, TEST, EVAL],
+            "data.given=false",
+            "data.given=true for .*, which holds the splits train, eval, test;",
+        ),
+        (
+            [TRAIN, TEST],
+            "data.given=false",
+            "splits must be train, eval, test where given is false",
+        ),
+        (["ratings.csv"], "data.given=true", "expected data.given=false for .*, which holds ratings that are not div"),
+        ([TRAIN, TEST], "data.splits=[train, eval, test]", "data.splits among those of .*, train, test; got eval, too"),
+        (
+            ["ratings.csv"],
+            "data.splits=[train, test]",
+            "splits must be train, eval, test where given is f.*; got train, test",
+        ),
+        ([TRAIN, TEST], "data.splits=[train, train, test]", "among train, eval, test, each once; got train, train, te"),
+        ([TRAIN, TEST], "data.splits=[train, test, new]", "among train, eval, test, each once; got train, test, new"),
+        ([TRAIN, TEST], "data.splits=[train]", "splits must have 'test'"),
+        (["ratings.csv"], "data.rating_low=11", "rating_low must be below rating_high; got 11.0 and 10.0"),
+        (["ratings.csv"], "data.rating_high=.inf", "finite"),
+        (["ratings.csv"], "data.rating_high=.nan", "finite"),
+    ],
+)
+def test_settings_that_the_data_do_not_have_are_refused(
+    files, assignment: str, message: str, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve.resolve({"data.root": str(lay_out(tmp_path, *files))}, assignments=(assignment,))
+
+
+def test_settings_of_the_data_are_heeded(tmp_path: pathlib.Path) -> None:
+    folder = lay_out(tmp_path, TRAIN, TEST, EVAL)
+    asked = ("data.splits=[train, test]", "data.given=true", "data.rating_low=1", "data.rating_high=9")
+    config = resolve.resolve({"data.root": str(folder)}, assignments=asked)
+    nodes = {node.id: node for node in create_pipeline(config).components}
+    patterns = json.loads(nodes["RatingsExampleGen"].exec_properties["input_config"])["splits"]
+    assert patterns == [{"name": name, "pattern": f"{name}/ratings*.csv"} for name in ("train", "test")]
+    scales = [nodes["CuratedSchema"].exec_properties[name] for name in ("rating_low", "rating_high")]
+    assert scales == [1, 9]
+    assert json.loads(nodes["Trainer"].exec_properties["custom_config"])["rating_scale"] == [1, 9]
+    # A preset's bound is meant for a scale that is 4 wide.
+    assert (
+        config.rmse_bound
+        == 2
+        * resolve.resolve(
+            {"data.root": str(folder)}, assignments=("data.rating_low=1", "data.rating_high=5")
+        ).rmse_bound
+    )
 
 
 def test_a_folder_that_nobody_names_is_absolute_too(tmp_path: pathlib.Path, monkeypatch) -> None:

@@ -26,9 +26,10 @@ def test_values_get_the_types_of_their_parameters() -> None:
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("seed", "expected NAME=VALUE"),
+        ("seed", "expected KEY=VALUE, such as seed=7"),
         ("sed=7", "data_root, preset, seed, rmse_bound, training_budget"),
         ("seed=many", "seed must be of type int; got 'many'"),
+        ("data_root=gs://b/run[1]", "got gs://b/run[1]; rename it"),
         ("rmse_bound=low", "rmse_bound must be of type float"),
     ],
 )

@@ -34,6 +34,8 @@ ROWS, USERS, TITLES = 6_000, 60, 150
 # The notebook's batches of 8192 would be one step an epoch here.
 SMALL_BATCHES = ("trainer.model.batch_size=256", "trainer.model.epochs=8")
 BOUND = 1.1
+# The record of a folder that was made by hand.
+SCALE_ALONE = '{"rating_scale": [1, 5]}'
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,13 @@ def ratings(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("output")
+
+
+def copy_without_record(ratings: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """A copy whose ratings may be edited, since no file of it is recorded."""
+    shutil.copytree(ratings, folder)
+    (folder / "ratings.json").write_text(SCALE_ALONE)
+    return folder
 
 
 def run_pipeline(data: pathlib.Path, output: pathlib.Path, *assignments: str, **options) -> tuple[ExitCode, dict]:
@@ -174,8 +183,7 @@ class TestOneOutputFolder:
         assert pushed_versions(output) == pushed
 
     def test_an_anomaly_stops_the_run_before_training(self, ratings, output: pathlib.Path, tmp_path, capfd) -> None:
-        data = tmp_path / "ratings"
-        shutil.copytree(ratings, data)
+        data = copy_without_record(ratings, tmp_path / "ratings")
         with (data / "ratings.csv").open("a", encoding="utf-8") as file:
             file.write("1,Off the scale,99.5\n")
         code, record = run_pipeline(data, output, "evaluator.rmse_bound=9")
@@ -186,8 +194,7 @@ class TestOneOutputFolder:
         assert "user_rating" in capfd.readouterr().out
 
     def test_a_row_that_cannot_be_read_is_bad_input(self, ratings, output: pathlib.Path, tmp_path) -> None:
-        data = tmp_path / "ratings"
-        shutil.copytree(ratings, data)
+        data = copy_without_record(ratings, tmp_path / "ratings")
         with (data / "ratings.csv").open("a", encoding="utf-8") as file:
             file.write("1,No rating,five\n")
         code, record = run_pipeline(data, output)
@@ -234,11 +241,41 @@ def test_published_splits_are_taken_as_given(ratings: pathlib.Path, tmp_path: pa
         (data / split).mkdir(parents=True)
         (data / split / "ratings.csv").write_text(header + "".join(rows), encoding="utf-8")
         sizes[split] = len(rows)
-    shutil.copy(ratings / "ratings.json", data)
+    (data / "ratings.json").write_text(SCALE_ALONE)
     _, record = run_pipeline(data, tmp_path / "output", "evaluator.rmse_bound=9", "trainer.model.epochs=1")
     assert record["split_sizes"] == sizes
     assert record["metrics"]["example_count"] == 500
     assert record["exit_code"] == ExitCode.PUSHED
+
+
+def test_folders_are_names_and_no_patterns(tmp_path: pathlib.Path, capfd) -> None:
+    """Beside each folder lies one that its name, taken for a pattern, matches."""
+    name, decoy = "run [v2]*", "run v*"
+    data, output = tmp_path / "data" / name, tmp_path / "output" / name
+    for folder, rows in ((data, 1_500), (data.with_name(decoy), 900)):
+        synthetic.write(folder, rows=rows, users=30, titles=60, seed=rows, side_features=True)
+    decoy_output = output.with_name(decoy)
+    assert run_pipeline(data.with_name(decoy), decoy_output, "evaluator.rmse_bound=9")[0] == ExitCode.PUSHED
+    untouched = sorted(decoy_output.rglob("*"))
+    for again in (False, True):
+        code, record = run_pipeline(data, output, "evaluator.rmse_bound=9")
+        assert code == ExitCode.PUSHED
+        assert sum(record["split_sizes"].values()) == 1_500
+        assert record["metrics"]["example_count"] == record["split_sizes"]["test"]
+        assert (states(record)["Trainer"] == "cached") == again
+    assert f"pushed to {output}/serving_model/" in capfd.readouterr().out
+    assert sorted(decoy_output.rglob("*")) == untouched
+
+    rows = list(csv.DictReader((data / "ratings.csv").open(encoding="utf-8", newline="")))
+    seen = {row["movie_title"] for row in rows if row["user_id"] == rows[0]["user_id"]}
+    options = ["rank", "--user", rows[0]["user_id"], "--top", "500", "--output", str(output)]
+    shown = {}
+    for more in ([], ["--exclude-seen"]):
+        with pytest.raises(SystemExit):
+            cli.main([*options, *more])
+        shown[len(more)] = {line.split(maxsplit=2)[2] for line in capfd.readouterr().out.splitlines()}
+    assert shown[1] == shown[0] - seen
+    assert seen < shown[0]
 
 
 def start(

@@ -34,8 +34,8 @@ def test_a_long_component_tells_how_far_it_is() -> None:
     observer.component_started("Trainer")
     observer.component_progress("Trainer", "too soon")
     observer._last_line_at -= 60
-    observer.component_progress("Trainer", "epoch 2/3, loss [1.14]")
-    assert stream.getvalue() == "  Trainer: epoch 2/3, loss [1.14]\n"
+    observer.component_progress("Trainer", "epoch 2/3, loss [1.14] :smile:")
+    assert stream.getvalue() == "  Trainer: epoch 2/3, loss [1.14] :smile:\n"
 
 
 def test_the_table_shows_every_component_and_its_state() -> None:

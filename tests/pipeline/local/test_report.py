@@ -54,6 +54,23 @@ def test_what_comes_from_users_and_data_is_no_markup(tmp_path: pathlib.Path) -> 
     assert "3 (a[/b]c)" in shown(tmp_path, measured)
 
 
+@pytest.mark.parametrize("name", ["[v2]data", "a[/b]c", "[bold]x[/bold]", ":smile:"])
+def test_a_folder_is_named_as_it_is(tmp_path: pathlib.Path, name: str) -> None:
+    (line,) = (
+        line
+        for line in shown(tmp_path / name, Outcome(exit_code=ExitCode.FAILED)).splitlines()
+        if line.startswith("data ")
+    )
+    assert line.split() == ["data", str(tmp_path / name)]
+
+
+def test_a_folder_made_by_hand_has_no_record_of_its_rows(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "ratings.json").write_text('{"rating_scale": [1, 5]}')
+    text = shown(tmp_path, Outcome(exit_code=ExitCode.FAILED, split_sizes={"train": 5, "test": 2}))
+    assert "7 in: train 5, test 2; no record of rejected rows" in text
+    assert "no record of the columns" in text
+
+
 def metrics(rmse: float, ratings: int = 50) -> dict[str, float]:
     return {EXAMPLE_COUNT: ratings, RMSE: rmse, MAE: rmse - 0.2, NDCG: rmse - 0.1, PAIRWISE_ACCURACY: float("nan")}
 
@@ -100,3 +117,77 @@ def test_anomalies_are_counted(tmp_path: pathlib.Path, names: list[str], said: s
         outcome = Outcome(exit_code=ExitCode.ANOMALIES, reasons=str(error).splitlines())
     (line,) = (line for line in shown(tmp_path, outcome, "AnomalyGate").splitlines() if line.startswith("anomalies"))
     assert line.split() == ["anomalies", said]
+
+
+ON_TEN_STARS = {"rating_low": 0.5, "rating_high": 10.0}
+
+
+def advice(measured: dict[str, float], *, bound: float | None, regression: float = 0.0, **scale: float) -> list[str]:
+    """What stands below the reason why a model was not blessed."""
+    stream = io.StringIO()
+    config = PipelineConfig(
+        data={"root": "/nowhere", **scale},
+        trainer={"preset": "notebook"},
+        evaluator={"rmse_bound": bound, "max_regression": regression},
+    )
+    evaluation = {OVERALL: {model: metrics(rmse, 1_234) for model, rmse in measured.items()}}
+    outcome = Outcome(exit_code=ExitCode.NOT_BLESSED, reasons=["the reason"], evaluation=evaluation)
+    report.show(Console(file=stream, width=80), config, outcome, {}, 1.5)
+    return [line.strip() for line in stream.getvalue().partition("the reason\n")[2].splitlines()]
+
+
+def test_a_good_model_above_the_bound() -> None:
+    assert advice(MODELS, bound=0.5, regression=9.0) == [
+        "a rating is typically 1.0000 off, on a scale from 1 to 5; the bound was set by you; without, it would be that "
+        "of preset notebook, 1.2000 for ratings from 1 to 5",
+        "RMSE of baselines on the same 1,234 ratings: user + title bias 1.2000 (the model is 0.2000 better), title "
+        "mean 1.3000 (the model is 0.3000 better), global mean 1.4000 (the model is 0.4000 better)",
+        "--rmse-bound 1 would bless it",
+    ]
+
+
+def test_a_model_worse_than_baselines_on_another_scale() -> None:
+    """The bound is 1.2 · 9.5 / 4, by hand."""
+    assert advice({**MODELS, "candidate": 2.99991}, bound=None, regression=9.0, **ON_TEN_STARS) == [
+        "a rating is typically 2.9999 off, on a scale from 0.5 to 10; the bound is that of preset notebook, 1.2000 for "
+        "ratings from 1 to 5, 2.8500 for ratings from 0.5 to 10",
+        "RMSE of baselines on the same 1,234 ratings: user + title bias 1.2000 (the model is 1.7999 worse), title mean "
+        "1.3000 (the model is 1.6999 worse), global mean 1.4000 (the model is 1.5999 worse)",
+        "a looser bound is no remedy: user + title bias, title mean, global mean, mere averages, predict at least as "
+        "well; first try another preset or more training, or look at the ratings",
+        "--rmse-bound 3 would bless it, as bad as it is",
+    ]
+
+
+def test_only_baselines_that_are_as_good_are_named() -> None:
+    *_, looser, _ = advice({**MODELS, "candidate": 1.3}, bound=0.5, regression=9.0)
+    assert looser.startswith("a looser bound is no remedy: user + title bias, title mean, mere averages, predict")
+
+
+@pytest.mark.parametrize(
+    ("rmse", "bound", "regression", "needed"),
+    [
+        (1.15, 1.5, 0.0, "--set evaluator.max_regression=0.05 would bless it"),
+        (1.150043, 1.0, 0.0, "--rmse-bound 1.151 --set evaluator.max_regression=0.05005 would bless it"),
+        (1.15, 1.0, 0.06, "--rmse-bound 1.15 would bless it"),
+    ],
+)
+def test_what_would_bless_it_beside_a_blessed_model(rmse: float, bound: float, regression: float, needed: str) -> None:
+    assert advice({**MODELS, "candidate": rmse}, bound=bound, regression=regression)[-1] == needed
+
+
+@pytest.mark.parametrize("rmse", [0.00123456, 0.1, 0.8643, 1.2, 9.9999, 12.3449, 87.2, 123456.7])
+def test_the_bound_that_it_names_blesses(rmse: float) -> None:
+    models = {name: 2 * rmse for name in MODELS if name != "blessed"}
+    option, value, *_ = advice({**models, "candidate": rmse}, bound=rmse / 2)[-1].split()
+    assert option == "--rmse-bound"
+    assert rmse <= float(value) <= rmse * 1.0011
+
+
+def test_no_bound_blesses_a_model_without_an_rmse() -> None:
+    assert advice({**MODELS, "candidate": float("nan")}, bound=0.5) == []
+
+
+@pytest.mark.parametrize("code", [ExitCode.PUSHED, ExitCode.NOT_SERVABLE, ExitCode.FAILED])
+def test_after_another_verdict_nothing_is_said_of_bounds(tmp_path: pathlib.Path, code: ExitCode) -> None:
+    assert "would bless it" not in shown(tmp_path, Outcome(exit_code=code, evaluation=EVALUATION))

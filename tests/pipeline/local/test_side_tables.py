@@ -58,8 +58,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     for part, rows in parts.items():
         write(split / part / "ratings.csv", rows)
     write(split / "titles.csv", [*titles, {**titles[0], "movie_title": NEVER_RATED}])
-    for name in ("users.csv", "ratings.json"):
-        shutil.copy(folder / "whole" / name, split)
+    shutil.copy(folder / "whole" / "users.csv", split)
+    (split / "ratings.json").write_text('{"rating_scale": [1, 5]}')
     return split
 
 

@@ -33,13 +33,13 @@ def test_a_line_for_each_task_and_for_progress(prompt: None, tmp_path) -> None:
         display.start("first [of] two")
         with captured(str(tmp_path / "task.log"), also_on_terminal=False):
             progress.report("epoch 1/2, a text that is longer than the console is wide")
-        display.end("done [so] far")
+        display.end("done [so] far :smile:")
         display.start("second")
         display.end("done")
     assert lines_of(file) == [
         "[0/4] getting ready: Transform",
         "[3/4] first [of] two: epoch 1/2, a text that is longer than the console is wide",
-        "[3/4] first [of] two: done [so] far",
+        "[3/4] first [of] two: done [so] far :smile:",
         "[4/4] second: done",
     ]
     assert "epoch 1/2" in (tmp_path / "task.log").read_text()
@@ -56,11 +56,11 @@ def test_progress_that_comes_fast_is_not_all_shown() -> None:
 def test_a_terminal_shows_how_far_the_task_is() -> None:
     file = io.StringIO()
     with TaskDisplay(Console(file=file, force_terminal=True, width=80), 1) as display:
-        display.start("task [a], a[/b]c\\")
+        display.start("task [a], a[/b]c:smile:\\")
         display.progress("half")
         display.end("whole")
-    assert "[1/1] task [a], a[/b]c\\: half" in file.getvalue()
-    assert "[1/1] task [a], a[/b]c\\: whole" in file.getvalue()
+    assert "[1/1] task [a], a[/b]c:smile:\\: half" in file.getvalue()
+    assert "[1/1] task [a], a[/b]c:smile:\\: whole" in file.getvalue()
 
 
 def test_nobody_listens_afterwards() -> None:

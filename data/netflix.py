@@ -1,0 +1,86 @@
+"""Ratings in blocks of one film each, as the Netflix Prize had them: `1:`, then lines of `user,rating,date`."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import BinaryIO
+
+from data.rejects import tidy
+
+TITLES_FILES = ("movie_titles.txt", "movie_titles.csv")
+_FIRST = re.compile(rb"[0-9]+:\r?\n[0-9]+,[0-9]+(,|\r?\n)")
+_FILM = re.compile(rb"^([0-9]+):[ \t]*(?=\r?$)", re.MULTILINE)
+_BLOCK = 1 << 22
+
+
+def looks_like(head: bytes) -> bool:
+    """Whether a file that begins so has such blocks."""
+    return _FIRST.match(head) is not None
+
+
+class _Rows(io.BufferedIOBase):
+    """The lines of the blocks with their film in front; the line that names a film is left empty."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._rest = b""
+        self._film = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Some lines, whole ones; about as many bytes as asked for. None at the end alone."""
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(_BLOCK), b""))
+        while not self._ended:
+            block = self._file.read(size)
+            self._ended = not block
+            text = self._rest + block
+            end = len(text) if self._ended else text.rfind(b"\n") + 1
+            text, self._rest = text[:end], text[end:]
+            if text:
+                return self._rows(text)
+        return b""
+
+    def _rows(self, text: bytes) -> bytes:
+        # The parts between lines that name a film, and these films.
+        parts = _FILM.split(text)
+        rows = [_prefixed(parts[0], self._film, is_start=True)]
+        for film, part in zip(parts[1::2], parts[2::2], strict=True):
+            self._film = film
+            rows.append(_prefixed(part, film, is_start=False))
+        return b"".join(rows)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _prefixed(part: bytes, film: bytes, *, is_start: bool) -> bytes:
+    """The film in front of each line of a part, which begins at the start of a line or at the end of the film's."""
+    if not part:
+        return part
+    prefix = film + b","
+    ends = part.endswith(b"\n")
+    body = part[:-1] if ends else part
+    return (prefix if is_start else b"") + body.replace(b"\n", b"\n" + prefix) + (b"\n" if ends else b"")
+
+
+def as_rows(file: BinaryIO) -> BinaryIO:
+    """The file as rows of `film,user,rating,date`, each in the physical line where it stood."""
+    return _Rows(file)  # type: ignore[return-value]
+
+
+def read_titles(file: BinaryIO) -> dict[str, tuple[str, int | None]]:
+    """Title and year of each film by its id, of lines `id,year,title`; titles may hold commas, and NULL is no year."""
+    titles: dict[str, tuple[str, int | None]] = {}
+    with file:
+        for line in b"".join(iter(lambda: file.read(_BLOCK), b"")).decode("utf-8", "replace").split("\n"):
+            film, _, rest = line.partition(",")
+            year, _, title = rest.partition(",")
+            if tidy(title):
+                titles.setdefault(film.strip(), (tidy(title), int(year) if year.strip().isdecimal() else None))
+    return titles

@@ -1,0 +1,147 @@
+"""Ratings of one's own: a file that names users, titles and ratings in its own words, and side tables beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+
+from data import column_names, forms, kinds, netflix, parquet
+from data.choices import Choices
+from data.errors import LayoutError
+from data.reader import read_side_table
+from data.rejects import Rejects
+from data.releases import ITEM_ID, Item, RatingsTable, Release, release_of
+from data.sources import Files, ReadAs
+from data.tables import Table
+from modules.features import (
+    COLUMNS,
+    MOVIE_TITLE,
+    RELEASE_YEAR,
+    SIDE_TABLES,
+    TIMESTAMP,
+    USER_ID,
+    USER_RATING,
+    Column,
+)
+
+# Side tables of one's own have our names, and are read as they are.
+_AS_IT_IS = Choices()
+_NETFLIX_STARS = (1.0, 5.0)
+
+
+def open_own(files: Files, parts: Mapping[str, str], choices: Choices) -> Release:
+    """Opens ratings of one's own.
+
+    Args:
+      files: the files.
+      parts: by part, the name of the one with its ratings.
+      choices: how to read them; ours are also found under their own names.
+
+    Raises:
+      LayoutError: a file is none that can be read, lacks a column, or has others than the rest.
+    """
+    column_names.check(choices)
+    name = next(iter(parts.values()))
+    if len(parts) == 1 and not parquet.is_parquet(files[name].path) and netflix.looks_like(files.source(name).head()):
+        return _open_netflix(files, name, choices)
+    tables = {part: _ratings_table(files, name, choices) for part, name in parts.items()}
+    found: dict[str, set[str]] = {part: set(table.fields) for part, table in tables.items()}
+    shared = functools.reduce(operator.and_, found.values())
+    differing = sorted(functools.reduce(operator.or_, found.values()) - shared)
+    if differing:
+        lacking = next(tables[part].shown for part, names in found.items() if differing[0] not in names)
+        raise LayoutError(
+            f"expected the same columns of ours in all files; got none for {differing[0]} in {lacking}; leave out what "
+            f"not all have: {' '.join(f'--drop {name}' for name in differing)}"
+        )
+    columns = [column for column in COLUMNS if column.name in shared]
+    return release_of(", ".join(table.shown for table in tables.values()), tables, choices.scale, columns)
+
+
+def _open_netflix(files: Files, name: str, choices: Choices) -> Release:
+    """Opens ratings in blocks of one film each, as of the Netflix Prize, with the titles where they are there."""
+    source = files.source(name)
+    titles = next((files.source(each) for each in netflix.TITLES_FILES if each in files), None)
+    names = (MOVIE_TITLE.name if titles is None else ITEM_ID, USER_ID.name, USER_RATING.name, TIMESTAMP.name)
+    table = Table(
+        path=source.file.path,
+        shown=source.file.shown,
+        separator=",",
+        width=len(names),
+        fields={name: position for position, name in enumerate(names) if name not in choices.drop},
+        size=source.size,
+        open_file=lambda path: netflix.as_rows(source.open(path)),
+    )
+    files.note(name, separator="blocks of a film and commas", header=False)
+    release = release_of(source.file.shown, {"": table}, choices.scale or _NETFLIX_STARS, [TIMESTAMP, RELEASE_YEAR])
+    release.columns = tuple(
+        column
+        for column in release.columns
+        if column.name not in choices.drop and (column is not RELEASE_YEAR or titles is not None)
+    )
+    if titles is not None:
+        items = [Item(film, title, year=year) for film, (title, year) in netflix.read_titles(titles.open()).items()]
+        release.add_items(items, keep_apart=choices.keep_items_apart)
+    return release
+
+
+def read_own_side_tables(release: Release, files: Files, rejects: Rejects, choices: Choices) -> None:
+    """Reads `titles.csv` and `users.csv` beside ratings of one's own, with those of our columns that they have.
+
+    Raises:
+      LayoutError: one lacks the column of ids, or has a column twice.
+      RowError: there are more bad rows than allowed.
+    """
+    for side in SIDE_TABLES:
+        if side.file not in files:
+            continue
+        asked = dataclasses.replace(_AS_IT_IS, drop=choices.drop)
+        table = _text_table(files, side.file, asked, side.columns)
+        read_side_table(release, side, table, rejects, strict=choices.strict)
+        found = [column for column in side.columns if column.name in table.fields]
+        release.columns = tuple(column for column in COLUMNS if column in (*release.columns, *found))
+
+
+def _ratings_table(files: Files, name: str, choices: Choices) -> RatingsTable:
+    file = files[name]
+    if parquet.is_parquet(file.path):
+        names = parquet.columns(file.path, file.shown)
+        found = column_names.find(file.shown, names, len(names), choices, COLUMNS, "")
+        files.read_as[name] = ReadAs(file=file.shown, kind="Parquet", unused=found.unused)
+        return parquet.ParquetTable(path=file.path, shown=file.shown, fields=found.fields)
+    return _text_table(files, name, choices, COLUMNS)
+
+
+def _text_table(files: Files, name: str, choices: Choices, columns: Sequence[Column]) -> Table:
+    """The rows of a text file that has some of our columns.
+
+    Raises:
+      LayoutError: the file lacks a required one, has one twice, or is a matrix.
+    """
+    source = files.source(name)
+    shown = source.file.shown
+    head = source.head()
+    form = forms.find(head, shown, choices, column_names.wanted_names(columns, choices))
+    try:
+        found = column_names.find(
+            shown, form.names, form.width, choices, columns, forms.first_fields((form.sample or [()])[0])
+        )
+    except LayoutError:
+        kinds.refuse_matrix(form.names, form.sample, shown)
+        raise
+    files.note(name, separator=form.separated_by, header=bool(form.names), unused=found.unused)
+    return Table(
+        path=source.file.path,
+        shown=shown,
+        separator=form.separator,
+        width=form.width,
+        fields=found.fields,
+        quoted=choices.quotes and len(form.separator) == 1,
+        escape=choices.escape,
+        decimal_comma=form.separator != ",",
+        head=form.head,
+        size=source.size,
+        open_file=source.open,
+    )

@@ -1,0 +1,129 @@
+"""Parquet files of ratings, read as the text that they would be in a CSV, a batch of rows at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import functools
+import io
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from data.errors import LayoutError
+from data.progress import Progress, silent
+from data.tables import Block, Record
+
+_MAGIC = b"PAR1"
+_BATCH_ROWS = 1 << 17
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def is_parquet(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as Parquet does."""
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str], shown: str) -> Iterator[pa.parquet.ParquetFile]:
+    try:
+        with open(path, "rb") as file:
+            yield pyarrow.parquet.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise LayoutError(
+            f"expected {shown} to be a whole Parquet file; got: {error}; fetch or write it again"
+        ) from error
+
+
+def columns(path: str | os.PathLike[str], shown: str) -> list[str]:
+    """The names of its columns.
+
+    Raises:
+      LayoutError: it is damaged.
+    """
+    with _opened(path, shown) as file:
+        return list(file.schema_arrow.names)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParquetTable:
+    """A Parquet file of ratings; its lines are its rows, the first being 1.
+
+    Attributes:
+      path: where the bytes are.
+      shown: the file's name in messages.
+      fields: position of each column that is used, by our name.
+      decimal_comma: false; numbers are numbers.
+    """
+
+    path: Any
+    shown: str
+    fields: Mapping[str, int]
+    decimal_comma: bool = False
+
+    def blocks(self, progress: Progress = silent) -> Iterator[Block]:
+        """Its rows, some at a time.
+
+        Raises:
+          LayoutError: it is damaged, or a column that is used holds what has no text.
+        """
+        with _opened(self.path, self.shown) as file:
+            total, done = file.metadata.num_rows, 0
+            names = file.schema_arrow.names
+            used = {name: names[position] for name, position in self.fields.items()}
+            for batch in file.iter_batches(_BATCH_ROWS, columns=sorted(set(used.values()))):
+                cells = {name: _texts(batch.column(theirs), theirs, self.shown) for name, theirs in used.items()}
+                first = done + 1
+                done += batch.num_rows
+                yield Block(cells=cells, bad=[], records=functools.partial(_records, cells, first))
+                progress(f"reading {os.path.basename(self.path)}", done, total)
+
+
+def _records(cells: Mapping[str, pa.StringArray], first: int) -> list[Record]:
+    """The rows as lines of CSV, of the columns that are used."""
+    records = []
+    for number, fields in enumerate(zip(*(column.to_pylist() for column in cells.values()), strict=True), first):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(fields)
+        records.append(Record(number, line.getvalue(), list(fields)))
+    return records
+
+
+def _texts(column: pa.Array, name: str, shown: str) -> pa.StringArray:
+    """The text of each cell, empty for null.
+
+    Numbers are written so that they read back, times as seconds since 1970-01-01 UTC, dates as ISO 8601, and lists of
+    texts joined by `|`.
+
+    Raises:
+      LayoutError: the cells are of a type that has no such text.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if pa.types.is_timestamp(kind):
+        ticks = column.cast(pa.int64())
+        seconds = pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False) // _PER_SECOND[kind.unit]
+        column = pa.array(seconds, mask=pc.is_null(ticks).to_numpy(zero_copy_only=False))
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        column = pc.binary_join(column.cast(pa.list_(pa.string())), "|")
+    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        encoded = column.dictionary_encode()
+        # What is not equal to itself is NaN, which pandas writes for what is missing.
+        distinct = [str(value) if value == value else None for value in encoded.dictionary.to_pylist()]
+        column = pa.array(distinct, pa.string()).take(encoded.indices)
+    elif pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    try:
+        texts = column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise LayoutError(
+            f"expected texts, numbers or times in column {name!r} of {shown}; got {kind}; write it anew"
+        ) from error
+    return pc.fill_null(texts, "")

@@ -1,0 +1,24 @@
+"""Texts such as `trainer.seed=7`, as options take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def split(assignments: Iterable[str], *, example: str) -> dict[str, str]:
+    """What stands right of the first `=` of each text, by what stands left of it; the last one of a key holds.
+
+    Args:
+      assignments: the texts.
+      example: of one, for the message.
+
+    Raises:
+      ValueError: a text has no `=`, or nothing before it.
+    """
+    values = {}
+    for assignment in assignments:
+        key, separator, value = assignment.partition("=")
+        if not separator or not key:
+            raise ValueError(f"expected KEY=VALUE, such as {example}; got {assignment!r}")
+        values[key] = value
+    return values

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+
+import pyarrow as pa
+import pytest
+
+from data import compression
+from data.errors import LayoutError
+
+
+def zstandard(content: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as file:
+        file.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstandard}
+CONTENT = b"".join(b"%d,%d\n" % (number, number * 7919) for number in range(200_000))
+
+
+def read(path) -> tuple[str, bytes]:
+    name, file = compression.open_decompressed(path)
+    with file:
+        return name, b"".join(iter(lambda: file.read(100_000), b""))
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_packed_files_read_as_what_went_in(name, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(PACKERS[name](CONTENT))
+    assert read(path) == (name, CONTENT)
+    # One file after the other is one file.
+    path.write_bytes(PACKERS[name](CONTENT[:1000]) + PACKERS[name](CONTENT[1000:]))
+    assert read(path) == (name, CONTENT)
+
+
+@pytest.mark.parametrize("content", [b"", b"a", CONTENT])
+def test_other_files_read_as_they_are(content, tmp_path):
+    (tmp_path / "file").write_bytes(content)
+    assert read(tmp_path / "file") == ("", content)
+
+
+@pytest.mark.parametrize("name", PACKERS)
+@pytest.mark.parametrize("cut", [0.3, 0.7, 0.999])
+def test_what_breaks_off_is_refused(name, cut, tmp_path):
+    packed = PACKERS[name](CONTENT)
+    (tmp_path / "file").write_bytes(packed[: int(len(packed) * cut)])
+    with pytest.raises(LayoutError, match=r"file to be packed whole.*fetch it again"):
+        read(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])
+def test_what_is_damaged_is_refused(name, tmp_path):
+    packed = bytearray(PACKERS[name](CONTENT))
+    packed[len(packed) // 2 : len(packed) // 2 + 50] = bytes(50)
+    (tmp_path / "file").write_bytes(packed)
+    with pytest.raises(LayoutError, match="packed whole"):
+        read(tmp_path / "file")

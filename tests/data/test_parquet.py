@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import datetime
+import decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from data import parquet
+from data.errors import LayoutError
+
+NOON = datetime.datetime(2005, 9, 6, 12, 0, 0, 500_000)
+SECONDS = "1126008000"
+ZONE = datetime.timezone(datetime.timedelta(hours=2))
+
+
+def texts(column: pa.Array, tmp_path) -> list[str]:
+    pyarrow.parquet.write_table(pa.table({"other": pa.nulls(len(column)), "x": column}), tmp_path / "a.parquet")
+    table = parquet.ParquetTable(path=tmp_path / "a.parquet", shown="a.parquet", fields={"ours": 1})
+    return [text for block in table.blocks() for text in block.cells["ours"].to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array(["A", None, "é,\n"]), ["A", "", "é,\n"]),
+        (pa.array([1, None, -(2**62)]), ["1", "", str(-(2**62))]),
+        (pa.array([7, 8], pa.uint8()), ["7", "8"]),
+        (pa.array(["A", "B", "A"]).dictionary_encode(), ["A", "B", "A"]),
+        (pa.array([True, False, None]), ["1", "0", ""]),
+        (pa.array([NOON, None], pa.timestamp("us")), [SECONDS, ""]),
+        (pa.array([NOON.replace(tzinfo=ZONE)], pa.timestamp("ns", "+02:00")), [str(int(SECONDS) - 7200)]),
+        (pa.array([datetime.datetime(1969, 12, 31, 23, 59, 59, 500_000)], pa.timestamp("ms")), ["-1"]),
+        (pa.array([datetime.date(2005, 9, 6)]), ["2005-09-06"]),
+        (pa.array([decimal.Decimal("3.50")]), ["3.50"]),
+        (pa.array([["Drama", "Comedy"], [], None]), ["Drama|Comedy", "", ""]),
+    ],
+)
+def test_cells_are_the_texts_that_a_csv_would_hold(column, expected, tmp_path):
+    assert texts(column, tmp_path) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_read_back(dtype, tmp_path, rng):
+    values = np.append(rng.normal(size=100), [0.1, 3.5, 1e-9, 1e20]).astype(dtype)
+    np.testing.assert_array_equal(np.array(texts(pa.array(values), tmp_path), dtype), values)
+
+
+def test_what_has_no_text_is_refused_where_it_is_used(tmp_path):
+    with pytest.raises(LayoutError, match=r"column 'x' of a\.parquet; got struct"):
+        texts(pa.array([{"a": 1}]), tmp_path)
+
+
+def test_records_name_their_rows_across_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "_BATCH_ROWS", 2)
+    pyarrow.parquet.write_table(pa.table({"u": [1, 2, 3], "t": ["A", "B, C", "D"]}), tmp_path / "a.parquet")
+    table = parquet.ParquetTable(path=tmp_path / "a.parquet", shown="a.parquet", fields={"title": 1, "user": 0})
+    records = [record for block in table.blocks() for record in block.records()]
+    assert [(record.line, record.raw, record.fields) for record in records] == [
+        (1, "A,1", ["A", "1"]),
+        (2, '"B, C",2', ["B, C", "2"]),
+        (3, "D,3", ["D", "3"]),
+    ]
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    pyarrow.parquet.write_table(pa.table({"u": list(range(1000))}), tmp_path / "a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content[:-20])
+    with pytest.raises(LayoutError, match="whole Parquet file"):
+        parquet.columns(tmp_path / "a.parquet", "a.parquet")
