@@ -79,7 +79,7 @@ def refuse(head: bytes, shown: str) -> None:
 
 def _is_binary(head: bytes) -> bool:
     """Whether NUL characters are no rare accident in it; a row with one is a bad row."""
-    return not head.startswith(_UNICODE_MARKS) and head.count(b"\0") * 10 > len(head)
+    return not head.startswith(_UNICODE_MARKS) and head.count(b"\0") >= max(4, len(head) / 10)
 
 
 def refuse_archive(names: Sequence[str], shown: str) -> None:

@@ -74,7 +74,7 @@ def _open_netflix(files: Files, name: str, choices: Choices) -> Release:
         size=source.size,
         open_file=lambda path: netflix.as_rows(source.open(path)),
     )
-    files.note(name, separator="blocks of a film and commas", header=False)
+    files.note(name, kind="Netflix' blocks", separator=",", header=False)
     release = release_of(source.file.shown, {"": table}, choices.scale or _NETFLIX_STARS, [TIMESTAMP, RELEASE_YEAR])
     release.columns = tuple(
         column

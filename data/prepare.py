@@ -183,7 +183,9 @@ def _scale(release: Release, ratings: Mapping[str, RatingColumns], rejects: Reje
     for table in release.ratings.values():
         read(table, release, off, strict=False)
     rows = [f"{row.file}, line {row.line}: {row.raw}" for row in off.rows if (row.file, row.line) not in known]
-    raise DataError(scales.refusal(scale, rows, looks_like_counts(values)))
+    low, high = scale.core
+    counts = looks_like_counts([each[(low <= each) & (each <= high)] for each in values])
+    raise DataError(scales.refusal(scale, rows, counts))
 
 
 def _preferences(parts: Mapping[str, SortedRatings], how: Transform) -> dict[str, SortedRatings]:

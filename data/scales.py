@@ -35,10 +35,10 @@ def settle(parts: Sequence[np.ndarray], candidates: Sequence[tuple[float, float]
     """Finds the scale of ratings: the first candidate that holds all of them, else from the lowest to the highest.
 
     A scale rests on a handful of rows if, without these rows at either end, a candidate holds the rest that did not
-    hold all; or if, without candidates, their range is less than half of the whole, as it is of 1 to 5 with a 500
-    among them. The rule knows no unit. It is silent on fewer than 20 rows, and where the rest is all the same. A scale
-    of which most of the range is common, such as whole or half stars, 0 to 10, 0 to 100, or any uniform numbers, loses
-    no half of it with a thousandth of its rows.
+    hold all; or if, without candidates, their range is less than a third of the whole, as it is of 1 to 5 with a
+    500 among them. The rule knows no unit. It is silent on fewer than 20 rows, and where the rest is all the same.
+    A scale of which most of the range is common, such as whole or half stars, 0 to 10, 0 to 100, or any uniform
+    numbers, does not lose two thirds of it with a thousandth of its rows.
 
     Args:
       parts: float32 arrays of all ratings.
@@ -60,7 +60,7 @@ def settle(parts: Sequence[np.ndarray], candidates: Sequence[tuple[float, float]
             "liked; give --implicit where each row says that something was bought, played or seen, or --scale LOW HIGH "
             "where these are ratings"
         )
-    if core is not None and not core[1] - core[0] < (high - low) / 2:
+    if core is not None and not core[1] - core[0] < (high - low) / 3:
         core = None
     return Scale(float(decimal(low)), float(decimal(high)), core)
 

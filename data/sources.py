@@ -11,6 +11,8 @@ from typing import BinaryIO
 from data import compression, encodings, kinds
 from data.choices import Choices
 
+# A file of rows and fields.
+TEXT = "text"
 # What a file is told by.
 HEAD_BYTES = 1 << 16
 
@@ -65,7 +67,7 @@ class ReadAs:
 
     Attributes:
       file: its name in messages.
-      kind: "text" or "Parquet".
+      kind: "text", "Parquet" or "Netflix' blocks".
       compression: what it is packed with; empty where it is not.
       encoding: what its text is in; empty where it is no text.
       separator: what stands between its fields, in words; empty where nothing does.
@@ -121,12 +123,12 @@ class Files(Mapping[str, File]):
             self._opened[name] = _opened(self[name], self.choices.encoding)
         return self._opened[name]
 
-    def note(self, name: str, *, separator: str, header: bool, unused: tuple[str, ...] = ()) -> None:
+    def note(self, name: str, *, separator: str, header: bool, kind: str = TEXT, unused: tuple[str, ...] = ()) -> None:
         """Takes note of how a file of text was read."""
         source = self.source(name)
         self.read_as[name] = ReadAs(
             file=source.file.shown,
-            kind="text",
+            kind=kind,
             compression=source.compression,
             encoding=source.encoding,
             separator=separator,

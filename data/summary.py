@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -83,4 +84,6 @@ def histogram(ratings: Sequence[np.ndarray], scale: tuple[float, float]) -> dict
         return {decimal(value): sum(int((part == value).sum()) for part in ratings) for value in values}
     edges = np.linspace(*scale, _BARS)
     counts = np.sum([np.histogram(part, edges)[0] for part in ratings], axis=0)
-    return {f"{low:g} to {high:g}": int(count) for low, high, count in zip(edges, edges[1:], counts, strict=True)}
+    return {
+        f"{low:g} to {high:g}": int(count) for (low, high), count in zip(itertools.pairwise(edges), counts, strict=True)
+    }

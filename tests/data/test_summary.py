@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from data import summary
+from data.prepare import prepare
+from data.rejects import Rejected
+from tests.data.small_releases import HUNDRED_K
+
+
+def test_few_values_are_counted_each_and_many_in_equal_parts_of_the_scale():
+    few = [np.array([1, 2, 2], np.float32), np.array([3.5], np.float32)]
+    assert summary.histogram(few, (1, 5)) == {"1": 1, "2": 2, "3.5": 1}
+    many = np.random.default_rng(0).uniform(0, 100, 1000).astype(np.float32)
+    counted = summary.histogram([many[:300], many[300:]], (0, 100))
+    assert list(counted)[:2] == ["0 to 10", "10 to 20"]
+    assert list(counted.values()) == [int(((many >= low) & (many < low + 10)).sum()) for low in range(0, 100, 10)]
+
+
+def test_reasons_are_counted_whatever_came():
+    rows = [Rejected(file="a", line=line, reason=f"expected x; got {line}", raw="") for line in range(3)]
+    rows.append(Rejected(file="a", line=9, reason="expected y; got z", raw=""))
+    assert summary.reasons_of(rows) == {"expected x": 3, "expected y": 1}
+
+
+def test_all_of_a_summary_is_plain_data(make_folder, tmp_path):
+    files = HUNDRED_K | {"u.data": HUNDRED_K["u.data"] + b"1\t2\tx\t1\n1\t2\t3\tnever\n"}
+    folder = make_folder(files)
+    written = prepare(folder, tmp_path / "out", max_rejected=1)
+    told = json.loads(json.dumps(written.as_json()))
+    assert (told["rows"], told["sidecar"]["rows_read"], told["sidecar"]["rejected"]) == (4, 6, 1)
+    assert told["reasons"] == {"expected a user_rating that is a number": 1}
+    assert told["unread"]["timestamp"].startswith(f"1 rows, the first {folder}/u.data, line 6")
+    assert told["density"] == 4 / (told["sidecar"]["users"] * told["sidecar"]["titles"])
+    forms = {each["file"].rpartition("/")[2]: (each["separator"], each["encoding"]) for each in told["read_as"]}
+    assert forms["u.data"] == ("tab", "utf-8")
+    assert forms["u.item"] == ("bar", "latin-1")
+    assert written.sidecar.read_as[f"{folder}/u.item"] == {"kind": "text", "encoding": "latin-1", "separator": "bar"}
+
+
+def test_a_dry_run_tells_the_same_and_leaves_nothing(make_folder, tmp_path):
+    folder = make_folder(HUNDRED_K)
+    told = prepare(folder, tmp_path / "dry", dry_run=True)
+    assert not (tmp_path / "dry").exists()
+    written = prepare(folder, tmp_path / "out")
+    assert (told.written, written.written) == (False, True)
+    assert (told.rows, told.histogram, told.oddities) == (written.rows, written.histogram, written.oddities)
