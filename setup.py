@@ -36,6 +36,8 @@ setup(
         "pooch>=1.8",
         "protobuf",
         "pyarrow",
+        # Parquet files of strangers are read, and the Arrow of this lane would run code that they hold.
+        f"pyarrow-hotfix; {LEGACY}",
         "pydantic>=2.7",
         "PyYAML",
         "rich>=13",

@@ -7,7 +7,7 @@ import functools
 import operator
 from collections.abc import Mapping, Sequence
 
-from data import column_names, forms, kinds, netflix, parquet
+from data import column_names, forms, kinds, netflix, parquet_table
 from data.choices import Choices
 from data.errors import LayoutError
 from data.reader import read_side_table
@@ -44,7 +44,11 @@ def open_own(files: Files, parts: Mapping[str, str], choices: Choices) -> Releas
     """
     column_names.check(choices)
     name = next(iter(parts.values()))
-    if len(parts) == 1 and not parquet.is_parquet(files[name].path) and netflix.looks_like(files.source(name).head()):
+    if (
+        len(parts) == 1
+        and not parquet_table.is_parquet(files[name].path)
+        and netflix.looks_like(files.source(name).head())
+    ):
         return _open_netflix(files, name, choices)
     tables = {part: _ratings_table(files, name, choices) for part, name in parts.items()}
     found: dict[str, set[str]] = {part: set(table.fields) for part, table in tables.items()}
@@ -106,11 +110,11 @@ def read_own_side_tables(release: Release, files: Files, rejects: Rejects, choic
 
 def _ratings_table(files: Files, name: str, choices: Choices) -> RatingsTable:
     file = files[name]
-    if parquet.is_parquet(file.path):
-        names = parquet.columns(file.path, file.shown)
+    if parquet_table.is_parquet(file.path):
+        names = parquet_table.columns(file.path, file.shown)
         found = column_names.find(file.shown, names, len(names), choices, COLUMNS, "")
         files.read_as[name] = ReadAs(file=file.shown, kind="Parquet", unused=found.unused)
-        return parquet.ParquetTable(path=file.path, shown=file.shown, fields=found.fields)
+        return parquet_table.ParquetTable(path=file.path, shown=file.shown, fields=found.fields)
     return _text_table(files, name, choices, COLUMNS)
 
 

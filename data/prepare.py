@@ -156,6 +156,7 @@ def prepare(
             users=sorted(release.users.values),
             titles=sorted(release.titles.values),
             merged=rows_read - rejected - kept,
+            explicit=explicit,
         ),
     )
 

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from data.errors import DataError
 
@@ -14,6 +16,8 @@ _HANDFUL_OF = 1000
 _HANDFUL_AT_MOST = 10
 _ROWS_AT_LEAST = 20
 _ROWS_SHOWN = 5
+_VALUES_AT_MOST = 10_000
+_CHUNK_ROWS = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +83,39 @@ def _core(parts: Sequence[np.ndarray]) -> tuple[float, float] | None:
     highest = -np.sort(np.concatenate([_smallest(-part, handful + 1) for part in parts]))[: handful + 1]
     cut = min(range(handful + 1), key=lambda below: highest[handful - below] - lowest[below])
     low, high = lowest[cut], highest[handful - cut]
-    return (float(decimal(low)), float(decimal(high))) if low < high else None
+    return _around(low, high) if low < high else None
+
+
+def _around(low: float, high: float) -> tuple[float, float]:
+    """Bounds for what was written, where these are the lowest and the highest of what float32 made of it."""
+    return _bound(low, -np.inf), _bound(high, np.inf)
+
+
+def _bound(end: float, outside: float) -> float:
+    # More than six digits may have been rounded; then the next float32 outside holds what was written.
+    rounded = np.float32(f"{end:.6g}") != np.float32(end)
+    return float(decimal(np.nextafter(np.float32(end), np.float32(outside)) if rounded else end))
 
 
 def _smallest(values: np.ndarray, count: int) -> np.ndarray:
     return values if len(values) <= count else np.partition(values, count - 1)[:count]
+
+
+def tally(parts: Sequence[np.ndarray]) -> dict[float, int]:
+    """How often each rating occurs, in ascending order; empty where there are more than 10,000 different ones.
+
+    Args:
+      parts: float32 arrays of all ratings.
+    """
+    times: dict[float, int] = {}
+    for part in parts:
+        for start in range(0, len(part), _CHUNK_ROWS):
+            counted = pc.value_counts(pa.array(part[start : start + _CHUNK_ROWS]))
+            for value, count in zip(*(field.to_numpy().tolist() for field in counted.flatten()), strict=True):
+                times[value] = times.get(value, 0) + count
+            if len(times) > _VALUES_AT_MOST:
+                return {}
+    return dict(sorted(times.items()))
 
 
 def refusal(scale: Scale, rows: Sequence[str], counts: str | None) -> str:
@@ -96,16 +128,17 @@ def refusal(scale: Scale, rows: Sequence[str], counts: str | None) -> str:
     """
     if scale.core is None:
         raise ValueError("expected a scale that rests on a handful of rows; got one that does not")
-    low, high = (f"{value:g}" for value in scale.core)
+    low, high = map(decimal, scale.core)
+    lowest, highest = map(decimal, _around(scale.low, scale.high))
     more = f"; and {len(rows) - _ROWS_SHOWN} more" if len(rows) > _ROWS_SHOWN else ""
     implicit = f"; where these are counts ({counts}), give --implicit" if counts else ""
     return (
         f"expected a scale that most ratings show; got ratings from {low} to {high}, and {len(rows)} off it: "
         f"{'; '.join(rows[:_ROWS_SHOWN])}{more}; mend them, or drop them with --scale {low} {high} --max-rejected "
-        f"{len(rows)}, or keep them with --scale {scale.low:g} {scale.high:g}{implicit}"
+        f"{len(rows)}, or keep them with --scale {lowest} {highest}{implicit}"
     )
 
 
-def decimal(value: np.floating) -> str:
+def decimal(value: float | np.floating) -> str:
     """The shortest decimal that reads back as the same float32, without exponent and without `.0`."""
     return np.format_float_positional(np.float32(value), unique=True, trim="-")

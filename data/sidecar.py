@@ -19,6 +19,8 @@ RATINGS_PATTERN = "ratings*.csv"
 SIDECAR_FILE = "ratings.json"
 # Ratings as people gave them, rather than what was made of counts.
 EXPLICIT = "explicit"
+# What is made of counts where each pair with one is a preference, as strong as any.
+BINARY = "binary"
 _BLOCK = 1 << 20
 _SIDE_FILES = tuple(table.file for table in features.SIDE_TABLES)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import itertools
 import pathlib
@@ -13,11 +12,30 @@ import numpy as np
 
 from data.oddities import Oddity
 from data.rejects import Rejected
-from data.scales import decimal
+from data.scales import decimal, tally
 from data.sidecar import Sidecar
 from data.sources import ReadAs
 
 _BARS = 11
+# Shares of all ratings.
+_COMMON = 0.001
+_OTHERS_AT_MOST = 0.01
+_OTHER = "other"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reason:
+    """A reason for which rows were rejected.
+
+    Attributes:
+      rows: how many.
+      file: the file with the first, as the user knows it.
+      line: physical line that it starts on, the first being 1.
+    """
+
+    rows: int
+    file: str
+    line: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +49,7 @@ class Summary:
       written: it is there; not after a dry run.
       reused: it was complete already, and nothing was done.
       rejected_elsewhere: bad rows of the item and user tables.
-      reasons: how many rows were rejected for each reason, the most frequent first.
+      reasons: by what was expected, the rows that were rejected, the most frequent first.
       pairs_in_both: pairs of user and title that two parts of a split hold, or held.
       users_in_test_alone: users of the test part without ratings in training.
       titles_in_test_alone: titles likewise.
@@ -41,7 +59,7 @@ class Summary:
       histogram: how many ratings there are of each value, or between two of them, in ascending order.
       counts: why these look like counts and no ratings; empty where they do not.
       read_as: how each file was read.
-      oddities: the oddest things about the ratings.
+      oddities: the oddest things about the ratings, the oddest first.
     """
 
     folder: pathlib.Path
@@ -50,7 +68,7 @@ class Summary:
     written: bool = True
     reused: bool = False
     rejected_elsewhere: int = 0
-    reasons: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    reasons: Mapping[str, Reason] = dataclasses.field(default_factory=dict)
     pairs_in_both: int = 0
     users_in_test_alone: int = 0
     titles_in_test_alone: int = 0
@@ -72,18 +90,34 @@ class Summary:
         return {**dataclasses.asdict(self), "folder": str(self.folder), "density": self.density}
 
 
-def reasons_of(rows: Sequence[Rejected]) -> dict[str, int]:
-    """How many rows were rejected for each reason, what came in its place left out."""
-    return dict(collections.Counter(row.reason.partition("; got ")[0] for row in rows).most_common())
+def reasons_of(rows: Sequence[Rejected]) -> dict[str, Reason]:
+    """The reasons for which rows were rejected, the most frequent first; what came in the row left out of them."""
+    reasons: dict[str, Reason] = {}
+    for row in rows:
+        expected = row.reason.partition("; got ")[0]
+        reason = reasons.setdefault(expected, Reason(rows=0, file=row.file, line=row.line))
+        reasons[expected] = dataclasses.replace(reason, rows=reason.rows + 1)
+    return dict(sorted(reasons.items(), key=lambda each: -each[1].rows))
 
 
 def histogram(ratings: Sequence[np.ndarray], scale: tuple[float, float]) -> dict[str, int]:
-    """How many ratings there are of each value where these are few, else in equal parts of the scale."""
-    values = np.unique(np.concatenate([np.unique(part) for part in ratings]))
-    if len(values) <= _BARS:
-        return {decimal(value): sum(int((part == value).sum()) for part in ratings) for value in values}
-    edges = np.linspace(*scale, _BARS)
-    counts = np.sum([np.histogram(part, edges)[0] for part in ratings], axis=0)
-    return {
-        f"{low:g} to {high:g}": int(count) for (low, high), count in zip(itertools.pairwise(edges), counts, strict=True)
-    }
+    """How many ratings there are of each common value where these are few, else in equal parts of the scale.
+
+    The common values, one rating of a thousand or more, tell all if they are at most 11 and 99% of the ratings; what
+    others there are, such as means of repeated ratings, are counted together as "other".
+
+    Args:
+      ratings: float32 arrays.
+      scale: the lowest and the highest.
+    """
+    rows = sum(map(len, ratings))
+    common = {value: count for value, count in tally(ratings).items() if count >= _COMMON * rows}
+    others = rows - sum(common.values())
+    if 0 < len(common) <= _BARS and others <= _OTHERS_AT_MOST * rows:
+        bars = {decimal(value): count for value, count in common.items()}
+        return {**bars, _OTHER: others} if others else bars
+    # As float32 has them, so that the lowest rating is not below the lowest edge.
+    low, high = map(float, np.float32(scale))
+    counts = np.sum([np.histogram(part, _BARS - 1, (low, high))[0] for part in ratings], axis=0)
+    edges = itertools.pairwise(np.linspace(*scale, _BARS))
+    return {f"{low:g} to {high:g}": int(count) for (low, high), count in zip(edges, counts, strict=True)}

@@ -29,6 +29,7 @@ from modules import features
 from modules.features import Column
 
 _CHUNK_ROWS = 1 << 18
+_FLOAT32 = (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ def merge(columns: RatingColumns, users: Vocabulary, titles: Vocabulary, repeate
         rating = rating[ends - 1]
     else:
         total = np.add.reduceat(rating, starts, dtype=np.float64)
-        rating = (total if repeated == "sum" else total / (ends - starts)).astype(np.float32)
+        rating = (total.clip(*_FLOAT32) if repeated == "sum" else total / (ends - starts)).astype(np.float32)
     return SortedRatings(
         pair=pair[starts],
         rating=rating,

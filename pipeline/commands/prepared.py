@@ -29,8 +29,8 @@ def show(summary: Summary, *, keep_items_apart: bool = False) -> None:
         f"{sidecar.rows_read:,} rows read = {summary.rows or sidecar.rows:,} kept + {merged:,} merged + "
         f"{sidecar.rejected:,} rejected{dropped}"
     )
-    for reason, count in list(summary.reasons.items())[:_REASONS_SHOWN]:
-        click.echo(f"  rejected: {count:,} x {reason}")
+    for expected, reason in list(summary.reasons.items())[:_REASONS_SHOWN]:
+        click.echo(f"  rejected: {reason.rows:,} x {expected}, the first {reason.file}, line {reason.line}")
     if summary.rejected_elsewhere:
         click.echo(f"{summary.rejected_elsewhere:,} rows of the item and user files rejected, too")
     for each in summary.read_as:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
 from data.progress import Progress, silent
-from data.sidecar import RATINGS_FILE, Sidecar, ratings_files
+from data.sidecar import BINARY, RATINGS_FILE, Sidecar, ratings_files
 from data.splits import PARTS
 from pipeline.config import locations
 
@@ -99,8 +99,8 @@ def describe_data(root: str) -> dict[str, Any]:
     """The fields of `DataConfig` that are read off a data folder itself; of a folder in the cloud, its place alone.
 
     Raises:
-      DataError: the folder has no ratings, some that would be left aside, others than those that its record names, or
-        no record of their scale.
+      DataError: the folder has no ratings, some that would be left aside, others than those that its record names, no
+        record of their scale, or preferences that are all the same.
       ValueError: it is in a place that TFX knows no file system for.
     """
     if locations.is_remote(root):
@@ -125,6 +125,11 @@ def describe_data(root: str) -> dict[str, Any]:
         )
     sidecar = Sidecar.read(folder)
     sidecar.check_ratings(folder)
+    if sidecar.feedback == BINARY:
+        raise DataError(
+            f"expected ratings that differ in {folder}; got what `data prepare --implicit` makes of counts, 1 for each "
+            "pair, of which a rating model has nothing to learn; prepare them with --transform log or rank"
+        )
     low, high = sidecar.rating_scale
     scale = {"root": root, "rating_low": low, "rating_high": high}
     return {**scale, "given": True, "splits": given} if given else scale

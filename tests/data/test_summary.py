@@ -22,7 +22,12 @@ def test_few_values_are_counted_each_and_many_in_equal_parts_of_the_scale():
 def test_reasons_are_counted_whatever_came():
     rows = [Rejected(file="a", line=line, reason=f"expected x; got {line}", raw="") for line in range(3)]
     rows.append(Rejected(file="a", line=9, reason="expected y; got z", raw=""))
-    assert summary.reasons_of(rows) == {"expected x": 3, "expected y": 1}
+    rows.insert(0, rows.pop())
+    assert summary.reasons_of(rows) == {
+        "expected x": summary.Reason(rows=3, file="a", line=0),
+        "expected y": summary.Reason(rows=1, file="a", line=9),
+    }
+    assert list(summary.reasons_of(rows)) == ["expected x", "expected y"]
 
 
 def test_all_of_a_summary_is_plain_data(make_folder, tmp_path):
@@ -31,7 +36,8 @@ def test_all_of_a_summary_is_plain_data(make_folder, tmp_path):
     written = prepare(folder, tmp_path / "out", max_rejected=1)
     told = json.loads(json.dumps(written.as_json()))
     assert (told["rows"], told["sidecar"]["rows_read"], told["sidecar"]["rejected"]) == (4, 6, 1)
-    assert told["reasons"] == {"expected a user_rating that is a number": 1}
+    first = {"rows": 1, "file": f"{folder}/u.data", "line": 5}
+    assert told["reasons"] == {"expected a user_rating that is a number": first}
     assert told["unread"]["timestamp"].startswith(f"1 rows, the first {folder}/u.data, line 6")
     assert told["density"] == 4 / (told["sidecar"]["users"] * told["sidecar"]["titles"])
     forms = {each["file"].rpartition("/")[2]: (each["separator"], each["encoding"]) for each in told["read_as"]}

@@ -119,6 +119,9 @@ def test_no_reader_of_the_advisories_is_used(path: pathlib.Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     named |= {part for name in imported(path) for part in name.split(".")}
+    if path.name == "parquet_table.py":  # the one place, where the hole is closed first
+        assert "pyarrow_hotfix" in named
+        named -= {"parquet"}
     assert not named & (READERS_OF_STRANGERS | ARROW_READERS)
 
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner, Result
 
+from data.errors import DataError
 from data.sidecar import Sidecar
 from pipeline.commands.data import data
+from pipeline.config import resolve
 from tests.data.small_releases import CSV, CSV_TABLES, HUNDRED_K, HUNDRED_K_TABLES, tables_in
 
 
@@ -169,3 +173,80 @@ def test_help_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
     assert "--max-rejected" in done.stdout
     assert "--keep-items-apart" in done.stdout
+
+
+# What is said of ratings of one's own.
+
+
+OWN = "user;title;stars;note\n1;A;3,5;x\n2;B;4,0;y\n2;B;2,0;z\n3;C;1;\n"
+OWN_NAMES = ("--columns", "user_id=user,movie_title=title,user_rating=stars")
+
+
+def own(folder: pathlib.Path, text: str = OWN, name: str = "own.csv") -> pathlib.Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_a_summary_tells_how_a_file_was_read_and_what_is_in_it(tmp_path):
+    path = own(tmp_path)
+    result = call("prepare", path, *OWN_NAMES, "--destination", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for line in (
+        f"3 ratings from 1 to 4 by 3 users of 3 titles in {tmp_path / 'out'}",
+        "4 rows read = 3 kept + 1 merged + 0 rejected",
+        f"{path}: read as semicolon-separated utf-8; left out: note",
+        "33.33% of all pairs are rated; the scale is found in the ratings; ratings:",
+        f"    1   33.3%  {'█' * 40}",
+        "odd: 1 rows repeat a pair of user and title",
+    ):
+        assert f"{line}\n" in result.output
+
+
+def test_a_dry_run_writes_nothing_and_json_tells_the_same(tmp_path):
+    arguments = ("prepare", own(tmp_path), *OWN_NAMES, "--destination", tmp_path / "out")
+    result = call(*arguments, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "(dry run: nothing is written)" in result.output
+    assert not (tmp_path / "out").exists()
+    told = json.loads(call(*arguments, "--json").output)
+    assert (told["rows"], told["sidecar"]["rows_read"], told["written"]) == (3, 4, True)
+    assert told["read_as"][0]["separator"] == "semicolon"
+
+
+def test_a_split_of_ones_own_is_prepared_and_counted(tmp_path):
+    train, test = own(tmp_path), own(tmp_path, "user;title;stars;note\n1;B;3;\n9;D;4;\n", "test.csv")
+    split = ("--train", train, "--test", test, *OWN_NAMES, "--destination", tmp_path / "out")
+    result = call("prepare", *split)
+    assert result.exit_code == 0, result.output
+    assert "train/ratings.csv: 3 rows, test/ratings.csv: 2 rows\n" in result.output
+    assert "1 users and 1 titles are in the test part alone\n" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("{own}", "--train", "{own}"), "expected PATH, or --train and --test.*got PATH and --train"),
+        (("--train", "{own}"), "got --train"),
+        ((), "got neither"),
+        (("{own}", "--transform", "log"), "--transform is for counts; add --implicit"),
+        (("{own}", "--columns", "user_id=a,user_id=b"), "expected user_id once"),
+        (("{own}", "--columns", "user"), "expected OURS=THEIRS"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, message, tmp_path):
+    path = own(tmp_path)
+    result = call("prepare", *(option.format(own=path) for option in options), "--destination", tmp_path / "out")
+    assert result.exit_code == 2
+    assert re.search(message, result.output)
+    assert not (tmp_path / "out").exists()
+
+
+def test_preferences_that_are_all_the_same_are_prepared_but_not_run(tmp_path):
+    path = own(tmp_path, "user_id,movie_title,user_rating\n" + "".join(f"{u},T{u},{u}\n" for u in range(1, 9)))
+    result = call("prepare", path, "--implicit", "--destination", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    with pytest.raises(DataError, match=r"1 for each pair.*--transform log or rank"):
+        resolve.describe_data(str(tmp_path / "out"))
+    assert call("prepare", path, "--implicit", "--transform", "log", "--destination", tmp_path / "out").exit_code == 0
+    described = resolve.describe_data(str(tmp_path / "out"))
+    assert (described["rating_low"], described["rating_high"]) == (0, 1)

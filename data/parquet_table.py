@@ -15,6 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+if int(pa.__version__.partition(".")[0]) < 14:
+    import pyarrow_hotfix  # noqa: F401  # switches off what lets a file run code (CVE-2023-47248)
+
 from data.errors import LayoutError
 from data.progress import Progress, silent
 from data.tables import Block, Record
@@ -35,7 +38,7 @@ def _opened(path: str | os.PathLike[str], shown: str) -> Iterator[pa.parquet.Par
     try:
         with open(path, "rb") as file:
             yield pyarrow.parquet.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, RuntimeError) as error:
         raise LayoutError(
             f"expected {shown} to be a whole Parquet file; got: {error}; fetch or write it again"
         ) from error

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
+import pathlib
+import pickle
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from data import parquet
+from data import parquet_table
 from data.errors import LayoutError
 
 NOON = datetime.datetime(2005, 9, 6, 12, 0, 0, 500_000)
@@ -16,9 +19,19 @@ SECONDS = "1126008000"
 ZONE = datetime.timezone(datetime.timedelta(hours=2))
 
 
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
 def texts(column: pa.Array, tmp_path) -> list[str]:
     pyarrow.parquet.write_table(pa.table({"other": pa.nulls(len(column)), "x": column}), tmp_path / "a.parquet")
-    table = parquet.ParquetTable(path=tmp_path / "a.parquet", shown="a.parquet", fields={"ours": 1})
+    table = parquet_table.ParquetTable(path=tmp_path / "a.parquet", shown="a.parquet", fields={"ours": 1})
     return [text for block in table.blocks() for text in block.cells["ours"].to_pylist()]
 
 
@@ -54,9 +67,9 @@ def test_what_has_no_text_is_refused_where_it_is_used(tmp_path):
 
 
 def test_records_name_their_rows_across_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_BATCH_ROWS", 2)
+    monkeypatch.setattr(parquet_table, "_BATCH_ROWS", 2)
     pyarrow.parquet.write_table(pa.table({"u": [1, 2, 3], "t": ["A", "B, C", "D"]}), tmp_path / "a.parquet")
-    table = parquet.ParquetTable(path=tmp_path / "a.parquet", shown="a.parquet", fields={"title": 1, "user": 0})
+    table = parquet_table.ParquetTable(path=tmp_path / "a.parquet", shown="a.parquet", fields={"title": 1, "user": 0})
     records = [record for block in table.blocks() for record in block.records()]
     assert [(record.line, record.raw, record.fields) for record in records] == [
         (1, "A,1", ["A", "1"]),
@@ -70,4 +83,17 @@ def test_a_damaged_file_is_refused(tmp_path):
     content = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(content[:-20])
     with pytest.raises(LayoutError, match="whole Parquet file"):
-        parquet.columns(tmp_path / "a.parquet", "a.parquet")
+        parquet_table.columns(tmp_path / "a.parquet", "a.parquet")
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    """Files of an extension type in Python name a function to call (CVE-2023-47248)."""
+    metadata = {
+        b"ARROW:extension:name": b"arrow.py_extension_type",
+        b"ARROW:extension:metadata": pickle.dumps(Touch(tmp_path / "touched")),
+    }
+    table = pa.table([pa.array([1])], schema=pa.schema([pa.field("x", pa.int64(), metadata=metadata)]))
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with contextlib.suppress(LayoutError):  # newer releases read the column without its type
+        parquet_table.columns(tmp_path / "a.parquet", "a.parquet")
+    assert not (tmp_path / "touched").exists()
