@@ -25,6 +25,7 @@ _MISREAD, _MISTAKEN, _COMMON = 3, 2, 1
 _CHUNK_ROWS = 1 << 20
 _NUMBER = re.compile("[0-9]+")
 _WINDOWS = re.compile("[\u0080-\u009f]")
+_ACCENTS = re.compile("[\u0300-\u036f]")
 _REPLACED = "\ufffd"
 _LONG_TITLE = 200
 # Shares: of titles that are numbers; of the ratings, those of a large user or title, and those off a grid.
@@ -100,7 +101,7 @@ def oddest(
         *_constant(users, counts),
         *_off_grid(times, merged),
         *_gap(times),
-        *_of_timestamps([part.timestamp for part in parts.values() if part.timestamp is not None]),
+        *_of_timestamps([part.timestamp for part in parts.values() if part.timestamp is not None and len(part)]),
     ]
     if merged > 0:
         share = merged / (merged + int(counts.users.sum()))
@@ -145,8 +146,7 @@ def _of_names(what: str, names: Sequence[str]) -> Iterator[Oddity]:
     if decoded:
         name, text = next(iter(decoded.items()))
         yield Oddity(
-            f"{len(decoded):,} {what} look decoded wrongly; see --encoding, such as {shown(name)}, perhaps "
-            f"{shown(text)}",
+            f"{len(decoded):,} {what} look decoded wrongly, such as {shown(name)} for {shown(text)}; see --encoding",
             len(decoded) / len(names),
             _MISREAD,
         )
@@ -164,7 +164,7 @@ def _of_names(what: str, names: Sequence[str]) -> Iterator[Oddity]:
 def _plain(name: str) -> str:
     """A name without what distinguishes upper and lower case, accents and blanks."""
     if not name.isascii():
-        name = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
+        name = _ACCENTS.sub("", unicodedata.normalize("NFKD", name))
     return " ".join(name.casefold().split())
 
 

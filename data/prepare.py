@@ -22,7 +22,7 @@ from data.oddities import oddest
 from data.opening import Origin, opened
 from data.progress import Progress, silent
 from data.reader import RatingColumns, read
-from data.rejects import REJECTED_FILE, Rejects
+from data.rejects import REJECTED_FILE, Rejects, shown
 from data.releases import Release, files_of
 from data.scales import Scale
 from data.sidecar import EXPLICIT, Sidecar
@@ -124,8 +124,8 @@ def prepare(
         )
         if checksums is not None and sidecar.checksums != checksums:
             raise ChecksumError(
-                f"expected tables with the SHA-256 {_shown(checksums)} from {origin}; got {_shown(sidecar.checksums)}; "
-                "see that the release is complete and unchanged"
+                f"expected tables with the SHA-256 {_listed(checksums)} from {origin}; got "
+                f"{_listed(sidecar.checksums)}; see that the release is complete and unchanged"
             )
         if rejects.rows:
             (work / REJECTED_FILE).parent.mkdir()
@@ -147,7 +147,13 @@ def prepare(
         titles_in_test_alone=titles,
         contradictions={name: len(numbers) for name, numbers in sorted(release.contradicted.items())},
         unread={name: str(each) for name, each in release.unread.items()},
-        scale_is="given" if choices.scale else "the release's" if release.scale else "found in the ratings",
+        scale_is="that of preferences"
+        if choices.implicit
+        else "given"
+        if choices.scale
+        else "the release's"
+        if release.scale
+        else "found in the ratings",
         histogram=histogram(stars, sidecar.rating_scale),
         counts=(looks_like_counts(stars) or "") if explicit and not (choices.scale or release.scale) else "",
         read_as=tuple(files.read_as.values()),
@@ -183,7 +189,7 @@ def _scale(release: Release, ratings: Mapping[str, RatingColumns], rejects: Reje
     off = Rejects(max_rejected=sum(map(len, values)))
     for table in release.ratings.values():
         read(table, release, off, strict=False)
-    rows = [f"{row.file}, line {row.line}: {row.raw}" for row in off.rows if (row.file, row.line) not in known]
+    rows = [f"{row.file}, line {row.line}: {shown(row.raw)}" for row in off.rows if (row.file, row.line) not in known]
     low, high = scale.core
     counts = looks_like_counts([each[(low <= each) & (each <= high)] for each in values])
     raise DataError(scales.refusal(scale, rows, counts))
@@ -211,13 +217,18 @@ def _checked(choices: Choices) -> Choices:
     """The choices, none of which contradicts itself.
 
     Raises:
-      DataError: a scale is none, or a split is not a published one.
+      DataError: a scale is none, ratings are to be added up, or a split is not a published one.
     """
     scale, split = choices.scale, choices.split
     if scale is not None and not -math.inf < scale[0] < scale[1] < math.inf:
         raise DataError(
             "expected a rating scale of two numbers, the lowest rating below the highest; "
             f"got {scale[0]:g} {scale[1]:g}; correct --scale"
+        )
+    if choices.repeated == "sum" and not choices.implicit:
+        raise DataError(
+            "expected --repeated mean or latest of ratings, whose sum would be off the scale; got sum; add --implicit "
+            "where these are counts"
         )
     if split is not None and split not in PUBLISHED_SPLITS:
         raise DataError(f"expected a published split, one of {', '.join(PUBLISHED_SPLITS)}; got {split!r}")
@@ -236,9 +247,14 @@ def _apart(
     """The parts of a split of one's own that lose the pairs which a later part has, too.
 
     Raises:
-      DataError: there are such pairs, and they are not to be dropped.
+      DataError: there are such pairs, and they are not to be dropped, or are all that a part has.
     """
     if choices.drop_pairs_in_both:
+        emptied = [part for part, mask in shared.items() if mask.all()]
+        if emptied:
+            raise DataError(
+                f"expected ratings in the part {emptied[0]} that no later part has, too; got none; give another split"
+            )
         return {part: pairs.without(parts[part], mask) for part, mask in shared.items()}
     part, mask = next(iter(shared.items()))
     user, title = divmod(int(parts[part].pair[mask.argmax()]), len(release.titles))
@@ -250,5 +266,5 @@ def _apart(
     )
 
 
-def _shown(checksums: Mapping[str, str]) -> str:
+def _listed(checksums: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {sha256}" for name, sha256 in checksums.items())

@@ -55,7 +55,7 @@ class Summary:
       titles_in_test_alone: titles likewise.
       contradictions: by column, how many users or titles the source says more than one thing of.
       unread: by optional column, how many cells could not be read, and the first of them.
-      scale_is: where the scale is from: "given", "the release's" or "found in the ratings".
+      scale_is: where the scale is from: "given", "the release's", "found in the ratings" or "that of preferences".
       histogram: how many ratings there are of each value, or between two of them, in ascending order.
       counts: why these look like counts and no ratings; empty where they do not.
       read_as: how each file was read.
@@ -117,7 +117,7 @@ def histogram(ratings: Sequence[np.ndarray], scale: tuple[float, float]) -> dict
         bars = {decimal(value): count for value, count in common.items()}
         return {**bars, _OTHER: others} if others else bars
     # As float32 has them, so that the lowest rating is not below the lowest edge.
-    low, high = map(float, np.float32(scale))
+    low, high = (float(np.float32(end)) for end in scale)
     counts = np.sum([np.histogram(part, _BARS - 1, (low, high))[0] for part in ratings], axis=0)
     edges = itertools.pairwise(np.linspace(*scale, _BARS))
     return {f"{low:g} to {high:g}": int(count) for (low, high), count in zip(edges, counts, strict=True)}

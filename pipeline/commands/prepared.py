@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _TITLES_SHOWN = 20
 _REASONS_SHOWN = 5
 _BAR = 40
+_SMALLEST_SHARE = 0.0005
 
 
 def show(summary: Summary, *, keep_items_apart: bool = False) -> None:
@@ -25,34 +27,34 @@ def show(summary: Summary, *, keep_items_apart: bool = False) -> None:
     show_tables(sidecar, str(summary.folder), state, rows=summary.rows or sidecar.rows)
     dropped = f" + {sidecar.dropped:,} dropped" if sidecar.dropped else ""
     merged = sidecar.rows_read - sidecar.rejected - sidecar.dropped - (summary.rows or sidecar.rows)
-    click.echo(
+    _say(
         f"{sidecar.rows_read:,} rows read = {summary.rows or sidecar.rows:,} kept + {merged:,} merged + "
         f"{sidecar.rejected:,} rejected{dropped}"
     )
     for expected, reason in list(summary.reasons.items())[:_REASONS_SHOWN]:
-        click.echo(f"  rejected: {reason.rows:,} x {expected}, the first {reason.file}, line {reason.line}")
+        _say(f"  rejected: {reason.rows:,} x {expected}, the first {reason.file}, line {reason.line}")
     if summary.rejected_elsewhere:
-        click.echo(f"{summary.rejected_elsewhere:,} rows of the item and user files rejected, too")
+        _say(f"{summary.rejected_elsewhere:,} rows of the item and user files rejected, too")
     for each in summary.read_as:
-        click.echo(f"{each.file}: {_how(each)}")
+        _say(f"{each.file}: {_how(each)}")
     for column, what in summary.unread.items():
-        click.echo(f"{column}: left out of {what}")
+        _say(f"{column}: left out of {what}")
     if summary.histogram:
-        click.echo(f"{summary.density:.2%} of all pairs are rated; the scale is {summary.scale_is}; ratings:")
+        _say(f"{summary.density:.2%} of all pairs are rated; the scale is {summary.scale_is}; ratings:")
         _show_histogram(summary.histogram)
     if summary.counts:
-        click.echo(f"these look like counts, not ratings: {summary.counts}; --implicit takes them for what they are")
+        _say(f"these look like counts, not ratings: {summary.counts}; --implicit takes them for what they are")
     if summary.users_in_test_alone or summary.titles_in_test_alone:
         users, titles = summary.users_in_test_alone, summary.titles_in_test_alone
-        click.echo(f"{users:,} users and {titles:,} titles are in the test part alone")
+        _say(f"{users:,} users and {titles:,} titles are in the test part alone")
     if summary.pairs_in_both:
         what = "dropped from training" if sidecar.dropped else "kept, as published"
-        click.echo(f"{summary.pairs_in_both:,} pairs of user and title are in both parts, {what}")
+        _say(f"{summary.pairs_in_both:,} pairs of user and title are in both parts, {what}")
     for column, count in summary.contradictions.items():
         owners = "users" if column.startswith("user_") else "titles"
-        click.echo(f"{column}: {count:,} {owners} say more than one thing; the first counts")
+        _say(f"{column}: {count:,} {owners} say more than one thing; the first counts")
     for oddity in summary.oddities:
-        click.echo(f"odd: {oddity.what}")
+        _say(f"odd: {oddity.what}")
     _show_shared_titles(sidecar, keep_items_apart=keep_items_apart)
 
 
@@ -60,12 +62,12 @@ def show_tables(sidecar: Sidecar, folder: str, remark: str = "", *, rows: int | 
     """Prints what a data folder holds."""
     low, high = sidecar.rating_scale
     rows = sidecar.rows if rows is None else rows
-    click.echo(
+    _say(
         f"{rows:,} ratings from {low:g} to {high:g} by {sidecar.users:,} users of {sidecar.titles:,} titles "
         f"in {folder}{remark}"
     )
     if sidecar.files:
-        click.echo(", ".join(f"{file.name}: {file.rows:,} rows" for file in sidecar.files))
+        _say(", ".join(f"{file.name}: {file.rows:,} rows" for file in sidecar.files))
 
 
 def _how(read_as: ReadAs) -> str:
@@ -82,10 +84,11 @@ def _how(read_as: ReadAs) -> str:
 
 def _show_histogram(counts: Mapping[str, int]) -> None:
     width = max(map(len, counts))
+    block = "█" if _can_show("█") else "#"
     for value, count in counts.items():
         share = count / sum(counts.values())
-        bar = "█" * round(_BAR * count / max(counts.values()))
-        click.echo(f"  {value:>{width}}  {share:>6.1%}  {bar}")
+        percent = "<0.1%" if 0 < share < _SMALLEST_SHARE else f"{share:.1%}"
+        _say(f"  {value:>{width}}  {percent:>6}  {block * round(_BAR * count / max(counts.values()))}")
 
 
 def _show_shared_titles(sidecar: Sidecar, *, keep_items_apart: bool) -> None:
@@ -93,8 +96,21 @@ def _show_shared_titles(sidecar: Sidecar, *, keep_items_apart: bool) -> None:
     if not shared:
         return
     what = "kept apart" if keep_items_apart else "taken for one film; data prepare --keep-items-apart parts them"
-    click.echo(f"{len(shared):,} titles have several item ids, {what}:")
+    _say(f"{len(shared):,} titles have several item ids, {what}:")
     for title, ids in list(shared.items())[:_TITLES_SHOWN]:
-        click.echo(f"  {title}: {', '.join(ids)}")
+        _say(f"  {title}: {', '.join(ids)}")
     if len(shared) > _TITLES_SHOWN:
-        click.echo(f"  and {len(shared) - _TITLES_SHOWN:,} more, all in ratings.json")
+        _say(f"  and {len(shared) - _TITLES_SHOWN:,} more, all in ratings.json")
+
+
+def _say(line: str) -> None:
+    """Prints a line; what a terminal cannot show, or would obey, is escaped."""
+    click.echo("".join(each if each.isprintable() and _can_show(each) else ascii(each)[1:-1] for each in line))
+
+
+def _can_show(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -58,13 +58,13 @@ def test_films_that_have_odd_names_are_not_odd():
         ),
         ("Aliën", "1 titles differ from another in case, accents or blanks alone, such as 'Alien' and 'Aliën'", 1),
         ("Du  el", "1 titles differ from another in case, accents or blanks alone, such as 'Du  el' and 'Du el'", 1),
-        ("CafÃ©", "1 titles look decoded wrongly; see --encoding, such as 'CafÃ©', perhaps 'Café'", 3),
+        ("CafÃ©", "1 titles look decoded wrongly, such as 'CafÃ©' for 'Café'; see --encoding", 3),
         (
             "It\u00e2\u0080\u0099s",
-            r"1 titles look decoded wrongly; see --encoding, such as 'Itâ\x80\x99s', perhaps 'It’s'",
+            r"1 titles look decoded wrongly, such as 'Itâ\x80\x99s' for 'It’s'; see --encoding",
             3,
         ),
-        ("Itâ€™s", "1 titles look decoded wrongly; see --encoding, such as 'Itâ€™s', perhaps 'It’s'", 3),
+        ("Itâ€™s", "1 titles look decoded wrongly, such as 'Itâ€™s' for 'It’s'; see --encoding", 3),
         (
             "It\u0092s é",
             "1 titles hold control characters, as windows-1252 read as latin-1 does; see --encoding cp1252, "
@@ -93,7 +93,7 @@ def test_titles_that_nobody_rated_are_not_looked_at():
 def test_odd_users():
     users = [*USERS, "bob", "Bob", "Ã©va"]
     assert odd(users=users) == [
-        "1 users look decoded wrongly; see --encoding, such as 'Ã©va', perhaps 'éva'",
+        "1 users look decoded wrongly, such as 'Ã©va' for 'éva'; see --encoding",
         "1 users differ from another in case, accents or blanks alone, such as 'Bob' and 'bob'",
     ]
 
@@ -139,6 +139,25 @@ def test_users_who_give_one_rating_to_many_titles(parts):
     assert odd(titles, rating=rating, parts=parts) == []
 
 
+def test_of_users_who_give_one_rating_the_one_with_most_is_named():
+    rating = np.resize([1, 2, 3, 4, 5], 150).astype(np.float32)
+    rating[50:70], rating[100:121] = 4, 2  # users 1 and 2
+    pair = np.concatenate([np.arange(50), 50 + np.arange(20), 100 + np.arange(21)])
+    part = SortedRatings(pair=pair, rating=rating[pair], timestamp=None)
+    (found,) = oddities.oddest({"": part}, users=USERS, titles=[f"t{number:03}" for number in range(50)], merged=0)
+    assert found.what.startswith("2 users give one and the same rating")
+    assert found.what.endswith("such as 'u002': 2 to 21")
+    assert found.share == pytest.approx(2 / 3)
+
+
+def test_a_part_may_be_empty():
+    none = SortedRatings(pair=np.empty(0, np.int64), rating=np.empty(0, np.float32), timestamp=np.empty(0, np.int64))
+    some = SortedRatings(pair=np.arange(4), rating=np.arange(4, dtype=np.float32), timestamp=np.zeros(4, np.int64))
+    found = oddities.oddest({"train": none, "test": some}, users=["a", "b"], titles=["A", "B"], merged=4)
+    assert [each.what for each in found] == ["all timestamps are 0", "4 rows repeat a pair of user and title"]
+    assert found[1].share == 0.5
+
+
 def test_ratings_off_the_grid():
     titles = [f"t{number:03}" for number in range(40)]
     rating = np.resize(RATED / 2, 2000)
@@ -174,6 +193,12 @@ def test_what_is_made_of_counts_may_have_gaps():
     rating = [0.3, 0.7, 0.8, 0.9, 1]
     assert "are 0.3, far from all others" in odd(rating=rating)[0]
     assert odd(rating=rating, explicit=False) == []
+
+
+def test_a_gap_among_few_ratings_is_chance():
+    users = [f"u{number:03}" for number in range(25)]  # 20 of each of five ratings
+    assert odd(users=users, rating=[1, 2, 4, 5, 6]) == ["no rating lies between 2 and 4, though others are 1 apart"]
+    assert odd(users=users[1:], rating=[1, 2, 4, 5, 6]) == []
 
 
 @pytest.mark.parametrize("rating", [[1, 2, 4], [1, 2, 3, 5, 6, 8], np.resize([1, 2, 4, 5], 40).cumsum()])

@@ -212,6 +212,7 @@ OPEN_QUOTE = 'user_id,movie_title,user_rating,review\n1,A,3,"good\n2,B,4,fine\n3
         ("", {}, "empty"),
         ("Date,Name,Year,Rating\n2024-06-15,Alpha,2024,5\n", {}, "no column seems to say who rated"),
         (PLAIN.replace("4", "3"), {}, "--implicit"),
+        (PLAIN, {"repeated": "sum"}, "mean or latest of ratings"),
     ],
 )
 def test_refused_with_the_line_and_the_way_on(content, chosen, problem, prepared, tmp_path):
@@ -317,6 +318,11 @@ def test_a_pair_in_two_parts_is_refused_or_dropped_from_the_earlier(split, tmp_p
     sidecar = summary.sidecar
     assert sidecar.rows_read == sidecar.rows + sidecar.merged + sidecar.rejected + sidecar.dropped
     assert sidecar.dropped == 3
+
+
+def test_a_part_that_would_be_left_empty_is_refused(split):
+    with pytest.raises(DataError, match="ratings in the part train that no later part has"):
+        split({"train": "1,A,3\n", "test": "1,A,3\n1,B,4\n"}, drop_pairs_in_both=True)
 
 
 def test_columns_that_not_all_parts_have_are_refused(split):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from data import scales
 from data.errors import DataError
+from data.prepare import prepare
 
 STARS = np.repeat(np.arange(1, 6, dtype=np.float32), 20)
 
@@ -69,3 +72,27 @@ def test_the_refusal_names_rows_and_every_way_on():
     assert "and 4 more" in scales.refusal(scale, ["x"] * 9, "why")
     with pytest.raises(ValueError, match="rests on a handful"):
         scales.refusal(scales.Scale(1, 5), [], None)
+
+
+def test_a_core_holds_what_was_written_also_where_float32_rounds_it(tmp_path):
+    """The row that is named is the odd one alone, and each way on that is named leads on."""
+    rng = np.random.default_rng(0)
+    rows = [f"{number % 10},T{number},{rating:.15f}" for number, rating in enumerate(rng.uniform(0.1, 1, 50))]
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["user_id,movie_title,user_rating", *rows, "11,T,500", ""]))
+    with pytest.raises(DataError, match=r"and 1 off it: .*line 52: '11,T,500'; mend them") as refused:
+        prepare(path, tmp_path / "out")
+    way = r"--scale (\S+) (\S+)"
+    ways = re.search(f"{way} --max-rejected 1, or keep them with {way}$", str(refused.value))
+    assert ways
+    low, high, lowest, highest = map(float, ways.groups())
+    assert prepare(path, tmp_path / "out", scale=(low, high), max_rejected=1).rows == 50
+    assert prepare(path, tmp_path / "out", scale=(lowest, highest)).rows == 51
+
+
+def test_a_tally_is_of_all_ratings_in_ascending_order():
+    parts = [np.array([2, 1, 2, 0.5], np.float32), np.array([-1, 2], np.float32)]
+    assert list(scales.tally(parts).items()) == [(-1, 1), (0.5, 1), (1, 1), (2, 3)]
+    long = np.resize(np.arange(10_000, dtype=np.float32), 600_000)
+    assert scales.tally([long]) == dict.fromkeys(range(10_000), 60)
+    assert scales.tally([long, np.array([-1], np.float32)]) == {}

@@ -19,6 +19,25 @@ def test_few_values_are_counted_each_and_many_in_equal_parts_of_the_scale():
     assert list(counted.values()) == [int(((many >= low) & (many < low + 10)).sum()) for low in range(0, 100, 10)]
 
 
+def test_rare_ratings_are_told_together():
+    """Such as the means of repeated ones; where they are many, or the common ones are, ranges tell more."""
+    stars = np.repeat(np.arange(1, 11, dtype=np.float32), 100)
+    told = {str(star): 100 for star in range(1, 11)}
+    odd = np.linspace(1.25, 9.25, 10, dtype=np.float32)
+    assert summary.histogram([stars, odd[:1]], (1, 10)) == told | {"other": 1}
+    assert summary.histogram([stars, odd[1:]], (1, 10)) == told | {"other": 9}
+    assert len(summary.histogram([np.tile(stars, 2), np.tile(odd, 3)], (1, 10))) == 10
+    assert next(iter(summary.histogram([stars, stars[:5] - 1], (0, 10)))) == "0"
+    assert next(iter(summary.histogram([np.arange(12, dtype=np.float32)], (0, 11)))) == "0 to 1.1"
+
+
+def test_every_rating_is_in_a_bar():
+    """The lowest and the highest, too, which float32 may put a little outside of what the scale says."""
+    ratings = (0.7 + np.arange(25) / 97).round(6).astype(np.float32)
+    scale = (0.7, float(str(ratings.max())))
+    assert (ratings[0] < scale[0], sum(summary.histogram([ratings], scale).values())) == (True, 25)
+
+
 def test_reasons_are_counted_whatever_came():
     rows = [Rejected(file="a", line=line, reason=f"expected x; got {line}", raw="") for line in range(3)]
     rows.append(Rejected(file="a", line=9, reason="expected y; got z", raw=""))
