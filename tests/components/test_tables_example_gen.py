@@ -88,7 +88,7 @@ def test_a_table_that_is_not_there_gives_no_examples(tmp_path: pathlib.Path) -> 
         ("Speed,Crime,2101", "a release_year in [1870, 2100]", "'2101'"),
         ("Speed,Crime,94.5", "a release_year that is an integer", "'94.5'"),
         ("Speed,Crime", "3 fields", "2 fields"),
-        ('"Speed,Crime,1994', "closed quotes", "a quote that is never closed"),
+        ('"Speed,Crime,1994', "closed quotes, or --no-quotes where quotes are text", "a quote that is never closed"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: pathlib.Path, row: str, expected: str, value: str) -> None:
@@ -123,7 +123,7 @@ def test_what_prepare_lets_pass_the_run_does_too(tmp_path: pathlib.Path, column:
         assert [row.get(column.name) for row in rows] == [None, [value]]
     for value in (column.low - 1, column.high + 1):
         with pytest.raises(RowError, match=rf"line 3: expected a {column.name} in .*; got '{value}'"):
-            prepare(own(value), tmp_path / "in")
+            prepare(own(value), tmp_path / "in", strict=True)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def arguments(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Cal
     """Makes the arguments of `run_fn`, with folders of its own for the process `name`."""
     folder = tmp_path_factory.mktemp("distribution")
     output, tables = analyze(rows), write_tables(folder / "tables")
-    examples = write_examples(folder / "rows.gz", rows)
+    (folder / "train").mkdir()
+    examples = write_examples(folder / "train" / "rows.gz", rows)
 
     def make(name: str, strategy: str, preset: str) -> dict[str, Any]:
         settings = {
