@@ -90,8 +90,8 @@ def oddest(
     """
     counts = _count(parts, len(users), len(titles))
     times = tally([part.rating for part in parts.values()]) if explicit else {}
-    raters = [users[rank] for rank in counts.users.nonzero()[0]]
-    rated = [titles[rank] for rank in counts.titles.nonzero()[0]]
+    raters = [users[rank] for rank in counts.users.nonzero()[0].tolist()]
+    rated = [titles[rank] for rank in counts.titles.nonzero()[0].tolist()]
     found = [
         *_of_names("titles", rated),
         *_of_names("users", raters),
