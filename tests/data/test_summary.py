@@ -35,7 +35,7 @@ def test_every_rating_is_in_a_bar():
     """The lowest and the highest, too, which float32 may put a little outside of what the scale says."""
     ratings = (0.7 + np.arange(25) / 97).round(6).astype(np.float32)
     scale = (0.7, float(str(ratings.max())))
-    assert (ratings[0] < scale[0], sum(summary.histogram([ratings], scale).values())) == (True, 25)
+    assert (float(ratings[0]) < scale[0], sum(summary.histogram([ratings], scale).values())) == (True, 25)
 
 
 def test_reasons_are_counted_whatever_came():
