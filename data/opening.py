@@ -161,17 +161,24 @@ def _choose(source: pathlib.Path, names: Iterable[str]) -> tuple[Layout | None, 
     """The layout among the names of a folder's files, and the names of its files; none for ratings of one's own.
 
     Raises:
-      LayoutError: there is none, or more than one.
+      LayoutError: there is neither, or more than one.
     """
+    names = list(names)
+    found = _recognised(source, names)
+    if found is not None:
+        return found
+    some = ", ".join(sorted(map(_bare, names))[:_SHOWN_NAMES]) or "nothing"
+    raise LayoutError(f"expected {source} to be {_accepted()}; got {some}")
+
+
+def _recognised(source: pathlib.Path, names: Iterable[str]) -> tuple[Layout | None, list[str]] | None:
+    """As `_choose` for a folder or an archive, but None where there is neither."""
     folders = _by_folder(names)
     found = _layouts(source, folders)
     if found is not None:
         return found
     own = _own_folder(source, folders)
-    if own:
-        return None, own
-    some = ", ".join(sorted(name for held in folders.values() for name in held)[:_SHOWN_NAMES]) or "nothing"
-    raise LayoutError(f"expected {source} to be {_accepted()}; got {some}")
+    return (None, own) if own else None
 
 
 def _own_folder(source: pathlib.Path, folders: Mapping[str, set[str]]) -> list[str]:
@@ -233,15 +240,8 @@ def _look_into(source: pathlib.Path, choices: Choices) -> tuple[Layout | None, l
     with _archive(source) as packed:
         members = _members(packed)
     kinds.refuse_archive(members, str(source))
-    if choices.member is None:
-        folders = _by_folder(members)
-        found = _layouts(source, folders)
-        if found is not None:
-            return found
-        own = _own_folder(source, folders)
-        if own:
-            return None, own
-    return None, [_own_member(source, members, choices)]
+    found = _recognised(source, members) if choices.member is None else None
+    return found or (None, [_own_member(source, members, choices)])
 
 
 def _own_member(source: pathlib.Path, members: Sequence[str], choices: Choices) -> str:
