@@ -16,13 +16,49 @@ import pyarrow as pa
 from data.errors import LayoutError
 
 _DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_READ_BYTES = 1 << 18
+
+
+class _Members:
+    """What was packed in one go or in several, one behind the other; anything else behind the first is damage.
+
+    The standard library's own files stop without a word where something else follows, such as a damaged second part.
+    """
+
+    def __init__(self, file: BinaryIO, unpacker: Callable[[], Any]) -> None:
+        self._file, self._new = file, unpacker
+        self._unpacker = unpacker()
+
+    def read(self, size: int | None) -> bytes:
+        """At most so many bytes, or all that are left; none at the end alone."""
+        if size is None:
+            return b"".join(iter(lambda: self.read(_READ_BYTES), b""))
+        while True:
+            packed = b""
+            if self._unpacker.eof:
+                packed = self._unpacker.unused_data.lstrip(b"\0")
+                while not packed and (block := self._file.read(_READ_BYTES)):
+                    packed = block.lstrip(b"\0")  # which may fill up a file
+                if not packed:
+                    return b""
+                self._unpacker = self._new()
+            elif self._unpacker.needs_input:
+                packed = self._file.read(_READ_BYTES)
+                if not packed:
+                    raise EOFError("it breaks off")
+            unpacked = self._unpacker.decompress(packed, size)
+            if unpacked:
+                return unpacked
+
+    def close(self) -> None:
+        """The file is closed by who opened it."""
 
 
 # What a file begins with, and what opens it.
 _FORMATS: dict[str, tuple[bytes, Callable[[BinaryIO], Any]]] = {
     "gzip": (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
-    "bzip2": (b"BZh", bz2.BZ2File),
-    "xz": (b"\xfd7zXZ\0", lzma.LZMAFile),
+    "bzip2": (b"BZh", lambda file: _Members(file, bz2.BZ2Decompressor)),
+    "xz": (b"\xfd7zXZ\0", lambda file: _Members(file, lzma.LZMADecompressor)),
     "zstd": (b"\x28\xb5\x2f\xfd", lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")),
 }
 

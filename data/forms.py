@@ -9,6 +9,7 @@ import re
 import statistics
 from collections.abc import Collection, Sequence
 
+from data import kinds
 from data.choices import Choices
 from data.errors import LayoutError
 from data.rejects import shown
@@ -143,6 +144,13 @@ def _refuse_data(form: Form, name: str, wanted: Collection[str]) -> None:
     numbers = [each for each in form.names if _NUMBER.fullmatch(each)]
     if not numbers or (not set(numbers).intersection(wanted) and 2 * len(numbers) <= len(form.names)):
         return
+    has_names = form.names[0] not in numbers
+    kinds.refuse_matrix(
+        form.names if has_names else (),
+        form.sample if has_names else (form.names, *form.sample),
+        name,
+        form.separator,
+    )
     raise LayoutError(
         f"{name}, line {form.head}: expected a header with the columns' names; got {first_fields(form.names)}, which "
         "looks like data; give --no-header, and say which column is which by number, such as --columns "

@@ -133,7 +133,7 @@ def _text_table(files: Files, name: str, choices: Choices, columns: Sequence[Col
             shown, form.names, form.width, choices, columns, forms.first_fields((form.sample or [()])[0])
         )
     except LayoutError:
-        kinds.refuse_matrix(form.names, form.sample, shown)
+        kinds.refuse_matrix(form.names, form.sample, shown, form.separator)
         raise
     files.note(name, separator=form.separated_by, header=bool(form.names), unused=found.unused)
     return Table(

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -79,13 +79,19 @@ class ParquetTable:
         with _opened(self.path, self.shown) as file:
             total, done = file.metadata.num_rows, 0
             names = file.schema_arrow.names
-            used = {name: names[position] for name, position in self.fields.items()}
-            for batch in file.iter_batches(_BATCH_ROWS, columns=sorted(set(used.values()))):
-                cells = {name: _texts(batch.column(theirs), theirs, self.shown) for name, theirs in used.items()}
+            wanted = {names[position] for position in self.fields.values()}
+            for batch in file.iter_batches(_BATCH_ROWS, columns=sorted(wanted)):
+                cells = {name: self._cells(batch, names, position) for name, position in self.fields.items()}
                 first = done + 1
                 done += batch.num_rows
                 yield Block(cells=cells, bad=[], records=functools.partial(_records, cells, first))
                 progress(f"reading {os.path.basename(self.path)}", done, total)
+
+    def _cells(self, batch: pa.RecordBatch, names: Sequence[str], position: int) -> pa.StringArray:
+        """The text of a column of the file; of several under its name, in whose order the batch has them, that one."""
+        name = names[position]
+        same = [at for at, other in enumerate(batch.schema.names) if other == name]
+        return _texts(batch.column(same[names[:position].count(name)]), name, self.shown)
 
 
 def _records(cells: Mapping[str, pa.StringArray], first: int) -> list[Record]:
@@ -107,26 +113,35 @@ def _texts(column: pa.Array, name: str, shown: str) -> pa.StringArray:
     Raises:
       LayoutError: the cells are of a type that has no such text.
     """
+    try:
+        return pc.fill_null(_plain(column).cast(pa.string()), "")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise LayoutError(
+            f"expected texts, numbers or times in column {name!r} of {shown}; got {column.type}; write it anew, or "
+            "leave it out"
+        ) from error
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The cells of a column as something whose text is that of `_texts`."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.dictionary_decode(), kind.value_type
     if pa.types.is_timestamp(kind):
         ticks = column.cast(pa.int64())
         seconds = pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False) // _PER_SECOND[kind.unit]
-        column = pa.array(seconds, mask=pc.is_null(ticks).to_numpy(zero_copy_only=False))
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        column = pc.binary_join(column.cast(pa.list_(pa.string())), "|")
-    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.array(seconds, mask=pc.is_null(ticks).to_numpy(zero_copy_only=False))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        lists = column.cast(pa.list_(pa.string()))
+        if lists.flatten().null_count:  # of which Arrow would make no text at all
+            return pa.array(["|".join(filter(None, each or [])) for each in lists.to_pylist()], pa.string())
+        return pc.binary_join(lists, "|")
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         encoded = column.dictionary_encode()
-        # What is not equal to itself is NaN, which pandas writes for what is missing.
-        distinct = [str(value) if value == value else None for value in encoded.dictionary.to_pylist()]
-        column = pa.array(distinct, pa.string()).take(encoded.indices)
-    elif pa.types.is_boolean(kind):
-        column = column.cast(pa.int8())
-    try:
-        texts = column.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise LayoutError(
-            f"expected texts, numbers or times in column {name!r} of {shown}; got {kind}; write it anew"
-        ) from error
-    return pc.fill_null(texts, "")
+        # NumPy's numbers have the fewest digits that read back as their type. What is not equal to itself is NaN, which
+        # pandas writes for what is missing.
+        distinct = [
+            str(value) if value == value else None for value in encoded.dictionary.to_numpy(zero_copy_only=False)
+        ]
+        return pa.array(distinct, pa.string()).take(encoded.indices)
+    return column.cast(pa.int8()) if pa.types.is_boolean(kind) else column

@@ -38,6 +38,24 @@ def test_packed_files_read_as_what_went_in(name, tmp_path):
     assert read(path) == (name, CONTENT)
 
 
+@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])
+def test_zeros_may_fill_up_a_file(name, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(PACKERS[name](CONTENT) + bytes(300_000) + PACKERS[name](b"a") + bytes(512))
+    assert read(path) == (name, CONTENT + b"a")
+    with compression.open_decompressed(path)[1] as file:
+        assert file.read() == CONTENT + b"a"
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_second_part_that_is_damaged_is_not_left_out(name, tmp_path):
+    second = bytearray(PACKERS[name](CONTENT))
+    second[0] ^= 1
+    (tmp_path / "file").write_bytes(PACKERS[name](b"a,b\n") + second)
+    with pytest.raises(LayoutError, match="packed whole"):
+        read(tmp_path / "file")
+
+
 @pytest.mark.parametrize("content", [b"", b"a", CONTENT])
 def test_other_files_read_as_they_are(content, tmp_path):
     (tmp_path / "file").write_bytes(content)

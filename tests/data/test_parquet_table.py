@@ -49,6 +49,9 @@ def texts(column: pa.Array, tmp_path) -> list[str]:
         (pa.array([datetime.date(2005, 9, 6)]), ["2005-09-06"]),
         (pa.array([decimal.Decimal("3.50")]), ["3.50"]),
         (pa.array([["Drama", "Comedy"], [], None]), ["Drama|Comedy", "", ""]),
+        (pa.array([["Drama", None, "Comedy"], [None], None]), ["Drama|Comedy", "", ""]),
+        (pa.array([0.1, 3.7, None, float("nan")], pa.float32()), ["0.1", "3.7", "", ""]),
+        (pa.array([0.1, 1e300]), ["0.1", "1e+300"]),
     ],
 )
 def test_cells_are_the_texts_that_a_csv_would_hold(column, expected, tmp_path):
@@ -61,9 +64,26 @@ def test_numbers_read_back(dtype, tmp_path, rng):
     np.testing.assert_array_equal(np.array(texts(pa.array(values), tmp_path), dtype), values)
 
 
-def test_what_has_no_text_is_refused_where_it_is_used(tmp_path):
-    with pytest.raises(LayoutError, match=r"column 'x' of a\.parquet; got struct"):
-        texts(pa.array([{"a": 1}]), tmp_path)
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [([{"a": 1}], "struct"), ([[{"a": 1}]], "list<.*struct"), ([[["a"]]], "list<.*list"), ([b"\xff"], "binary")],
+)
+def test_what_has_no_text_is_refused_where_it_is_used(column, kind, tmp_path):
+    with pytest.raises(LayoutError, match=rf"column 'x' of a\.parquet; got {kind}"):
+        texts(pa.array(column), tmp_path)
+
+
+def test_of_columns_of_one_name_the_one_at_its_position_is_read(tmp_path):
+    columns = [pa.array(["a"]), pa.array(["b"]), pa.array([{"c": 1}]), pa.array(["d"])]
+    pyarrow.parquet.write_table(pa.table(columns, names=["x", "y", "z", "x"]), tmp_path / "a.parquet")
+    fields = {"last": 3, "first": 0, "middle": 1}
+    table = parquet_table.ParquetTable(path=tmp_path / "a.parquet", shown="a.parquet", fields=fields)
+    (block,) = table.blocks()
+    assert {name: cells.to_pylist() for name, cells in block.cells.items()} == {
+        "last": ["d"],
+        "first": ["a"],
+        "middle": ["b"],
+    }
 
 
 def test_records_name_their_rows_across_batches(tmp_path, monkeypatch):
