@@ -20,8 +20,9 @@ from tfx.types import artifact_utils, standard_component_specs
 from components import example_encoder, example_files
 from components.ratings_example_gen import Driver, packed_fingerprint
 from data import reader, tables
-from data.rejects import Rejects, tidy
+from data.rejects import Rejects
 from modules.features import SIDE_TABLES, Column, Table
+from modules.normalization import normalize
 
 
 def read_table(path: str, table: Table) -> Iterator[bytes]:
@@ -43,7 +44,7 @@ def read_table(path: str, table: Table) -> Iterator[bytes]:
 def _values(column: Column, value: str | int | None) -> list[Any]:
     """The values of a cell: one, none where it is empty, or any number of genres."""
     if column.multivalent:
-        return [genre for genre in map(tidy, str(value or "").split("|")) if genre]
+        return [genre for genre in map(normalize, str(value or "").split("|")) if genre]
     return [] if value is None else [value]
 
 

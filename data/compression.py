@@ -50,9 +50,6 @@ class _Members:
             if unpacked:
                 return unpacked
 
-    def close(self) -> None:
-        """The file is closed by who opened it."""
-
 
 # What a file begins with, and what opens it.
 _FORMATS: dict[str, tuple[bytes, Callable[[BinaryIO], Any]]] = {
@@ -81,7 +78,6 @@ class _Checked(io.BufferedIOBase):
             ) from error
 
     def close(self) -> None:
-        self._stream.close()
         self._file.close()
         super().close()
 

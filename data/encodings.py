@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO
 
+import numpy as np
+
 from data.errors import LayoutError
 from data.rejects import shown as quoted
 
@@ -119,7 +121,8 @@ def _look_through(
     """The first line that is UTF-8 and not ASCII, and the first that is not UTF-8, when these lines are read, too."""
     if text.isascii() or (utf_8 and other):
         return utf_8, other
-    if other is None and utf_8 is not None and _is_utf_8(text):
+    # Where one of the two is known, most blocks hold no line of the other kind.
+    if (utf_8 and _is_utf_8(text)) or (other and not _may_hold_utf_8(text)):
         return utf_8, other
     for match in _NOT_ASCII_LINE.finditer(text):
         is_utf_8 = _is_utf_8(match[0])
@@ -131,6 +134,12 @@ def _look_through(
             if utf_8 and other:
                 break
     return utf_8, other
+
+
+def _may_hold_utf_8(text: bytes) -> bool:
+    """Whether a byte that may begin a character of several stands before one that may go on with it."""
+    codes = np.frombuffer(text, np.uint8)
+    return bool(((codes[:-1] >= 0xC2) & (codes[1:] >> 6 == 0b10)).any())
 
 
 def _is_utf_8(text: bytes) -> bool:

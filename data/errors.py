@@ -24,15 +24,26 @@ class RowError(DataError):
 
     Attributes:
       file: the file as the user knows it.
-      line: physical line the row starts on, the first being 1.
+      line: physical line the row starts on, the first being 1; of what has no lines, number of the row.
+      unit: what is so counted, "line" or "row".
       value: what the field holds.
       expected: what it should hold.
       remedy: what to do about it.
       max_rejected: bad rows that were put up with before this one.
     """
 
-    def __init__(self, *, file: str, line: int, value: str, expected: str, remedy: str, max_rejected: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        file: str,
+        line: int,
+        value: str,
+        expected: str,
+        remedy: str,
+        max_rejected: int = 0,
+        unit: str = "line",
+    ) -> None:
         many = f"more than {max_rejected} bad rows; the next: " if max_rejected else ""
-        super().__init__(f"{many}{file}, line {line}: expected {expected}; got {value}; {remedy}")
+        super().__init__(f"{many}{file}, {unit} {line}: expected {expected}; got {value}; {remedy}")
         self.file, self.line, self.value, self.expected = file, line, value, expected
-        self.remedy, self.max_rejected = remedy, max_rejected
+        self.remedy, self.max_rejected, self.unit = remedy, max_rejected, unit

@@ -22,7 +22,7 @@ from data.choices import Choices
 from data.errors import LayoutError
 from data.forms import separator_name
 from data.reader import read_side_table
-from data.rejects import BadFieldError, Rejects, parse_text, shown, tidy
+from data.rejects import BadFieldError, Rejects, parse_text, shown
 from data.releases import ITEM_ID, Item, Release, release_of
 from data.sources import Files
 from data.splits import PUBLISHED_SPLITS
@@ -42,6 +42,7 @@ from modules.features import (
     USER_ZIP_CODE,
     USERS,
 )
+from modules.normalization import normalize
 
 MOVIELENS_100K = "MovieLens 100K"
 
@@ -95,9 +96,9 @@ def release_year(title: str) -> int | None:
 
 
 def _item(fields: Sequence[str], genres: Sequence[str]) -> Item:
-    title = parse_text(fields[1], "title")
+    title = parse_text(fields[1], MOVIE_TITLE.name)
     named = [genre for genre in genres if genre not in _NO_GENRE]
-    return Item(parse_text(fields[0], "item id"), title, "|".join(named), release_year(title))
+    return Item(parse_text(fields[0], ITEM_ID), title, "|".join(named), release_year(title))
 
 
 def _read_items(
@@ -109,7 +110,7 @@ def _read_items(
     def first_of_its_id(fields: list[str]) -> Item:
         item = parse(fields)
         if item.id in items:
-            raise BadFieldError(shown(item.id), "an item id that no earlier row has")
+            raise BadFieldError(shown(item.id), f"an {ITEM_ID} that no earlier row has")
         return item
 
     for item in parsed(table, rejects, first_of_its_id):
@@ -198,7 +199,7 @@ def _open_dat(files: Files, rejects: Rejects, choices: Choices) -> Release:
     )
     release.scales = () if is_1m else (HALF_STARS, TEN)
     items = table("movies.dat", 3, {})
-    _read_items(release, items, rejects, choices, lambda fields: _item(fields, tidy(fields[2]).split("|")))
+    _read_items(release, items, rejects, choices, lambda fields: _item(fields, normalize(fields[2]).split("|")))
     if is_1m:
         read_side_table(release, USERS, table("users.dat", 5, _USER_FIELDS_1M), rejects, strict=choices.strict)
     return release
@@ -236,7 +237,7 @@ def _open_csv(files: Files, rejects: Rejects, choices: Choices) -> Release:
     def parse(fields: list[str]) -> Item:
         genres = fields[items.fields[GENRES.name]] if GENRES.name in items.fields else ""
         ours = [fields[items.fields[name]] for name in (ITEM_ID, MOVIE_TITLE.name)]
-        return _item(ours, tidy(genres).split("|"))
+        return _item(ours, normalize(genres).split("|"))
 
     _read_items(release, items, rejects, choices, parse)
     return release

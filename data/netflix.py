@@ -7,10 +7,12 @@ import io
 import re
 from typing import BinaryIO
 
-from data.rejects import tidy
 from data.values import in_bounds
 from modules.features import RELEASE_YEAR
+from modules.normalization import normalize
 
+# Ratings come in several files, which may be packed.
+RATINGS_PATTERN = "combined_data_[0-9]*.txt*"
 TITLES_FILES = ("movie_titles.txt", "movie_titles.csv")
 # Films without ratings may come first.
 _FIRST = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s*[0-9]+:[ \t]*\r?\n)+\s*[0-9]+,[0-9]+(?:,|\r?\n)")
@@ -77,7 +79,7 @@ def _prefixed(part: bytes, film: bytes, *, is_start: bool, has_blanks: bool) -> 
     ends = part.endswith(b"\n")
     body = part[:-1] if ends else part
     rows = (prefix if is_start else b"") + body.replace(b"\n", b"\n" + prefix) + (b"\n" if ends else b"")
-    return re.sub(rb"^%b(?=\r?$)" % prefix, b"", rows, flags=re.MULTILINE) if has_blanks else rows
+    return re.sub(rb"^%b(?=\r*$)" % prefix, b"", rows, flags=re.MULTILINE) if has_blanks else rows
 
 
 def as_rows(file: BinaryIO) -> BinaryIO:
@@ -94,8 +96,9 @@ def read_titles(file: BinaryIO) -> dict[str, tuple[str, int | None]]:
     with file:
         for line in b"".join(iter(lambda: file.read(_BLOCK), b"")).decode("utf-8", "replace").split("\n"):
             film, _, rest = line.partition(",")
-            year, _, title = rest.partition(",")
-            if tidy(title):
+            year, _, rest = rest.partition(",")
+            title = normalize(rest)
+            if title:
                 number = int(year) if re.fullmatch("[0-9]{4}", year.strip()) else 0
-                titles.setdefault(film.strip(), (tidy(title), number if in_bounds(number, RELEASE_YEAR) else None))
+                titles.setdefault(film.strip(), (title, number if in_bounds(number, RELEASE_YEAR) else None))
     return titles

@@ -55,12 +55,13 @@ def opened(origin: Origin, work: pathlib.Path, rejects: Rejects, choices: Choice
             if choices.split is not None:
                 raise LayoutError("expected --split, or files of one's own for each part; got both; omit --split")
             found = {part: _own_file(pathlib.Path(path), unpacked / part, choices) for part, path in origin.items()}
-            yield _open_own(Files(found, choices), {part: part for part in origin}, rejects, choices)
+            yield _open_own(Files(found, choices, unpacked), {part: [part] for part in origin}, rejects, choices)
             return
         source = pathlib.Path(origin)
         layout, files = _found(source, unpacked, choices)
         if layout is None:
-            yield _open_own(files, {"": next(iter(files))}, rejects, choices)
+            several = [name for name in files if _is_netflix_part(name)]
+            yield _open_own(files, {"": several or [next(iter(files))]}, rejects, choices)
             return
         _check_release(layout, source, choices)
         release = layout.open(files, rejects, choices)
@@ -72,8 +73,10 @@ def opened(origin: Origin, work: pathlib.Path, rejects: Rejects, choices: Choice
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def _open_own(files: Files, parts: Mapping[str, str], rejects: Rejects, choices: Choices) -> tuple[Release, Files]:
-    names = ", ".join(files[name].shown for name in parts.values())
+def _open_own(
+    files: Files, parts: Mapping[str, Sequence[str]], rejects: Rejects, choices: Choices
+) -> tuple[Release, Files]:
+    names = ", ".join(files[name].shown for part in parts.values() for name in part)
     if choices.split is not None:
         raise LayoutError(
             f"expected {MOVIELENS_100K} for the split {choices.split}; got {names}; omit --split, or give the files of "
@@ -110,7 +113,7 @@ def _found(source: pathlib.Path, unpacked: pathlib.Path, choices: Choices) -> tu
     if source.is_dir():
         paths = {file.relative_to(source).as_posix(): file for file in _files(source)}
         layout, names = _choose(source, paths)
-        return layout, Files({_bare(name): File(paths[name], f"{source}/{name}") for name in names}, choices)
+        return layout, Files({_bare(name): File(paths[name], f"{source}/{name}") for name in names}, choices, unpacked)
     if not zipfile.is_zipfile(source):
         if source.name in {name for layout in LAYOUTS for name in layout.required} and source.suffix != ".csv":
             raise LayoutError(
@@ -118,9 +121,9 @@ def _found(source: pathlib.Path, unpacked: pathlib.Path, choices: Choices) -> tu
             )
         beside = {name: source.with_name(name) for name in netflix.TITLES_FILES}
         titles = {name: File(path, str(path)) for name, path in beside.items() if path.is_file()}
-        return None, Files({RATINGS_FILE: File(source, str(source)), **titles}, choices)
+        return None, Files({RATINGS_FILE: File(source, str(source)), **titles}, choices, unpacked)
     layout, names = _look_into(source, choices)
-    return layout, Files(_unpack(source, names, unpacked), choices)
+    return layout, Files(_unpack(source, names, unpacked), choices, unpacked)
 
 
 def _own_file(path: pathlib.Path, unpacked: pathlib.Path, choices: Choices) -> File:
@@ -140,7 +143,7 @@ def _accepted() -> str:
     layouts = "; ".join(layout.name for layout in LAYOUTS)
     return (
         f"a folder or zip with one of: {layouts}; or a file of ratings of your own: CSV or the like, or Parquet, "
-        "ratings.csv where a folder is given"
+        "ratings.csv, or the files of the Netflix Prize, where a folder is given"
     )
 
 
@@ -182,20 +185,35 @@ def _recognised(source: pathlib.Path, names: Iterable[str]) -> tuple[Layout | No
 
 
 def _own_folder(source: pathlib.Path, folders: Mapping[str, set[str]]) -> list[str]:
-    """The ratings of one's own that lie at the top of a folder, and side tables beside them; nothing where none do."""
+    """The ratings of one's own that lie at the top of a folder, and what is told of titles and users beside them.
+
+    Nothing where there are no ratings. Several files of them must be the parts of the Netflix Prize.
+    """
     own = folders.get(".", set())
-    ratings = sorted(name for name in own if _is_own_ratings(name))
-    if len(ratings) > 1:
+    ratings = sorted((name for name in own if _is_own_ratings(name)), key=lambda name: (len(name), name))
+    if len(ratings) > 1 and not all(map(_is_netflix_part, ratings)):
         raise LayoutError(
             f"expected one file of ratings in {source}; got {', '.join(ratings)}; join them into one file, or give one "
             "of them"
         )
-    return [*ratings, *(table.file for table in SIDE_TABLES if table.file in own)] if ratings else []
+    beside = [name for name in (*(table.file for table in SIDE_TABLES), *netflix.TITLES_FILES) if name in own]
+    return [*ratings, *beside] if ratings else []
 
 
 def _is_own_ratings(name: str) -> bool:
-    """Whether a file of a folder holds ratings: `ratings*.csv`, or `ratings.` with another ending, such as `csv.gz`."""
-    return fnmatch.fnmatchcase(name, RATINGS_PATTERN) or (name.split(".")[0] == "ratings" and name != SIDECAR_FILE)
+    """Whether a file of a folder holds ratings.
+
+    These are `ratings*.csv`, `ratings.` with another ending, such as `csv.gz`, and the parts of the Netflix Prize.
+    """
+    return (
+        fnmatch.fnmatchcase(name, RATINGS_PATTERN)
+        or (name.split(".")[0] == "ratings" and name != SIDECAR_FILE)
+        or _is_netflix_part(name)
+    )
+
+
+def _is_netflix_part(name: str) -> bool:
+    return fnmatch.fnmatchcase(name, netflix.RATINGS_PATTERN)
 
 
 def _by_folder(names: Iterable[str]) -> dict[str, set[str]]:
@@ -241,7 +259,11 @@ def _look_into(source: pathlib.Path, choices: Choices) -> tuple[Layout | None, l
         members = _members(packed)
     kinds.refuse_archive(members, str(source))
     found = _recognised(source, members) if choices.member is None else None
-    return found or (None, [_own_member(source, members, choices)])
+    if found is not None:
+        return found
+    member = _own_member(source, members, choices)
+    titles = (str(pathlib.PurePosixPath(member).with_name(name)) for name in netflix.TITLES_FILES)
+    return None, [member, *(name for name in titles if name in members)]
 
 
 def _own_member(source: pathlib.Path, members: Sequence[str], choices: Choices) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
+import pathlib
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO
 
 from data import column_names, forms, kinds, netflix, parquet_table
 from data.choices import Choices
 from data.errors import LayoutError
+from data.forms import separator_name
 from data.reader import read_side_table
 from data.rejects import Rejects
 from data.releases import ITEM_ID, Item, RatingsTable, Release, release_of
-from data.sources import Files, ReadAs
-from data.tables import Table
+from data.sources import Files, ReadAs, Source
+from data.tables import Joined, Table
 from modules.features import (
     COLUMNS,
     MOVIE_TITLE,
@@ -31,26 +34,27 @@ _AS_IT_IS = Choices()
 _NETFLIX_STARS = (1.0, 5.0)
 
 
-def open_own(files: Files, parts: Mapping[str, str], choices: Choices) -> Release:
+def open_own(files: Files, parts: Mapping[str, Sequence[str]], choices: Choices) -> Release:
     """Opens ratings of one's own.
 
     Args:
       files: the files.
-      parts: by part, the name of the one with its ratings.
+      parts: by part, the names of those with its ratings; more than one where they are those of the Netflix Prize.
       choices: how to read them; ours are also found under their own names.
 
     Raises:
       LayoutError: a file is none that can be read, lacks a column, or has others than the rest.
     """
     column_names.check(choices)
-    name = next(iter(parts.values()))
-    if (
-        len(parts) == 1
-        and not parquet_table.is_parquet(files[name].path)
-        and netflix.looks_like(files.source(name).head())
-    ):
-        return _open_netflix(files, name, choices)
-    tables = {part: _ratings_table(files, name, choices) for part, name in parts.items()}
+    names = [name for part in parts.values() for name in part]
+    if len(parts) == 1 and any(_has_blocks(files, name) for name in names):
+        return _open_netflix(files, names, choices)
+    if len(names) > len(parts):
+        raise LayoutError(
+            f"expected Netflix' blocks of one film each in {', '.join(files[name].shown for name in names)}; got none; "
+            "give one file"
+        )
+    tables = {part: _ratings_table(files, name, choices) for part, (name,) in parts.items()}
     found: dict[str, set[str]] = {part: set(table.fields) for part, table in tables.items()}
     shared = functools.reduce(operator.and_, found.values())
     differing = sorted(functools.reduce(operator.or_, found.values()) - shared)
@@ -64,31 +68,46 @@ def open_own(files: Files, parts: Mapping[str, str], choices: Choices) -> Releas
     return release_of(", ".join(table.shown for table in tables.values()), tables, choices.scale, columns)
 
 
-def _open_netflix(files: Files, name: str, choices: Choices) -> Release:
+def _has_blocks(files: Files, name: str) -> bool:
+    return not parquet_table.is_parquet(files[name].path) and netflix.looks_like(files.source(name).head())
+
+
+def _open_netflix(files: Files, names: Sequence[str], choices: Choices) -> Release:
     """Opens ratings in blocks of one film each, as of the Netflix Prize, with the titles where they are there."""
-    source = files.source(name)
-    titles = next((files.source(each) for each in netflix.TITLES_FILES if each in files), None)
-    names = (MOVIE_TITLE.name if titles is None else ITEM_ID, USER_ID.name, USER_RATING.name, TIMESTAMP.name)
-    table = Table(
-        path=source.file.path,
-        shown=source.file.shown,
-        separator=",",
-        width=len(names),
-        fields={name: position for position, name in enumerate(names) if name not in choices.drop},
-        size=source.size,
-        open_file=lambda path: netflix.as_rows(source.open(path)),
-    )
-    files.note(name, kind="Netflix' blocks", separator=",", header=False)
-    release = release_of(source.file.shown, {"": table}, choices.scale or _NETFLIX_STARS, [TIMESTAMP, RELEASE_YEAR])
+    titles = next((name for name in netflix.TITLES_FILES if name in files), None)
+    columns = (MOVIE_TITLE.name if titles is None else ITEM_ID, USER_ID.name, USER_RATING.name, TIMESTAMP.name)
+    tables = []
+    for name in names:
+        source = files.source(name)
+        files.note(name, kind="Netflix' blocks", separator=separator_name(","), header=False)
+        tables.append(
+            Table(
+                path=source.file.path,
+                shown=source.file.shown,
+                separator=",",
+                width=len(columns),
+                fields={name: position for position, name in enumerate(columns) if name not in choices.drop},
+                size=source.size,
+                open_file=functools.partial(_open_blocks, source),
+            )
+        )
+    ratings = Joined(tables=tables)
+    release = release_of(ratings.shown, {"": ratings}, choices.scale or _NETFLIX_STARS, [TIMESTAMP, RELEASE_YEAR])
     release.columns = tuple(
         column
         for column in release.columns
         if column.name not in choices.drop and (column is not RELEASE_YEAR or titles is not None)
     )
     if titles is not None:
-        items = [Item(film, title, year=year) for film, (title, year) in netflix.read_titles(titles.open()).items()]
+        read = netflix.read_titles(files.source(titles).open())
+        files.note(titles, separator=separator_name(","), header=False)
+        items = [Item(film, title, year=year) for film, (title, year) in read.items()]
         release.add_items(items, keep_apart=choices.keep_items_apart)
     return release
+
+
+def _open_blocks(source: Source, path: pathlib.Path) -> BinaryIO:
+    return netflix.as_rows(source.open(path))
 
 
 def read_own_side_tables(release: Release, files: Files, rejects: Rejects, choices: Choices) -> None:

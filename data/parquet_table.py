@@ -20,6 +20,7 @@ if int(pa.__version__.partition(".")[0]) < 14:
 
 from data.errors import LayoutError
 from data.progress import Progress, silent
+from data.rejects import ROW
 from data.tables import Block, Record
 
 _MAGIC = b"PAR1"
@@ -56,7 +57,7 @@ def columns(path: str | os.PathLike[str], shown: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ParquetTable:
-    """A Parquet file of ratings; its lines are its rows, the first being 1.
+    """A Parquet file of ratings, whose rows are counted from 1.
 
     Attributes:
       path: where the bytes are.
@@ -84,7 +85,13 @@ class ParquetTable:
                 cells = {name: self._cells(batch, names, position) for name, position in self.fields.items()}
                 first = done + 1
                 done += batch.num_rows
-                yield Block(cells=cells, bad=[], records=functools.partial(_records, cells, first))
+                yield Block(
+                    file=self.shown,
+                    unit=ROW,
+                    cells=cells,
+                    bad=[],
+                    records=functools.partial(_records, cells, first),
+                )
                 progress(f"reading {os.path.basename(self.path)}", done, total)
 
     def _cells(self, batch: pa.RecordBatch, names: Sequence[str], position: int) -> pa.StringArray:
@@ -129,7 +136,7 @@ def _plain(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_timestamp(kind):
         ticks = column.cast(pa.int64())
-        seconds = pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False) // _PER_SECOND[kind.unit]
+        seconds = pc.fill_null(ticks, 0).to_numpy() // _PER_SECOND[kind.unit]
         return pa.array(seconds, mask=pc.is_null(ticks).to_numpy(zero_copy_only=False))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         lists = column.cast(pa.list_(pa.string()))

@@ -18,6 +18,7 @@ from data.choices import Choices, Transform
 from data.errors import ChecksumError, DataError
 from data.feedback import looks_like_counts
 from data.folder import check_destination, publish, workspace
+from data.forms import separator_name
 from data.oddities import oddest
 from data.opening import Origin, opened
 from data.progress import Progress, silent
@@ -58,8 +59,8 @@ def prepare(
     are refused, or dropped from training where that is chosen.
 
     Memory: about 200 MB and 50 bytes a rating at the peak (sorting: the pair of user and title and its sorted copy, the
-    order, the columns), and a few Python strings for each distinct user, item and title. An archive is unpacked to
-    disk, in the destination.
+    order, the columns), and a few Python strings for each distinct user, item and title. What is packed is unpacked to
+    disk, in the destination, or for a dry run where temporary files are.
 
     Args:
       origin: folder or zip of a release, or one file of ratings of one's own, or a folder with such a `ratings.csv` and
@@ -82,7 +83,7 @@ def prepare(
     with _scratch() if dry_run else workspace(folder) as work:
         with opened(origin, work, rejects, choices) as (release, files):
             if not dry_run:
-                sources = [table.path for table in release.ratings.values()]
+                sources = [file.path for file in files.values()]
                 check_destination(folder, files_of(release.ratings, release.columns), sources)
             rejected_elsewhere = len(rejects.rows)
             listed = {side.name: np.arange(len(release.keys_of(side))) for side in SIDE_TABLES}
@@ -94,6 +95,10 @@ def prepare(
                 if not len(ratings[part]):
                     raise DataError(f"expected ratings in {table.shown}; got none that is good; give another file")
             scale = _scale(release, ratings, rejects, choices)
+        read_as = tuple(
+            dataclasses.replace(each, decimal_mark=separator_name(",")) if each.file in release.decimal_commas else each
+            for each in files.read_as.values()
+        )
         rated = rated_keys(ratings.values(), release)
         for side in SIDE_TABLES:
             if any(column.name in table.fields for column in side.columns[1:] for table in release.ratings.values()):
@@ -120,7 +125,7 @@ def prepare(
             shared_titles=release.shared_titles,
             dropped=kept - rows,
             feedback=choices.transform if choices.implicit else EXPLICIT,
-            read_as={each.file: each.form for each in files.read_as.values()},
+            read_as={each.file: each.form for each in read_as},
         )
         if checksums is not None and sidecar.checksums != checksums:
             raise ChecksumError(
@@ -156,7 +161,7 @@ def prepare(
         else "found in the ratings",
         histogram=histogram(stars, sidecar.rating_scale),
         counts=(looks_like_counts(stars) or "") if explicit and not (choices.scale or release.scale) else "",
-        read_as=tuple(files.read_as.values()),
+        read_as=read_as,
         oddities=oddest(
             parts,
             users=sorted(release.users.values),
@@ -189,7 +194,9 @@ def _scale(release: Release, ratings: Mapping[str, RatingColumns], rejects: Reje
     off = Rejects(max_rejected=sum(map(len, values)))
     for table in release.ratings.values():
         read(table, release, off, strict=False)
-    rows = [f"{row.file}, line {row.line}: {shown(row.raw)}" for row in off.rows if (row.file, row.line) not in known]
+    rows = [
+        f"{row.file}, {row.unit} {row.line}: {shown(row.raw)}" for row in off.rows if (row.file, row.line) not in known
+    ]
     low, high = scale.core
     counts = looks_like_counts([each[(low <= each) & (each <= high)] for each in values])
     raise DataError(scales.refusal(scale, rows, counts))

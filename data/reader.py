@@ -122,10 +122,10 @@ def judged(
             else:
                 problems = wrong | problems
         if block.bad or problems:
-            _reject(table, block, problems, rejects)
+            _reject(block, problems, rejects)
         if unread is not None:
             for name, wrong in left_out.items():
-                _leave_out(table, block, name, wrong, wrong.keys() - problems.keys(), unread)
+                _leave_out(block, name, wrong, wrong.keys() - problems.keys(), unread)
         if problems:
             columns = {name: _without(cells, list(problems)) for name, cells in columns.items()}
         yield columns
@@ -162,18 +162,17 @@ def _without(cells: Cells, rows: list[int]) -> Cells:
     return Cells(values=[cells.values[code] for code in used], codes=codes)
 
 
-def _reject(table: RatingsTable, block: Block, problems: Mapping[int, BadFieldError], rejects: Rejects) -> None:
+def _reject(block: Block, problems: Mapping[int, BadFieldError], rejects: Rejects) -> None:
     """Hands over the bad rows of a block, in the order of lines."""
     rows = block.records() if problems else []
     bad = [(record, record.fields) for record in block.bad]
     bad += [(rows[row], problem) for row, problem in problems.items()]
     for record, problem in sorted(bad, key=lambda each: each[0].line):
         if isinstance(problem, BadFieldError):
-            rejects.add(file=table.shown, line=record.line, problem=problem, raw=record.raw)
+            rejects.add(file=block.file, line=record.line, problem=problem, raw=record.raw, unit=block.unit)
 
 
 def _leave_out(
-    table: RatingsTable,
     block: Block,
     column: str,
     wrong: Mapping[int, BadFieldError],
@@ -183,7 +182,8 @@ def _leave_out(
     """Takes note of the good rows of a block in which a column cannot be read."""
     if rows and column not in unread:
         first = min(rows)
-        unread[column] = Unread(file=table.shown, line=block.records()[first].line, problem=wrong[first])
+        line = block.records()[first].line
+        unread[column] = Unread(file=block.file, line=line, problem=wrong[first], unit=block.unit)
     if rows:
         unread[column].rows += len(rows)
 
@@ -196,7 +196,7 @@ def read(
     *,
     strict: bool = True,
 ) -> RatingColumns:
-    """Reads all ratings of a table; adds users, titles and their attributes to the release.
+    """Reads all ratings of a table; adds users, titles, their attributes and the decimal mark to the release.
 
     Args:
       table: one of `release.ratings`.
@@ -216,10 +216,11 @@ def read(
     ]
     with_timestamps = TIMESTAMP.name in table.fields
     title_field = MOVIE_TITLE.name if release.items is None else ITEM_ID
+    parse_rating = RatingParser(release.scale, decimal_comma=table.decimal_comma)
     parsers: dict[str, Callable[[str], Any]] = {
         USER_ID.name: functools.cache(functools.partial(parse_text, what=USER_ID.name)),
         title_field: functools.cache(functools.partial(_parse_title, release)),
-        USER_RATING.name: RatingParser(release.scale, decimal_comma=table.decimal_comma),
+        USER_RATING.name: parse_rating,
         **({TIMESTAMP.name: TimestampParser()} if with_timestamps else {}),
         **{column.name: functools.partial(parse_cell, column=column) for column in described},
     }
@@ -238,6 +239,8 @@ def read(
         ratings.append(cells[USER_RATING.name].array(np.float32))
         if with_timestamps:
             timestamps.append(cells[TIMESTAMP.name].array(np.int64))
+    if parse_rating.mark == ",":
+        release.decimal_commas.add(table.shown)
     return RatingColumns(
         user=_joined(users, np.int32),
         title=_joined(titles, np.int32),

@@ -11,7 +11,9 @@ from modules.normalization import normalize
 
 # In a folder of its own, where a `*.csv` pattern over the data folder does not take it for ratings.
 REJECTED_FILE = pathlib.PurePosixPath("rejected/rejected.csv")
-REJECTED_HEADER = ("file", "line", "reason", "raw")
+# What rows are counted by: those of a text by the line they start on, those of Parquet, which has no lines, one by one.
+LINE = "line"
+ROW = "row"
 
 _SHOWN_CHARACTERS = 120
 
@@ -36,7 +38,7 @@ def shown(text: str) -> str:
 
 
 def with_article(what: str) -> str:
-    """`a title`, `an item`."""
+    """`a title`, `an item_id`."""
     return f"{'an' if what[0] in 'aeio' else 'a'} {what}"
 
 
@@ -52,26 +54,23 @@ def parse_text(text: str, what: str) -> str:
     return normalized
 
 
-def tidy(text: str) -> str:
-    """A text that may be empty, in its one spelling; see `normalize`."""
-    return normalize(text)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rejected:
     r"""One row that was dropped.
 
     Attributes:
       file: the file as the user knows it.
-      line: physical line the row starts on, the first being 1.
+      line: physical line the row starts on, the first being 1; of what has no lines, number of the row.
       reason: what was expected and what was there.
       raw: the row's text; NUL and undecodable bytes as `\xNN`.
+      unit: what is so counted, LINE or ROW.
     """
 
     file: str
     line: int
     reason: str
     raw: str
+    unit: str = LINE
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -80,18 +79,20 @@ class Unread:
 
     Attributes:
       file: the file with the first one, as the user knows it.
-      line: physical line its row starts on, the first being 1.
+      line: physical line its row starts on, or number of the row, the first being 1.
       problem: what is wrong with it.
       rows: how many rows have one.
+      unit: what is so counted, LINE or ROW.
     """
 
     file: str
     line: int
     problem: BadFieldError
     rows: int = 0
+    unit: str = LINE
 
     def __str__(self) -> str:
-        return f"{self.rows:,} rows, the first {self.file}, line {self.line}: {self.problem}"
+        return f"{self.rows:,} rows, the first {self.file}, {self.unit} {self.line}: {self.problem}"
 
 
 class Rejects:
@@ -115,7 +116,7 @@ class Rejects:
         self.rows: list[Rejected] = []
         self._remedy = remedy
 
-    def add(self, *, file: str, line: int, problem: BadFieldError, raw: str) -> None:
+    def add(self, *, file: str, line: int, problem: BadFieldError, raw: str, unit: str = LINE) -> None:
         """Takes note of a bad row.
 
         Raises:
@@ -131,12 +132,14 @@ class Rejects:
                 or problem.remedy
                 or f"fix the row or raise --max-rejected (now {self.max_rejected})",
                 max_rejected=self.max_rejected,
+                unit=unit,
             )
-        self.rows.append(Rejected(file=file, line=line, reason=str(problem), raw=raw))
+        self.rows.append(Rejected(file=file, line=line, reason=str(problem), raw=raw, unit=unit))
 
     def write(self, path: pathlib.Path) -> None:
-        """Writes file, line, reason and raw text of every bad row as CSV."""
+        """Writes file, line, reason and raw text of every bad row as CSV; the header says what rows are counted by."""
+        counted_by = " or ".join(sorted({row.unit for row in self.rows})) or LINE
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(REJECTED_HEADER)
+            writer.writerow(("file", counted_by, "reason", "raw"))
             writer.writerows((row.file, row.line, row.reason, row.raw) for row in self.rows)

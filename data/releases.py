@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from data.progress import Progress, silent
 from data.rejects import Unread
@@ -22,14 +22,11 @@ class RatingsTable(Protocol):
     """A file of ratings.
 
     Attributes:
-      path: where the bytes are.
       shown: its name in messages.
       fields: position of each column that is used, by its name.
       decimal_comma: ratings may have a comma for a decimal point.
     """
 
-    @property
-    def path(self) -> Any: ...
     @property
     def shown(self) -> str: ...
     @property
@@ -72,6 +69,7 @@ class Release:
       attributes: values of the columns that describe users or titles, by column name, then by number of the user or
         title.
       unread: by column name, values that could not be read and count as empty.
+      decimal_commas: files, by their names in messages, whose ratings have commas for decimal points.
       contradicted: by column name, numbers of users or titles of which the source says more than one thing.
     """
 
@@ -88,6 +86,7 @@ class Release:
         default_factory=lambda: collections.defaultdict(dict)
     )
     unread: dict[str, Unread] = dataclasses.field(default_factory=dict)
+    decimal_commas: set[str] = dataclasses.field(default_factory=set)
     contradicted: dict[str, set[int]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
 
     def describe(self, column: Column, number: int, value: str | int | None) -> None:

@@ -77,7 +77,7 @@ class Sidecar:
       shared_titles: the item ids of each title that several items of the source have.
       dropped: ratings that were good and left out as asked for, such as pairs of training that the test part has, too.
       feedback: "explicit" ratings, or what was made of "implicit" feedback: "binary", "log" or "rank".
-      read_as: by file of the source, how it was read: compression, encoding, separator.
+      read_as: by file of the source, how it was read: compression, encoding, separator, decimal mark.
       noise_floor: the lowest RMSE that any predictor can have on these ratings, where it is known.
     """
 

@@ -1,20 +1,27 @@
-"""The files that a release consists of, opened as UTF-8 text whatever they were packed and encoded with."""
+"""The files that a release consists of, opened as UTF-8 text whatever they were packed and encoded with.
+
+A text is read twice, once to find its encoding; what is packed is unpacked once, to disk.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from data import compression, encodings, kinds
 from data.choices import Choices
+from data.tables import open_local
 
 # A file of rows and fields.
 TEXT = "text"
 # What a file is told by.
 HEAD_BYTES = 1 << 16
+_COPIED_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +42,8 @@ class Source:
     """A file as text.
 
     Attributes:
-      file: the file.
-      compression: what it is packed with, such as "gzip"; empty where it is not.
+      file: the file, unpacked.
+      compression: what it was packed with, such as "gzip"; empty where it was not.
       encoding: what its text is in, as Python spells it.
       size: bytes of the text, 0 where they were not counted.
     """
@@ -48,17 +55,12 @@ class Source:
 
     def open(self, path: pathlib.Path | None = None) -> BinaryIO:
         """Opens it for reading UTF-8."""
-        unpacked = _unpacked(path or self.file.path)
-        return encodings.as_utf_8(unpacked, self.encoding, self.file.shown)
+        return encodings.as_utf_8(open_local(path or self.file.path), self.encoding, self.file.shown)
 
     def head(self) -> bytes:
         """The UTF-8 that it starts with."""
         with self.open() as file:
             return file.read(HEAD_BYTES)
-
-
-def _unpacked(path: pathlib.Path) -> BinaryIO:
-    return compression.open_decompressed(path)[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class ReadAs:
       compression: what it is packed with; empty where it is not.
       encoding: what its text is in; empty where it is no text.
       separator: what stands between its fields, in words; empty where nothing does.
+      decimal_mark: what stands for a decimal point in its ratings, in words; empty where it is a point.
       header: whether it names its columns.
       unused: columns that are none of ours, as it calls them.
     """
@@ -80,14 +83,21 @@ class ReadAs:
     compression: str = ""
     encoding: str = ""
     separator: str = ""
+    decimal_mark: str = ""
     header: bool = True
     unused: tuple[str, ...] = ()
 
     @property
     def form(self) -> dict[str, str]:
         """What of it is not empty, for the record."""
-        told = {"kind": self.kind, "compression": self.compression, "encoding": self.encoding}
-        return {name: value for name, value in {**told, "separator": self.separator}.items() if value}
+        told = {
+            "kind": self.kind,
+            "compression": self.compression,
+            "encoding": self.encoding,
+            "separator": self.separator,
+            "decimal_mark": self.decimal_mark,
+        }
+        return {name: value for name, value in told.items() if value}
 
 
 class Files(Mapping[str, File]):
@@ -98,9 +108,15 @@ class Files(Mapping[str, File]):
       read_as: how those were read that were opened so far, by the same names.
     """
 
-    def __init__(self, files: Mapping[str, File], choices: Choices) -> None:
-        """Opens none of them yet."""
-        self._files, self.choices = files, choices
+    def __init__(self, files: Mapping[str, File], choices: Choices, work: pathlib.Path) -> None:
+        """Opens none of them yet.
+
+        Args:
+          files: where they are.
+          choices: how to read them.
+          work: folder to unpack them in.
+        """
+        self._files, self.choices, self._work = files, choices, work
         self.read_as: dict[str, ReadAs] = {}
         self._opened: dict[str, Source] = {}
 
@@ -120,7 +136,7 @@ class Files(Mapping[str, File]):
           LayoutError: it is no text, is damaged, or its encoding cannot be told.
         """
         if name not in self._opened:
-            self._opened[name] = _opened(self[name], self.choices.encoding)
+            self._opened[name] = _opened(self[name], self.choices.encoding, self._work)
         return self._opened[name]
 
     def note(self, name: str, *, separator: str, header: bool, kind: str = TEXT, unused: tuple[str, ...] = ()) -> None:
@@ -137,11 +153,17 @@ class Files(Mapping[str, File]):
         )
 
 
-def _opened(file: File, encoding: str | None) -> Source:
+def _opened(file: File, encoding: str | None, work: pathlib.Path) -> Source:
     packed_with, stream = compression.open_decompressed(file.path)
     with stream:
-        head = stream.read(HEAD_BYTES)
+        if packed_with:
+            # Under its own name, which progress shows.
+            path = pathlib.Path(tempfile.mkdtemp(dir=work)) / file.path.name
+            with path.open("wb") as unpacked:
+                shutil.copyfileobj(stream, unpacked, _COPIED_BYTES)
+            file = File(path, file.shown)
     if encoding is None:
-        kinds.refuse(head, file.shown)
-    found = encodings.find(functools.partial(_unpacked, file.path), file.shown, encoding)
+        with open_local(file.path) as text:
+            kinds.refuse(text.read(HEAD_BYTES), file.shown)
+    found = encodings.find(functools.partial(open_local, file.path), file.shown, encoding)
     return Source(file=file, compression=packed_with, encoding=found.name, size=found.size)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data.oddities import Oddity
-from data.rejects import Rejected
+from data.rejects import LINE, Rejected
 from data.scales import decimal, tally
 from data.sidecar import Sidecar
 from data.sources import ReadAs
@@ -30,12 +30,14 @@ class Reason:
     Attributes:
       rows: how many.
       file: the file with the first, as the user knows it.
-      line: physical line that it starts on, the first being 1.
+      line: physical line that it starts on, the first being 1; of what has no lines, number of the row.
+      unit: what is so counted, "line" or "row".
     """
 
     rows: int
     file: str
     line: int
+    unit: str = LINE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def reasons_of(rows: Sequence[Rejected]) -> dict[str, Reason]:
     reasons: dict[str, Reason] = {}
     for row in rows:
         expected = row.reason.partition("; got ")[0]
-        reason = reasons.setdefault(expected, Reason(rows=0, file=row.file, line=row.line))
+        reason = reasons.setdefault(expected, Reason(rows=0, file=row.file, line=row.line, unit=row.unit))
         reasons[expected] = dataclasses.replace(reason, rows=reason.rows + 1)
     return dict(sorted(reasons.items(), key=lambda each: -each[1].rows))
 

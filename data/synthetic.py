@@ -9,7 +9,10 @@ what is drawn without replacement, with Zipf popularity of titles and log-normal
 effects. With side features, half of the variance of effects and factors comes from the users' age, gender and
 occupation and from the titles' genres and year.
 
-No predictor can beat the mean of the stars given m + b_u + c_t + p_u · q_t; its RMSE, clipping and rounding included,
+Other scales are the same stars in other units and steps, or counts, which grow exponentially with the score: a `Form`
+says which.
+
+No predictor can beat the mean of the ratings given m + b_u + c_t + p_u · q_t; its RMSE, clipping and rounding included,
 is the noise floor.
 """
 
@@ -46,10 +49,12 @@ from modules.features import (
     USERS,
 )
 
-SCALE = (1.0, 5.0)
-STEP = 0.5
+# The best possible prediction of each row of `ratings.csv`, float32 [rows], where `write` keeps it.
+EXPECTED_FILE = "expected.npy"
 
+_STARS = (1.0, 5.0)
 _MEAN = 3.4
+_GROWTH = 1.4  # of the logarithm of a count, for each star of the score
 _USER_SPREAD = 0.4
 _TITLE_SPREAD = 0.5
 _FACTOR_SPREAD = 0.5  # standard deviation of p · q
@@ -59,6 +64,8 @@ _ACTIVITY_SIGMA = 1.0
 
 _CHUNK_ROWS = 1 << 20
 _TABLE_POINTS = 1 << 14
+# Thresholds that lie closer than this part of the noise are taken together.
+_THRESHOLDS_A_NOISE = 50
 _FIRST_TIMESTAMP, _LAST_TIMESTAMP = 874_000_000, 894_000_000
 _GENRES = ("Action", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Horror", "Musical", "Romance", "Western")
 _OCCUPATIONS = ("artist", "doctor", "educator", "engineer", "farmer", "lawyer", "other", "retired", "student", "writer")
@@ -68,15 +75,89 @@ _AGES = (10, 75)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Form:
+    """What becomes of a score, which is in stars from 1 to 5, once the noise is added to it.
+
+    Attributes:
+      scale: lowest and highest rating; 1 star becomes the one, 5 stars the other.
+      step: ratings are the lowest one plus multiples of it.
+      mean: m, stars.
+      median: makes counts, median x exp(1.4 (score - m)), instead of ratings that are linear in the score; the scale
+        still clips them.
+    """
+
+    scale: tuple[float, float] = _STARS
+    step: float = 0.5
+    mean: float = _MEAN
+    median: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises DataError where the scale is none, or not made of steps, or has counts below 0."""
+        low, high = self.scale
+        if not (-math.inf < low < high < math.inf and self.step > 0 and math.isfinite(self.mean)):
+            raise DataError(f"expected a lowest rating below the highest, a step above 0, a finite mean; got {self}")
+        steps = (high - low) / self.step
+        if abs(steps - round(steps)) > 1e-6 or round(steps) < 1:
+            raise DataError(f"expected a scale of whole steps; got {steps:g} of {self.step:g} from {low:g} to {high:g}")
+        if self.median is not None and not (self.median > 0 and low >= 0):
+            raise DataError(f"expected counts of at least 0 with a median above 0; got {self}")
+
+    def __str__(self) -> str:
+        low, high = self.scale
+        counts = "" if self.median is None else f", counts with median {self.median:g}"
+        return f"{low:g} to {high:g} by {self.step:g}, mean {self.mean:g} stars{counts}"
+
+    def ratings(self, scores: np.ndarray) -> np.ndarray:
+        """Scores with their noise, stars, as ratings: clipped to the scale and rounded to its nearest step."""
+        (low, high), step = (_STARS, self._step_in_stars) if self.median is None else (self.scale, self.step)
+        values = scores if self.median is None else self.median * np.exp(_GROWTH * (scores - self.mean))
+        return self.scale[0] + self.step * np.rint((np.clip(values, low, high) - low) / step)
+
+    def expected(self, noise: float) -> tuple[np.ndarray, np.ndarray]:
+        """Mean of the ratings by score, as a table for linear interpolation: scores and means, both float64 [points].
+
+        Ratings are low + step × (thresholds passed), the thresholds lying midway between two ratings, so that
+        E[rating | s] = low + step Σ_k Φ((s - threshold_k) / noise).
+        """
+        thresholds = self._thresholds()
+        low, high = _STARS if self.median is None else (thresholds[0], thresholds[-1])
+        # As many as there are on scales of counts lie too close to be told from their mean.
+        _, group, size = np.unique(
+            np.floor(thresholds * (_THRESHOLDS_A_NOISE / noise)), return_inverse=True, return_counts=True
+        )
+        thresholds = np.bincount(group, weights=thresholds) / size
+        # Beyond 8 noises from the last threshold the mean is the end of the scale to all digits.
+        scores = np.linspace(low - 8 * noise, high + 8 * noise, _TABLE_POINTS)
+        grid = np.linspace(-10.0, 10.0, _TABLE_POINTS)
+        normal = np.array([0.5 * (1.0 + math.erf(z / math.sqrt(2.0))) for z in grid])
+        passed = (size * np.interp((scores[:, None] - thresholds) / noise, grid, normal)).sum(axis=1)
+        return scores, self.scale[0] + self.step * passed
+
+    @property
+    def _step_in_stars(self) -> float:
+        return self.step * (_STARS[1] - _STARS[0]) / (self.scale[1] - self.scale[0])
+
+    def _thresholds(self) -> np.ndarray:
+        """The scores at which a rating becomes the next higher one, float64 [steps], ascending, stars."""
+        if self.median is None:
+            return np.arange(_STARS[0] + self._step_in_stars / 2, _STARS[1], self._step_in_stars)
+        counts = np.arange(self.scale[0] + self.step / 2, self.scale[1], self.step)
+        return self.mean + np.log(counts / self.median) / _GROWTH
+
+
+STARS = Form()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Synthetic:
     """Ratings and the truth behind them; rows in the order of user number, then title number.
 
     Attributes:
       user: int32 [rows], 0 <= number < users.
       title: int32 [rows], 0 <= number < titles; no pair of user and title occurs twice.
-      rating: float32 [rows], multiples of STEP in SCALE.
+      rating: float32 [rows], steps of the form's scale.
       timestamp: int64 [rows], seconds since 1970-01-01 UTC; None without side features.
-      expected: float32 [rows], mean of the stars given user and title: the best possible prediction.
+      expected: float32 [rows], mean of the ratings given user and title: the best possible prediction.
       noise_floor: RMSE of `expected` over these rows.
       user_ids: the users' names, by number.
       titles: the titles, by number.
@@ -111,6 +192,7 @@ def generate(
     rank: int = 8,
     noise: float = 0.7,
     side_features: bool = False,
+    form: Form = STARS,
     progress: Progress = silent,
 ) -> Synthetic:
     """Draws ratings; the same arguments give the same ratings.
@@ -125,6 +207,7 @@ def generate(
       rank: length of the factors.
       noise: standard deviation of e, stars.
       side_features: give users and titles features that explain half of their effects and factors.
+      form: what becomes of the scores.
       progress: told how many rows are rated.
 
     Raises:
@@ -153,16 +236,16 @@ def generate(
     user, title = _draw_pairs(rng, rows, users, titles)
 
     rating, expected = np.empty(rows, np.float32), np.empty(rows, np.float32)
-    scores, means = _expected_stars(noise)
+    scores, means = form.expected(noise)
     squared = 0.0
     for start in range(0, rows, _CHUNK_ROWS):
         chunk = slice(start, start + _CHUNK_ROWS)
         u, t = user[chunk], title[chunk]
-        score = _MEAN + user_effect[u] + title_effect[t] + np.einsum("ij,ij->i", user_factors[u], title_factors[t])
-        stars = _stars(score + rng.normal(scale=noise, size=len(u)))
+        score = form.mean + user_effect[u] + title_effect[t] + np.einsum("ij,ij->i", user_factors[u], title_factors[t])
+        rated = form.ratings(score + rng.normal(scale=noise, size=len(u)))
         mean = np.interp(score, scores, means)
-        squared += float(np.square(stars - mean).sum())
-        rating[chunk], expected[chunk] = stars, mean
+        squared += float(np.square(rated - mean).sum())
+        rating[chunk], expected[chunk] = rated, mean
         progress("rating", min(start + _CHUNK_ROWS, rows), rows)
     return Synthetic(
         user=user,
@@ -195,6 +278,8 @@ def write(
     rank: int = 8,
     noise: float = 0.7,
     side_features: bool = False,
+    form: Form = STARS,
+    with_expected: bool = False,
     say: Callable[[str], None] = _say,
     progress: Progress = silent,
 ) -> Sidecar:
@@ -211,6 +296,8 @@ def write(
       rank: the length of the factors.
       noise: the standard deviation of the ratings' noise, stars.
       side_features: write timestamps, `titles.csv` and `users.csv`, too.
+      form: what becomes of the scores.
+      with_expected: write EXPECTED_FILE, too, in the order of `ratings.csv`.
       say: told the noise floor.
       progress: told how far it is.
 
@@ -228,13 +315,16 @@ def write(
         rank=rank,
         noise=noise,
         side_features=side_features,
+        form=form,
         progress=progress,
     )
     release = Release(
-        name=f"synthetic, seed {seed}, rank {rank}, noise {noise:g}" + (", side features" if side_features else ""),
+        name=f"synthetic, seed {seed}, rank {rank}, noise {noise:g}"
+        + (", side features" if side_features else "")
+        + ("" if form == STARS else f", {form}"),
         ratings={},
         columns=columns,
-        scale=SCALE,
+        scale=form.scale,
         users=Vocabulary(synthetic.user_ids),
         titles=Vocabulary(synthetic.titles),
         attributes=synthetic.attributes,
@@ -243,13 +333,16 @@ def write(
     ratings = RatingColumns(
         user=synthetic.user, title=synthetic.title, rating=synthetic.rating, timestamp=synthetic.timestamp
     )
-    del synthetic  # the truth is not needed any more, and large
+    # `merge` sorts what it is given, and empties it.
+    truth = RatingColumns(user=synthetic.user, title=synthetic.title, rating=synthetic.expected, timestamp=None)
+    expected = merge(truth, release.users, release.titles).rating if with_expected else None
+    del synthetic, truth  # not needed any more, and large
     rated = rated_keys([ratings], release)
     listed = {table.name: np.arange(len(release.keys_of(table))) for table in SIDE_TABLES}
     with workspace(folder) as work:
         parts = {"": merge(ratings, release.users, release.titles)}
         sidecar = Sidecar(
-            rating_scale=SCALE,
+            rating_scale=form.scale,
             users=len(rated[USERS.name]),
             titles=len(rated[TITLES.name]),
             rows_read=rows,
@@ -258,31 +351,11 @@ def write(
             files=write_tables(work, release, parts, listed, progress),
             noise_floor=noise_floor,
         )
+        if expected is not None:
+            np.save(folder / EXPECTED_FILE, expected)
         publish(work, folder, sidecar)
     say(f"noise floor of {rows} synthetic ratings: RMSE {noise_floor:.4f} is the best possible")
     return sidecar
-
-
-def _stars(values: np.ndarray) -> np.ndarray:
-    """Clipped to the scale and rounded to its nearest step."""
-    low, high = SCALE
-    return low + STEP * np.rint((np.clip(values, low, high) - low) / STEP)
-
-
-def _expected_stars(noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the stars by score, as a table for linear interpolation: scores and means, both float64 [points].
-
-    Stars are low + step × (thresholds passed), the thresholds lying midway between two star values, so that
-    E[stars | s] = low + step Σ_k Φ((s - threshold_k) / noise).
-    """
-    low, high = SCALE
-    thresholds = np.arange(low + STEP / 2, high, STEP)
-    # Beyond 8 noises from the last threshold the mean is the end of the scale to all digits.
-    scores = np.linspace(low - 8 * noise, high + 8 * noise, _TABLE_POINTS)
-    grid = np.linspace(-10.0, 10.0, _TABLE_POINTS)
-    normal = np.array([0.5 * (1.0 + math.erf(z / math.sqrt(2.0))) for z in grid])
-    passed = np.interp((scores[:, None] - thresholds) / noise, grid, normal).sum(axis=1)
-    return scores, low + STEP * passed
 
 
 def _effects(

@@ -26,8 +26,9 @@ import pyarrow.csv
 
 from data.errors import LayoutError
 from data.progress import Progress, silent
-from data.rejects import BadFieldError, Rejects, shown, tidy
+from data.rejects import LINE, BadFieldError, Rejects, shown
 from modules.features import Column
+from modules.normalization import normalize
 
 T = TypeVar("T")
 Path = Any  # a str or os.PathLike[str]
@@ -87,12 +88,43 @@ class Table:
         return _blocks(self, progress)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Joined:
+    """Several files of the same fields, read one behind the other as one.
+
+    Attributes:
+      tables: the files, at least one.
+    """
+
+    tables: Sequence[Table]
+
+    @property
+    def shown(self) -> str:
+        """Their names in messages."""
+        return ", ".join(table.shown for table in self.tables)
+
+    @property
+    def fields(self) -> Mapping[str, int]:
+        """Position of each field that is used, by its name."""
+        return self.tables[0].fields
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Numbers may have a comma for a decimal point."""
+        return self.tables[0].decimal_comma
+
+    def blocks(self, progress: Progress = silent) -> Iterator[Block]:
+        """Every record of the files; see `Table.blocks`."""
+        for table in self.tables:
+            yield from table.blocks(progress)
+
+
 @dataclasses.dataclass(frozen=True)
 class Record:
     r"""One record as it stands in the file.
 
     Attributes:
-      line: physical line it starts on, the first being 1.
+      line: physical line it starts on, the first being 1; of a file without lines, number of the record.
       raw: its text; NUL and undecodable bytes as `\xNN`.
       fields: its fields, or what is wrong with it as a whole.
     """
@@ -107,11 +139,15 @@ class Block:
     """Consecutive records of a file.
 
     Attributes:
+      file: its name in messages.
+      unit: what its records are counted by, `data.rejects.LINE` or `ROW`.
       cells: string [rows] for each field that is used, by its name; rows of bad form are left out.
       bad: the records of bad form.
       records: reads the records of good form once more, a list [rows], for what must be said of one.
     """
 
+    file: str
+    unit: str = LINE
     cells: Mapping[str, pa.StringArray]
     bad: list[Record]
     records: Callable[[], list[Record]]
@@ -277,7 +313,7 @@ def _blocks(table: Table, progress: Progress) -> Iterator[Block]:
             if cells is not None:
                 again = functools.partial(_records_of, table, source.buffer, end, source.line)
                 source.take(end)
-                yield Block(cells=cells, bad=[], records=again)
+                yield Block(file=table.shown, cells=cells, bad=[], records=again)
             else:
                 yield _judged_block(table, source)
             progress(f"reading {os.path.basename(table.path)}", min(source.taken, table.size), table.size)
@@ -322,7 +358,7 @@ def _judged_block(table: Table, source: _Source) -> Block:
     source.start = source.at
     fields = [record.fields for record in good if isinstance(record.fields, list)]
     cells = {name: pa.array([each[at] for each in fields], pa.string()) for name, at in table.fields.items()}
-    return Block(cells=cells, bad=bad, records=lambda: good)
+    return Block(file=table.shown, cells=cells, bad=bad, records=lambda: good)
 
 
 def _clean_cells(table: Table, buffer: bytes, end: int) -> dict[str, pa.StringArray] | None:
@@ -430,7 +466,7 @@ def header_of(
     """
     start = lines.tell()
     try:
-        names = [tidy(field) for field in parse_record(lines, separator, escape, quoted=quoted)]
+        names = [normalize(field) for field in parse_record(lines, separator, escape, quoted=quoted)]
         "".join(names).encode()
     except (UnicodeEncodeError, csv.Error) as error:
         raise LayoutError(

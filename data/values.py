@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.rejects import BadFieldError, parse_text, shown, tidy, with_article
+from data.rejects import BadFieldError, parse_text, shown, with_article
 from modules.features import RELEASE_YEAR, TIMESTAMP, USER_RATING, Column
+from modules.normalization import normalize
 
 _BLANKS = " \t"
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -71,20 +72,25 @@ def parse_rating(text: str, scale: tuple[float, float] | None, *, decimal_comma:
 
 
 class RatingParser:
-    """Makes ratings of the cells of one file, in which one decimal mark is used: that of the first that has one."""
+    """Makes ratings of the cells of one file, in which one decimal mark is used: that of the first that has one.
+
+    Attributes:
+      mark: that mark; empty so far.
+    """
 
     def __init__(self, scale: tuple[float, float] | None, *, decimal_comma: bool) -> None:
-        self._scale, self._decimal_comma, self._mark = scale, decimal_comma, ""
+        """Starts before the first row; see `parse_rating` for the arguments."""
+        self._scale, self._decimal_comma, self.mark = scale, decimal_comma, ""
 
     def __call__(self, text: str) -> float:
         """See `parse_rating`; called in the order of rows."""
         value = parse_rating(text, self._scale, decimal_comma=self._decimal_comma)
         mark = "".join(character for character in text if character in ".,")
-        if mark and self._mark and mark != self._mark:
+        if mark and self.mark and mark != self.mark:
             raise BadFieldError(
-                shown(text), f"a {USER_RATING.name} with the decimal mark `{self._mark}` of the rows before"
+                shown(text), f"a {USER_RATING.name} with the decimal mark `{self.mark}` of the rows before"
             )
-        self._mark = self._mark or mark
+        self.mark = self.mark or mark
         return value
 
 
@@ -123,7 +129,7 @@ def parse_cell(text: str, column: Column) -> str | int | None:
     """
     if column.dtype == "int":
         return parse_integer(text, column)
-    return parse_text(text, column.name) if column.required else tidy(text) or None
+    return parse_text(text, column.name) if column.required else normalize(text) or None
 
 
 def parse_timestamp(text: str) -> int | None:

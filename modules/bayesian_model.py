@@ -1,60 +1,187 @@
 """Preset `default`: Bayesian matrix factorisation, fitted by Gibbs sampling, served as plain embeddings.
 
-The model. A rating is r_ui = mean + b_u + b_i + p_u . q_i + noise. The vector w = [b, p] of a user (of a title: [b, q])
-has the prior N(x beta, diag(1 / lambda)), where x describes the user (title) and beta_k ~ N(0, I / lambda_k):
-  x of a user:  [1, s_m x the titles it rated / sqrt(their number), s_f x its side features],
-  x of a title: [1, s_m x the users who rated it / sqrt(their number), s_f x its side features].
-Who rated what comes from the training rows alone. The noise has the precision alpha a_u a_i; a_u and a_i, with Gamma
-priors of mean one, let careless users and divisive titles count less.
+The model and its sampler are in `gibbs_sampler`, what priors are regressed on in `prior_blocks`. Ratings are
+standardised by the mean and the standard deviation of the training rows, so that neither the unit nor the zero of the
+scale matters. What cannot be drawn inside a chain, its form, is chosen on held-out ratings by short chains:
 
-Sources: Salakhutdinov and Mnih 2008, "Bayesian probabilistic matrix factorization using Markov chain Monte Carlo" (the
-sampler); Simm et al. 2015, "Macau: scalable Bayesian multi-relational factorization with side information" (features
-in the prior); Rendle, Zhang and Koren 2019, "On the difficulty of evaluating baselines" (how well this family does).
+  expressive  factors; noise of each user and title; spectra of who rated what sharpened as far as the data says
+  plain       the same with these spectra as they are
+  cautious    the same, and factors that are kept from fitting the noise of sparse data
+  biases      neither factors nor noise of each: for data that has no more to tell, and for skewed ratings, of which
+              robust noise would find the mode, where squared errors ask for the mean
 
-One sweep draws, for users and for titles: lambda with beta integrated out; beta; all w (their precision matrices are
-sums of outer products of the other side's vectors, one sparse matrix product); a; and at last alpha. Squared errors
-come out of the same sums, so that no step looks at ratings one by one.
+The chain ends when more draws would not change the error: when the Monte Carlo error of the mean scores, by batch
+means, adds less than `tolerance` of itself to the RMSE.
 
-Serving needs no sampler. The mean of a score over the sweeps is a sum of products of vectors, hence one matrix product,
-and is truncated to `export_rank` by a streaming singular value decomposition. Each sweep counts with the mean that the
-users' vectors were drawn around, in place of the draw: the same expectation with less noise. Each side keeps one row
-more, that of x = [1, 0, 0], for an unknown user or title, and one row a side feature, which an unknown one adds if the
-request brings features. That nobody rated a title is information: the model expects less of it than of the average
-title, as is right for titles that a sample of ratings misses, and too low for a new success.
+Serving needs no sampler. The mean of a score over the draws is a sum of products of vectors, hence one matrix product,
+and is truncated to `export_rank`. Each draw counts with the mean that the users' vectors were drawn around, in place of
+the draw: the same expectation with less noise. `cold_start` adds what users and titles without ratings are served by,
+`rating_deviation` how sure a prediction is.
 
-A quarter of the score is that of `history_model` without its network. Both are biases and a product of embeddings, so
-that the blend is, too: its embeddings stand side by side, scaled by the roots of the weights. The two err differently.
-
-Cost of a sweep, with d factors: O(ratings x d^2) for the sums, O((users + titles) x d^3) to draw the vectors and
-O(features^2 x d) for beta, where `membership_features` bounds the features of x. Memory: about 100 bytes a rating,
-4 (d + 2)^2 bytes a user and a title, some 5 times; 24 bytes x features^2 while the regression is prepared (4
-afterwards), and a block of 4096 x features floats. No users x titles array is ever held.
-
-Measured on two cores: 20 ms a sweep for 80,000 ratings; 0.2 s for 950,000 (6,000 users, 4,000 titles) after 20 s of
-preparation, with 1.7 GB at most; 7.4 GB at most for 23.75 million (162,000 users, 59,000 titles), where a sweep should
-take some 6 s, by the ratio of ratings. For a shorter run lower `iterations`: 200 sweeps with 40 of burn-in cost about
-0.001 of RMSE, 100 with 30 about 0.003.
+Sources: those of `gibbs_sampler`; Rendle, Zhang and Koren 2019, "On the difficulty of evaluating baselines" (how well
+this family does); Geyer 1992, "Practical Markov chain Monte Carlo" (batch means).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import NamedTuple
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from modules import history_model
-from modules.model_configs import BayesianConfig, HistoryConfig
+from modules import cold_start, dataset, prior_blocks
+from modules.baselines import UserTitleBias
+from modules.features import FLAGS
+from modules.gibbs_sampler import Draw, Form, GibbsSampler, Side
+from modules.mean_scores import MeanScores
+from modules.metrics import rmse
+from modules.model_configs import BayesianConfig
+from modules.rating_deviation import ScoreMoments, calibrating_factor
 from modules.rating_models import EmbeddingModel
+from modules.rating_sums import BucketedRatings
 from modules.ratings import Ratings
 from modules.training_log import open_log
 
-# Sweeps whose factors are gathered before they are compressed together.
-_SWEEPS_PER_BLOCK = 16
-_ROWS_PER_BLOCK = 4096
+FORMS = {
+    "expressive": Form(learns_exponents=True, prior_rate=1e-3),
+    "plain": Form(prior_rate=1e-3),
+    "cautious": Form(),
+    "biases": Form(has_factors=False, learns_noise=False),
+}
+SIMPLEST = "biases"
+# What a model is that nothing could be held out for.
+_FALLBACK = "cautious"
+# A weight of a form below this, or as near to one, is not worth a second chain.
+_NO_WEIGHT = 0.1
+# Held-out ratings that tell forms apart; fewer are made up for by folds.
+_ENOUGH = 3000
+_FOLDS = 5
+# Pairs whose scores tell how far the chain has come.
+_PROBES = 4096
 _SWEEPS_PER_REPORT = 20
+# Pairs whose variances are followed.
+_MOST_PAIRS = 1 << 18
+# Decimals of standardised ratings: the same ratings in another unit differ by rounding alone, and so not at all.
+_DECIMALS = 6
+
+
+def choose(
+    train: Ratings, validation: Ratings, config: BayesianConfig, *, seed: int, report: Callable[[str], None]
+) -> BayesianConfig:
+    """Picks the form of the model, and how wide its intervals have to be, on held-out ratings.
+
+    Each form runs a chain of `pilot_iterations` sweeps. What the Monte Carlo error of so short a chain adds to its
+    squared error is taken off, since the longer chain will not have it. A form is blended with the biases with the
+    weight that suits the held-out ratings best: where there is little to learn, shrinking helps.
+
+    Args:
+      train: what to fit on.
+      validation: held-out ratings of the same users and titles.
+      config: a form that it names is not chosen anew.
+      seed: of the initial values and of every draw.
+      report: is called with one line a form.
+
+    Returns:
+      The configuration with its `form`, `form_weight` and `deviation_scale`; as it is where there are too few ratings
+      to choose on.
+
+    Raises:
+      ValueError: no ratings to fit on.
+    """
+    # The biases first, so that they are taken of equally good ones.
+    names = list(dict.fromkeys([SIMPLEST, *([config.form] if config.form else FORMS)]))
+    pilots: dict[str, list[_Pilot]] = {name: [] for name in names}
+    for fit_part, held_out in _folds(train, validation, seed):
+        if not len(held_out):
+            continue
+        chain = _Chain(fit_part, config, seed=seed, pairs=(held_out.user, held_out.title))
+        for name in pilots:
+            moments = chain.run(FORMS[name], iterations=config.pilot_iterations, burn_in=config.pilot_burn_in)
+            pilots[name].append(
+                _Pilot(
+                    rating=held_out.rating,
+                    prediction=np.clip(chain.in_stars(moments.mean()), train.low, train.high),
+                    deviation=chain.scale * np.sqrt(moments.variance()),
+                    monte_carlo=np.full(len(held_out), chain.scale**2 * moments.monte_carlo_error()),
+                )
+            )
+            report(f"form {name}: RMSE {_joined(pilots[name]).rmse():.4f} on held-out ratings")
+    if not pilots[SIMPLEST]:
+        report(f"form {config.form or _FALLBACK} is taken: no user and title could be held out that have other ratings")
+        return config
+    biases = _joined(pilots[SIMPLEST])
+    blends = {name: biases if name == SIMPLEST else _joined(pilots[name]).blended_with(biases) for name in names}
+    form = config.form or min(names, key=lambda name: blends[name].rmse())
+    chosen = blends[form]
+    report(f"form {form} is taken, weight {chosen.weight:.2f} beside biases: RMSE {chosen.rmse():.4f}")
+    factor = calibrating_factor(np.abs(chosen.rating - chosen.prediction) / chosen.deviation)
+    return config.model_copy(update={"form": form, "form_weight": chosen.weight, "deviation_scale": factor})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Pilot:
+    """What a short chain says of held-out ratings, float [ratings] each, stars.
+
+    Attributes:
+      rating: what they are.
+      prediction: within the scale.
+      deviation: standard deviation of the rating around it.
+      monte_carlo: variance of the prediction that comes of the chain being short.
+      weight: of the form in the prediction, beside the biases.
+    """
+
+    rating: np.ndarray
+    prediction: np.ndarray
+    deviation: np.ndarray
+    monte_carlo: np.ndarray
+    weight: float = 1.0
+
+    def rmse(self) -> float:
+        """Of a chain that is long enough: without what the Monte Carlo error adds."""
+        squares = np.square(self.rating - self.prediction, dtype=np.float64) - self.monte_carlo
+        return float(np.sqrt(max(squares.mean(), 0.0)))
+
+    def blended_with(self, biases: _Pilot) -> _Pilot:
+        """The weighted mean of both predictions with the least squared error; all weight for a form that is as good."""
+        gain = self.prediction.astype(np.float64) - biases.prediction
+        spread = float(np.mean(np.square(gain) - self.monte_carlo))
+        fitted = float(np.mean(gain * (self.rating - biases.prediction))) / spread if spread > 0 else 0.0
+        weight = 0.0 if fitted < _NO_WEIGHT else 1.0 if fitted > 1.0 - _NO_WEIGHT else round(fitted, 2)
+        wider = self if weight > 0.5 else biases
+        return dataclasses.replace(
+            wider,
+            prediction=biases.prediction + weight * gain,
+            monte_carlo=weight**2 * self.monte_carlo,
+            weight=weight,
+        )
+
+
+def _joined(parts: Sequence[_Pilot]) -> _Pilot:
+    """The ratings of all parts."""
+    columns = ("rating", "prediction", "deviation", "monte_carlo")
+    return _Pilot(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
+
+
+def _folds(train: Ratings, validation: Ratings, seed: int) -> Iterator[tuple[Ratings, Ratings]]:
+    """What to fit on and what to rate, of users and titles that both have.
+
+    Where few ratings are held out, all are shared out into five parts, each of which is held out once.
+    """
+    if len(validation) >= _ENOUGH:
+        yield train, _known(validation, train)
+        return
+    everything = dataset.concatenate(train, validation)
+    part = np.random.default_rng(seed).permutation(len(everything)) % _FOLDS
+    for fold in range(_FOLDS):
+        fit_part, held_out = everything.select(part != fold), everything.select(part == fold)
+        yield fit_part, _known(held_out, fit_part)
+
+
+def _known(ratings: Ratings, fitted_on: Ratings) -> Ratings:
+    """The ratings of users and titles that have a rating among those fitted on."""
+    return ratings.select(np.isin(ratings.user, fitted_on.user) & np.isin(ratings.title, fitted_on.title))
 
 
 def fit(
@@ -63,10 +190,11 @@ def fit(
     """Runs the sampler and compresses the mean of its scores.
 
     Args:
-      ratings: training rows and side features; columns of features without any value are left out.
-      config: sizes and priors.
+      ratings: training rows and side features; features without any value make no difference.
+      config: form, sizes and length.
       seed: of the initial values and of every draw.
-      log_dir: folder for TensorBoard's scalars, if any: `noise`, 1 / sqrt(alpha) of every sweep, stars.
+      log_dir: folder for TensorBoard's scalars, if any: `noise`, 1 / sqrt(alpha) of every sweep, in standard deviations
+        of the ratings.
       report: is called with one line of progress every 20 sweeps.
 
     Returns:
@@ -75,360 +203,241 @@ def fit(
     Raises:
       ValueError: no ratings.
     """
-    if not len(ratings):
-        raise ValueError("expected at least one rating to fit; got none; check the training split")
-    mean = float(np.mean(ratings.rating, dtype=np.float64))
-    deviation = ratings.rating - np.float32(mean)
-    by_title = np.lexsort((ratings.user, ratings.title))
-    users = _FactorSampler(
-        row=ratings.user,
-        column=ratings.title,
-        deviation=deviation,
-        shape=(ratings.num_users, ratings.num_titles),
-        features=ratings.user_features * np.float32(config.user_features_scale),
-        membership_scale=config.user_membership_scale,
-        noise_shape=config.user_noise_shape,
-        config=config,
-    )
-    titles = _FactorSampler(
-        row=ratings.title[by_title],
-        column=ratings.user[by_title],
-        deviation=deviation[by_title],
-        shape=(ratings.num_titles, ratings.num_users),
-        features=ratings.title_features * np.float32(config.title_features_scale),
-        membership_scale=config.title_membership_scale,
-        noise_shape=config.title_noise_shape,
-        config=config,
-    )
-    rng = np.random.default_rng(seed)
-    for sampler in (users, titles):
-        sampler.vectors.assign(0.1 * rng.standard_normal(sampler.vectors.shape))
-    alpha = tf.Variable(1.0 / max(float(np.var(deviation)), 1e-2), dtype=tf.float32)
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32)])
-    def sweep(iteration: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        draw = _Draws(seed, iteration)
-        users.draw_prior(draw)
-        titles.draw_prior(draw)
-        title_rows = titles.exported_rows(titles.vectors)
-        user_means, _ = users.draw_vectors_and_noise(titles, alpha, draw)
-        _, squared_errors = titles.draw_vectors_and_noise(users, alpha, draw)
-        alpha.assign(_draw_alpha(len(ratings), squared_errors, draw))
-        return users.exported_rows(user_means), title_rows, alpha.read_value()
-
-    scores = _MeanProduct(config.export_rank)
+    # Any title with any user, each as often as it was rated: what they will be asked for.
+    pairs = ratings.user, np.random.default_rng(seed).permutation(ratings.title)
+    chosen = np.random.default_rng(seed).permutation(len(ratings))[:_MOST_PAIRS]
+    chain = _Chain(ratings, config, seed=seed, pairs=tuple(each[chosen] for each in pairs))
+    form = config.form or _FALLBACK
+    weights = {form: config.form_weight} | ({SIMPLEST: 1.0 - config.form_weight} if form != SIMPLEST else {})
+    fitted = []
     with open_log(log_dir) as log:
-        for iteration in range(1, config.iterations + 1):
-            user_rows, title_rows, noise_precision = sweep(iteration)
-            if iteration > config.burn_in:
-                scores.add(user_rows.numpy(), title_rows.numpy())
-            noise = float(noise_precision) ** -0.5
-            log("noise", noise, iteration)
-            if iteration % _SWEEPS_PER_REPORT == 0 or iteration == config.iterations:
-                report(f"sweep {iteration}/{config.iterations}, noise {noise:.4f} stars")
-    user_rows, title_rows = scores.factors()
-    tables = [
-        user_rows[: ratings.num_users + 1],
-        title_rows[: ratings.num_titles + 1],
-        users.feature_table(user_rows, config.user_features_scale, ratings.user_features.shape[1]),
-        titles.feature_table(title_rows, config.title_features_scale, ratings.title_features.shape[1]),
-    ]
-    if config.history_weight:
-        history = history_model.fit(
-            ratings,
-            HistoryConfig(hidden_units=0),
-            seed=seed,
-            log_dir=log_dir and os.path.join(log_dir, "history"),
-            report=lambda text: report(f"history model, {text}"),
-        )
-        tables = [
-            _blend(table, of_history.numpy(), config.history_weight)
-            for table, of_history in zip(tables, history.tables, strict=True)
-        ]
-    return EmbeddingModel(mean, *tables)
+        for name, weight in weights.items():
+            if weight:
+                scores = MeanScores(config.export_rank)
+                moments = chain.run(
+                    FORMS[name],
+                    iterations=config.iterations,
+                    burn_in=config.burn_in,
+                    tolerance=config.tolerance,
+                    scores=scores,
+                    log=functools.partial(_log, log, name),
+                    report=functools.partial(_report, report, name),
+                )
+                fitted.append((weight, scores.factors(), moments))
+    user_rows, title_rows = (_blended([(w, rows[side]) for w, rows, _ in fitted]) for side in (0, 1))
+    widest = max(fitted, key=lambda each: each[0])[2]
+    return _exported(chain, widest, user_rows, title_rows, ratings, config.deviation_scale)
 
 
-def _blend(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
-    """Rows [bias, embedding] whose scores are (1 - weight) x those of the first and weight x those of the second."""
-    bias = (1.0 - weight) * first[:, :1] + weight * second[:, :1]
-    return np.concatenate([bias, np.sqrt(1.0 - weight) * first[:, 1:], np.sqrt(weight) * second[:, 1:]], axis=1)
+def _log(log: Callable[[str, float, int], None], form: str, name: str, value: float, step: int) -> None:
+    log(f"{form}/{name}", value, step)
 
 
-class _Draws:
-    """Random numbers of one sweep: each call takes the next seed of the sweep's own."""
-
-    def __init__(self, seed: int, iteration: tf.Tensor) -> None:
-        self._seed = np.random.SeedSequence(seed).generate_state(1).view(np.int32)[0]
-        self._iteration = iteration
-        self._calls = 0
-
-    def _next(self) -> tf.Tensor:
-        self._calls += 1
-        return tf.random.fold_in([self._seed, self._calls], self._iteration)
-
-    def normal(self, shape: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_normal(shape, self._next())
-
-    def gamma(self, shape: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-        """Float32 of the shape of rate: draws with the mean shape / rate."""
-        shape, rate = tf.convert_to_tensor(shape, tf.float32), tf.convert_to_tensor(rate, tf.float32)
-        return tf.random.stateless_gamma(tf.shape(rate), self._next(), tf.broadcast_to(shape, tf.shape(rate))) / rate
+def _report(report: Callable[[str], None], form: str, text: str) -> None:
+    report(f"{form}, {text}")
 
 
-def _draw_alpha(ratings: int, squared_errors: tf.Tensor, draw: _Draws) -> tf.Tensor:
-    """Draws the precision of the noise of all ratings.
+def _blended(weighted: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:
+    """Rows [bias, embedding] whose scores are the weighted sum of those of each: embeddings stand side by side."""
+    bias = sum(weight * rows[:, :1] for weight, rows in weighted)
+    return np.concatenate([bias, *(np.sqrt(weight) * rows[:, 1:] for weight, rows in weighted)], axis=1)
 
-    alpha ~ Gamma(1 + n / 2, 1 + sum of a_u a_i (error of u's rating of i)^2 / 2)
+
+def _exported(
+    chain: _Chain,
+    moments: ScoreMoments,
+    user_rows: np.ndarray,
+    title_rows: np.ndarray,
+    ratings: Ratings,
+    deviation_scale: float,
+) -> EmbeddingModel:
+    """The model of the mean scores, in stars."""
+    users, titles = ratings.num_users, ratings.num_titles
+    fitted_users = cold_start.Fitted(
+        rows=user_rows[:users],
+        features=ratings.user_features,
+        effects=_of_all_features(user_rows[users:], ratings.user_features),
+        obscure=None,
+        count=np.bincount(ratings.user, minlength=users),
+    )
+    fitted_titles = cold_start.Fitted(
+        rows=title_rows[:titles],
+        features=ratings.title_features,
+        effects=_of_all_features(title_rows[titles + 1 :], ratings.title_features),
+        obscure=title_rows[titles],
+        count=np.bincount(ratings.title, minlength=titles),
+    )
+    tables = cold_start.tables(fitted_users, fitted_titles, ratings.user, ratings.title)
+    of_user, of_title = _deviations(moments, tables, users, titles)
+    return EmbeddingModel(
+        chain.mean,
+        *(_in_stars(table, chain.scale) for table in tables),
+        deviations=(deviation_scale * chain.scale * of_user, of_title),
+    )
+
+
+def _in_stars(rows: np.ndarray, scale: float) -> np.ndarray:
+    """Rows [bias, embedding] whose scores are `scale` times those given: a product of two carries it once."""
+    return np.concatenate([scale * rows[:, :1], np.sqrt(scale) * rows[:, 1:]], axis=1)
+
+
+def _deviations(
+    moments: ScoreMoments, tables: Sequence[np.ndarray], users: int, titles: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations of users and titles, unknown ones last, float [users + 1] and [titles + 1]; standardised.
+
+    Of an unknown title (user) little more is predicted than the user's (title's) mean score, so that how far scores lie
+    from it counts, too.
     """
-    return draw.gamma(1.0 + 0.5 * ratings, 1.0 + 0.5 * tf.reduce_sum(squared_errors))
+    of_user, of_title = moments.by_row(users, titles)
+    user_table, title_table = tables[:2]
+    scores, variance = moments.mean(), moments.variance()
+    user_rows, title_rows = user_table[moments.user], title_table[moments.title]
+    to_title_mean = np.square(scores - title_rows[:, 0] - title_rows @ user_table[-1])
+    to_user_mean = np.square(scores - user_rows[:, 0] - user_rows @ title_table[-1])
+    by_title, by_user = np.square(of_title[moments.title]), np.square(of_user[moments.user])
+    of_user[-1] = np.sqrt(np.mean((variance + to_title_mean) / by_title))
+    of_title[-1] = np.sqrt(np.mean((variance + to_user_mean) / by_user))
+    return of_user, of_title
 
 
-class _Sums(NamedTuple):
-    """Sums over the ratings of each row, with z = [1, q], y = rating - mean - b and a of the rating's column.
+def _of_all_features(effects: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Float [features, columns]: effects of those that a prior is regressed on, and zeros of the flags."""
+    made = np.zeros((features.shape[1], effects.shape[1]))
+    made[: len(effects)] = effects
+    return made
+
+
+class _Chain:
+    """A sampler over standardised ratings, and chains of it.
 
     Attributes:
-      gram: float32 [rows, 1 + factors, 1 + factors], sum of a z z^T.
-      target: float32 [rows, 1 + factors], sum of a y z.
-      square: float32 [rows], sum of a y^2.
-    """
-
-    gram: tf.Tensor
-    target: tf.Tensor
-    square: tf.Tensor
-
-
-class _FactorSampler:
-    """Draws what belongs to the users, or to the titles: its rows are one of them, its columns the others.
-
-    Attributes:
-      vectors: variable, float32 [rows, 1 + factors], w = [bias, embedding].
-      noise_precision: variable, float32 [rows], a.
+      mean: of the ratings, stars.
+      scale: their standard deviation, stars; 1 where all are equal.
     """
 
     def __init__(
-        self,
-        *,
-        row: np.ndarray,
-        column: np.ndarray,
-        deviation: np.ndarray,
-        shape: tuple[int, int],
-        features: np.ndarray,
-        membership_scale: float,
-        noise_shape: float,
-        config: BayesianConfig,
+        self, ratings: Ratings, config: BayesianConfig, *, seed: int, pairs: tuple[np.ndarray, np.ndarray]
     ) -> None:
-        """Prepares the sums and factorises the regression.
+        """Prepares everything that all forms share.
 
         Args:
-          row: int32 [ratings], ascending.
-          column: int32 [ratings], ascending within a row.
-          deviation: float32 [ratings], rating - mean.
-          shape: rows and columns.
-          features: float32 [rows, size], scaled.
-          membership_scale: s_m.
-          noise_shape: shape and rate of the prior of a.
-          config: factors and membership_features.
+          ratings: what to fit on.
+          config: sizes.
+          seed: of the initial values and of every draw.
+          pairs: users and titles whose scores are followed, int [pairs] each.
         """
-        rows, size = shape[0], 1 + config.factors
-        indices = np.stack([row, column], axis=1).astype(np.int64)
-        self._membership, self._deviation, self._squared_deviation = (
-            tf.SparseTensor(indices, values, shape) for values in (np.ones_like(deviation), deviation, deviation**2)
-        )
-        self._count = tf.constant(np.bincount(row, minlength=rows), tf.float32)
-        self._noise_shape = noise_shape
+        if not len(ratings):
+            raise ValueError("expected at least one rating to fit; got none; check the training split")
+        self.mean = float(np.mean(ratings.rating, dtype=np.float64))
+        deviation = ratings.rating.astype(np.float64) - self.mean
+        self.scale = float(np.sqrt(np.mean(np.square(deviation)))) or 1.0
+        target = np.round(deviation / self.scale, _DECIMALS)
+        sides = [
+            _side(row, column, features, target, config, seed)
+            for row, column, features in (
+                (ratings.user, ratings.title, ratings.user_features),
+                (ratings.title, ratings.user, ratings.title_features),
+            )
+        ]
+        by_biases = UserTitleBias.fit(ratings).predict(ratings.user, ratings.title)
+        residual = (rmse(ratings.rating, by_biases) / self.scale) ** 2
+        self._sampler = GibbsSampler(*sides, ratings=len(ratings), residual=residual, seed=seed)
+        self._pairs = pairs
+        self._sweep = self._compiled()
 
-        self._used_features = np.flatnonzero(features.any(axis=0))
-        self._design = _design(
-            row, column, shape, features[:, self._used_features], membership_scale, config.membership_features
-        )
-        self._regression_root = tf.constant(_regression_root(self._design))
+    def in_stars(self, scores: np.ndarray) -> np.ndarray:
+        """Standardised scores as ratings, unclipped."""
+        return self.mean + self.scale * scores
 
-        self.vectors = tf.Variable(tf.zeros([rows, size]))
-        self.noise_precision = tf.Variable(tf.ones([rows]))
-        self._beta = tf.Variable(tf.zeros([self._design.shape[1], size]))
-        self._prior_precision = tf.Variable(tf.ones([size]))
+    def run(
+        self,
+        form: Form,
+        *,
+        iterations: int,
+        burn_in: int,
+        tolerance: float = 0.0,
+        scores: MeanScores | None = None,
+        log: Callable[[str, float, int], None] = lambda name, value, step: None,
+        report: Callable[[str], None] = lambda text: None,
+    ) -> ScoreMoments:
+        """Runs one chain from its beginning.
 
-    def draw_prior(self, draw: _Draws) -> None:
-        """Draws lambda given w, with beta integrated out, then beta given both.
-
-        Both take L^-1 X^T w, where A = X^T X + I = L L^T.
-        """
-        projected = self._regression_root @ tf.sparse.sparse_dense_matmul(self._design, self.vectors, adjoint_a=True)
-        self._draw_prior_precision(projected, draw)
-        self._draw_beta(projected, draw)
-
-    def _draw_prior_precision(self, projected: tf.Tensor, draw: _Draws) -> None:
-        """Draws lambda; w_k ~ N(0, (I + X X^T) / lambda_k), whose quadratic form needs no inverse.
-
-        lambda_k ~ Gamma(1 + rows / 2, 1 + (|w_k|^2 - |L^-1 X^T w_k|^2) / 2)
-        """
-        quadratic = tf.reduce_sum(self.vectors**2, axis=0) - tf.reduce_sum(projected**2, axis=0)
-        rows = self.vectors.shape[0]
-        self._prior_precision.assign(draw.gamma(1.0 + 0.5 * rows, 1.0 + 0.5 * tf.maximum(quadratic, 0.0)))
-
-    def _draw_beta(self, projected: tf.Tensor, draw: _Draws) -> None:
-        """Draws the regression of w on x.
-
-        beta_k ~ N(A^-1 X^T w_k, A^-1 / lambda_k)
-        """
-        noise = draw.normal(projected.shape) / tf.sqrt(self._prior_precision)
-        self._beta.assign(tf.matmul(self._regression_root, projected + noise, transpose_a=True))
-
-    def draw_vectors_and_noise(
-        self, columns: _FactorSampler, alpha: tf.Variable, draw: _Draws
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draws w given the columns' vectors and noise, then a given w.
+        Args:
+          form: what is fixed in it.
+          iterations: the most sweeps.
+          burn_in: first sweeps that do not count. In the first half of them factors are protected, so that they come
+            alive.
+          tolerance: the chain ends when its Monte Carlo error adds less than this share to the RMSE.
+          scores: takes the draws.
+          log: takes scalars of every sweep.
+          report: is called every 20 sweeps.
 
         Returns:
-          float32 [rows, 1 + factors]: the mean that w was drawn around.
-          float32 [rows]: a x (sum of the squared errors, each times its column's a), stars^2.
+          the moments of the pairs' scores.
         """
-        sums = self._sums(columns)
-        means = self._draw_vectors(sums, alpha, draw)
-        squared_errors = self._squared_errors(sums)
-        self._draw_noise_precision(squared_errors, alpha, draw)
-        return means, self.noise_precision * squared_errors
+        self._sampler.start(form)
+        moments = ScoreMoments(*self._pairs, traced=_PROBES)
+        for iteration in range(1, iterations + 1):
+            rate = Form().prior_rate if iteration <= burn_in // 2 else form.prior_rate
+            draw, *of_pairs = self._sweep(tf.constant(iteration), tf.constant(rate))
+            noise = float(draw.alpha) ** -0.5
+            log("noise", noise, iteration)
+            if iteration > burn_in:
+                moments.add(*(each.numpy() for each in of_pairs))
+                if scores is not None:
+                    scores.add(*_rows_to_export(draw))
+            if iteration % _SWEEPS_PER_REPORT and iteration < iterations:
+                continue
+            share = 0.5 * moments.monte_carlo_error() / moments.noise() if len(moments) else np.inf
+            report(
+                f"sweep {iteration}/{iterations}, noise {noise:.4f} deviations, Monte Carlo error {share:.1e} of RMSE"
+            )
+            if share < tolerance:
+                break
+        return moments
 
-    def _sums(self, columns: _FactorSampler) -> _Sums:
-        """Adds up the ratings of each row by sparse products, with each column's triangle of [z, b] [z, b]^T."""
-        size = self.vectors.shape[1]
-        bias, embedding = columns.vectors[:, :1], columns.vectors[:, 1:]
-        extended = tf.concat([tf.ones_like(bias), embedding, bias], axis=1)
-        weighted = extended * columns.noise_precision[:, tf.newaxis]
-        first, second = np.triu_indices(size + 1)
-        position = np.zeros((size + 1, size + 1), np.int32)
-        position[first, second] = position[second, first] = np.arange(len(first))
+    def _compiled(self) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
+        user, title = (tf.constant(each, tf.int32) for each in self._pairs)
 
-        products = tf.gather(weighted, first, axis=1) * tf.gather(extended, second, axis=1)
-        triangle = tf.sparse.sparse_dense_matmul(self._membership, products)
-        linear = tf.sparse.sparse_dense_matmul(self._deviation, weighted)
-        constant = tf.sparse.sparse_dense_matmul(self._squared_deviation, columns.noise_precision[:, tf.newaxis])[:, 0]
-        return _Sums(
-            gram=tf.reshape(tf.gather(triangle, position[:size, :size].ravel(), axis=1), [-1, size, size]),
-            target=linear[:, :size] - tf.gather(triangle, position[:size, size], axis=1),
-            square=constant - 2.0 * linear[:, size] + triangle[:, position[size, size]],
-        )
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32)])
+        def sweep(iteration: tf.Tensor, prior_rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            draw = self._sampler.sweep(iteration, prior_rate)
+            of_titles = tf.gather(draw.titles, title)
+            expected, drawn = (
+                tf.reduce_sum(rows[:, 1:] * of_titles[:, 1:], axis=1) + rows[:, 0] + of_titles[:, 0]
+                for rows in (tf.gather(draw.user_means, user), tf.gather(draw.users, user))
+            )
+            precision = draw.alpha * tf.gather(draw.user_precision, user) * tf.gather(draw.title_precision, title)
+            return draw, expected, drawn, 1.0 / precision
 
-    def _draw_vectors(self, sums: _Sums, alpha: tf.Variable, draw: _Draws) -> tf.Tensor:
-        """Draws w, and returns the mean.
-
-        w ~ N(P^-1 (alpha a sum of a_i y z + lambda x beta), P^-1), P = alpha a sum of a_i z z^T + diag(lambda)
-        """
-        scale = (alpha * self.noise_precision)[:, tf.newaxis]
-        prior_mean = tf.sparse.sparse_dense_matmul(self._design, self._beta)
-        root = tf.linalg.cholesky(sums.gram * scale[:, :, tf.newaxis] + tf.linalg.diag(self._prior_precision))
-        target = (scale * sums.target + self._prior_precision * prior_mean)[:, :, tf.newaxis]
-        half = tf.linalg.triangular_solve(root, target)
-        noise = draw.normal(half.shape)
-        solved = tf.linalg.triangular_solve(root, tf.concat([half, half + noise], axis=2), adjoint=True)
-        self.vectors.assign(solved[:, :, 1])
-        return solved[:, :, 0]
-
-    def _squared_errors(self, sums: _Sums) -> tf.Tensor:
-        """Float32 [rows]: the sum of a_i (y - z . w)^2, multiplied out."""
-        vectors = self.vectors.read_value()
-        errors = sums.square - 2.0 * tf.reduce_sum(vectors * sums.target, axis=1)
-        errors += tf.reduce_sum(vectors * tf.linalg.matvec(sums.gram, vectors), axis=1)
-        return tf.maximum(errors, 0.0)  # Rounding may leave a perfect fit below zero.
-
-    def _draw_noise_precision(self, squared_errors: tf.Tensor, alpha: tf.Variable, draw: _Draws) -> None:
-        """Draws a, with the prior Gamma(s, s).
-
-        a ~ Gamma(s + n / 2, s + alpha (sum of a_i (y - z . w)^2) / 2)
-        """
-        shape, rate = self._noise_shape + 0.5 * self._count, self._noise_shape + 0.5 * alpha * squared_errors
-        self.noise_precision.assign(draw.gamma(shape, rate))
-
-    def exported_rows(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Float32 [rows + 1 + used features, 1 + factors]: vectors, then the unknown row's and the features' beta."""
-        return tf.concat([vectors, self._beta[: 1 + len(self._used_features)]], axis=0)
-
-    def feature_table(self, exported: np.ndarray, scale: float, size: int) -> np.ndarray:
-        """Float32 [side features, columns of exported]: what each unscaled side feature adds; unused ones nothing."""
-        table = np.zeros((size, exported.shape[1]), np.float32)
-        table[self._used_features] = scale * exported[self.vectors.shape[0] + 1 :]
-        return table
+        return sweep
 
 
-def _design(
-    row: np.ndarray,
-    column: np.ndarray,
-    shape: tuple[int, int],
-    features: np.ndarray,
-    membership_scale: float,
-    membership_features: int,
-) -> tf.SparseTensor:
-    """X = [1, side features, membership of the most rated columns], float32 [rows, features]."""
-    rows = shape[0]
-    counts = np.bincount(column, minlength=shape[1])
-    kept = np.argsort(-counts, kind="stable")[: min(membership_features, np.count_nonzero(counts))]
-    position = np.full(shape[1], -1)
-    position[kept] = np.arange(len(kept))
-    member = position[column] >= 0
-    row_of_feature, column_of_feature = np.nonzero(features)
-    # A row's whole count, so that membership has the norm s_m unless columns were left out.
-    share = membership_scale / np.sqrt(np.bincount(row, minlength=rows))[row[member]] if len(kept) else np.zeros(0)
+def _rows_to_export(draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 [rows, size]: users, then effects of their features; titles, the least rated one, then effects."""
+    users = np.concatenate([draw.user_means, draw.user_effects])
+    titles = np.concatenate([draw.titles, draw.least_rated, draw.title_effects])
+    return users, titles
+
+
+def _side(
+    row: np.ndarray, column: np.ndarray, features: np.ndarray, target: np.ndarray, config: BayesianConfig, seed: int
+) -> Side:
+    """The users' side, or the titles', whose rows have these side features, flags behind them."""
+    rows, columns, size = len(features), int(column.max()) + 1, 1 + config.factors
+    ratings = BucketedRatings(row, column, rows=rows, columns=columns, size=size)
+    ratings.set_targets(target)
     blocks = (
-        (np.arange(rows), np.zeros(rows, int), np.ones(rows)),
-        (row_of_feature, 1 + column_of_feature, features[row_of_feature, column_of_feature]),
-        (row[member], 1 + features.shape[1] + position[column[member]], share),
+        prior_blocks.membership(
+            row,
+            column,
+            shape=(rows, columns),
+            exponent=config.membership_exponent,
+            rank=config.membership_rank,
+            seed=seed,
+        ),
+        prior_blocks.side_features(features[:, :-FLAGS], seed=seed),
+        prior_blocks.counts(ratings.count, seed=seed),
     )
-    rows_of, columns_of, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    order = np.lexsort((columns_of, rows_of))
-    indices = np.stack([rows_of, columns_of], axis=1)[order].astype(np.int64)
-    return tf.SparseTensor(indices, values[order].astype(np.float32), (rows, 1 + features.shape[1] + len(kept)))
-
-
-def _regression_root(design: tf.SparseTensor) -> np.ndarray:
-    """Float32 [features, features]: L^-1 with L L^T = X^T X + I."""
-    rows, features = design.shape
-    gram = np.eye(features)
-    indices, values = design.indices.numpy(), design.values.numpy()
-    for first in range(0, rows, _ROWS_PER_BLOCK):
-        start, end = np.searchsorted(indices[:, 0], [first, first + _ROWS_PER_BLOCK])
-        block = np.zeros((min(_ROWS_PER_BLOCK, rows - first), features), np.float32)
-        block[indices[start:end, 0] - first, indices[start:end, 1]] = values[start:end]
-        gram += block.T @ block
-    return np.linalg.inv(np.linalg.cholesky(gram)).astype(np.float32)
-
-
-class _MeanProduct:
-    """The mean over sweeps of b_u + b_i + p_u . q_i, the products kept as a truncated singular value decomposition.
-
-    Memory: (2 rank + 16 factors) floats a row of either side.
-    """
-
-    def __init__(self, rank: int) -> None:
-        self._rank = rank
-        self._sweeps = 0
-        self._bias: list[np.ndarray] = []
-        self._blocks: list[list[np.ndarray]] = [[], []]
-
-    def add(self, *vectors: np.ndarray) -> None:
-        """Takes one sweep: [bias, embedding] of the users and of the titles, float32 [rows, 1 + factors]."""
-        if not self._sweeps:
-            self._bias = [np.zeros(len(rows)) for rows in vectors]
-        self._sweeps += 1
-        for bias, block, rows in zip(self._bias, self._blocks, vectors, strict=True):
-            bias += rows[:, 0]
-            block.append(rows[:, 1:])
-        if len(self._blocks[0]) > _SWEEPS_PER_BLOCK:
-            # Twice the rank in between, so that truncating again and again costs nothing that shows.
-            self._compress(2 * self._rank)
-
-    def _compress(self, rank: int) -> None:
-        (user_basis, user_part), (title_basis, title_part) = (
-            np.linalg.qr(np.concatenate(block, axis=1)) for block in self._blocks
-        )
-        left, singular, right = np.linalg.svd(user_part @ title_part.T, full_matrices=False)
-        root = np.sqrt(singular[:rank])
-        self._blocks = [[user_basis @ (left[:, :rank] * root)], [title_basis @ (right[:rank].T * root)]]
-
-    def factors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Float [rows, 1 + rank] of the users and of the titles: [mean bias, embedding]."""
-        self._compress(self._rank)
-        users, titles = (
-            np.concatenate([bias[:, np.newaxis] / self._sweeps, block[0] / np.sqrt(self._sweeps)], axis=1)
-            for bias, block in zip(self._bias, self._blocks, strict=True)
-        )
-        return users, titles
+    return Side(ratings, [block for block in blocks if block is not None], size=size)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pydantic
 
 
 class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Size of the model, strength of its priors, length of the chain."""
 
-    factors: int = pydantic.Field(16, gt=0, description="numbers in the vector of a user and a title, beside the bias")
-    iterations: int = pydantic.Field(600, gt=0, description="sweeps of the sampler")
-    burn_in: int = pydantic.Field(60, ge=0, description="first sweeps that do not count, fewer than iterations")
+    form: Literal["expressive", "plain", "cautious", "biases"] | None = pydantic.Field(
+        None, description="form of the model; left out: that which rates held-out ratings best"
+    )
+    form_weight: float = pydantic.Field(
+        1.0, ge=0, le=1, description="weight of the form beside the biases; chosen with the form"
+    )
+    factors: int = pydantic.Field(20, gt=0, description="numbers in the vector of a user and a title, beside the bias")
+    iterations: int = pydantic.Field(800, gt=0, description="the most sweeps of the sampler")
+    burn_in: int = pydantic.Field(80, ge=0, description="first sweeps that do not count, fewer than iterations")
+    tolerance: float = pydantic.Field(
+        1e-3, ge=0, description="the chain ends when its Monte Carlo error adds less than this share to the RMSE"
+    )
+    pilot_iterations: int = pydantic.Field(50, gt=0, description="sweeps of the chains that choose the form")
+    pilot_burn_in: int = pydantic.Field(20, ge=0, description="first sweeps of these that do not count")
     export_rank: int = pydantic.Field(64, gt=0, description="numbers in an exported embedding, beside the bias")
-    membership_features: int = pydantic.Field(
-        4096, ge=0, description="most titles (users) whose membership describes a user (title): the most rated ones"
+    membership_rank: int = pydantic.Field(
+        256, gt=0, description="singular vectors of who rated what that describe a user (title)"
     )
-    user_membership_scale: float = pydantic.Field(1.0, ge=0, description="weight of what a user rated in its prior")
-    title_membership_scale: float = pydantic.Field(0.65, ge=0, description="weight of who rated a title in its prior")
-    user_features_scale: float = pydantic.Field(0.35, ge=0, description="weight of a user's side features")
-    title_features_scale: float = pydantic.Field(0.7, ge=0, description="weight of a title's side features")
-    user_noise_shape: float = pydantic.Field(
-        4.0,
-        gt=0,
-        description="shape of the Gamma prior of a user's noise precision; the larger, the more alike all are",
+    membership_exponent: float = pydantic.Field(
+        0.4, ge=0, le=1, description="how far many ratings of a user and of a title make each of them count less there"
     )
-    title_noise_shape: float = pydantic.Field(
-        8.0, gt=0, description="shape of the Gamma prior of a title's noise precision"
-    )
-    history_weight: float = pydantic.Field(
-        0.25, ge=0, lt=1, description="share of the history model in the score; 0 leaves it out"
+    deviation_scale: float = pydantic.Field(
+        1.0, gt=0, description="factor on standard deviations of predictions; chosen with the form"
     )
 
     @pydantic.model_validator(mode="after")
@@ -36,6 +40,11 @@ class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         if self.burn_in >= self.iterations:
             raise ValueError(
                 f"burn_in must be below iterations; got {self.burn_in} of {self.iterations}; lower burn_in"
+            )
+        if self.pilot_burn_in >= self.pilot_iterations:
+            raise ValueError(
+                "pilot_burn_in must be below pilot_iterations; got "
+                f"{self.pilot_burn_in} of {self.pilot_iterations}; lower pilot_burn_in"
             )
         return self
 

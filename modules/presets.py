@@ -44,6 +44,7 @@ PRESETS = {
         config=BayesianConfig,
         rmse_bound=0.95,
         summary="Bayesian matrix factorisation with side information, the most accurate",
+        chooses=True,
     ),
     "fast": Preset(
         module="modules.history_model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +41,8 @@ class EmbeddingModel(RatingModel):
 
     Attributes:
       tables: variables, float32 [rows, 1 + rank], of users, titles, user features and title features.
+      deviations: float32 [num_users + 1] and [num_titles + 1], whose product is the standard deviation of a rating
+        around its prediction, stars; none where the model does not tell.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class EmbeddingModel(RatingModel):
         title_table: np.ndarray,
         user_feature_table: np.ndarray,
         title_feature_table: np.ndarray,
+        *,
+        deviations: Sequence[np.ndarray] = (),
     ) -> None:
         """Holds the tables; column 0 of each is the bias, the others are the embedding.
 
@@ -59,6 +63,7 @@ class EmbeddingModel(RatingModel):
           title_table: float [num_titles + 1, 1 + rank].
           user_feature_table: float [user features, 1 + rank], what each feature adds to an unknown user's row.
           title_feature_table: float [title features, 1 + rank].
+          deviations: float [num_users + 1] and [num_titles + 1]; nothing where the model does not tell.
         """
         super().__init__()
         self._mean = tf.Variable(mean, dtype=tf.float32, name="mean")
@@ -69,6 +74,7 @@ class EmbeddingModel(RatingModel):
             "title_feature": title_feature_table,
         }
         self.tables = [tf.Variable(table, dtype=tf.float32, name=name) for name, table in named.items()]
+        self.deviations = [tf.Variable(each, dtype=tf.float32) for each in deviations]
 
     def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Scores user-title pairs; see `RatingModel`. Side features count for unknown users and titles alone."""
@@ -78,10 +84,21 @@ class EmbeddingModel(RatingModel):
             embedding_rows(titles, features[MOVIE_TITLE.name], title_features, features.get(TITLE_FEATURES)),
         )
 
+    def deviation(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Float32 [batch, 1]: the standard deviation of a rating around its prediction, stars."""
+        users, titles = self.deviations
+        user, title = features[USER_ID.name], features[MOVIE_TITLE.name]
+        return (_row(users, user) * _row(titles, title))[:, tf.newaxis]
+
     def score(self, user: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
         """Float32 [batch, 1], stars, of rows [bias, embedding], float32 [batch, 1 + rank]."""
         product = tf.reduce_sum(user[:, 1:] * title[:, 1:], axis=1, keepdims=True)
         return self._mean + user[:, :1] + title[:, :1] + product
+
+
+def _row(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
+    """The table's row of each id; the last row for ids beyond it."""
+    return tf.gather(table, tf.minimum(ids, tf.cast(tf.shape(table)[0] - 1, ids.dtype)))
 
 
 def embedding_rows(

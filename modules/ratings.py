@@ -21,8 +21,10 @@ class Ratings:
       num_titles: titles in the vocabulary; ids from here on are out-of-vocabulary buckets.
       low: lowest rating of the scale.
       high: highest rating of the scale.
-      user_features: float32 [num_users, features.USER_FEATURES_SIZE], zeros where nothing is known.
-      title_features: float32 [num_titles, features.TITLE_FEATURES_SIZE], zeros where nothing is known.
+      user_features: float32 [num_users, features.USER_FEATURES_SIZE], zeros where nothing is known;
+        the last two columns are flags, `side_features.DESCRIBED` and `LISTED`.
+      title_features: float32 [num_titles, features.TITLE_FEATURES_SIZE], zeros where nothing is known;
+        the last two columns are flags, `side_features.DESCRIBED` and `LISTED`.
     """
 
     user: np.ndarray

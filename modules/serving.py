@@ -13,11 +13,17 @@ from tf_keras.src.saving.legacy.saved_model import utils as keras_saving
 
 from modules import baselines, features, side_tables
 from modules.normalization_ops import normalize_tensor
+from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings
-from modules.side_features import SideFeatures
+from modules.side_features import LISTED, SideFeatures
 from modules.side_tables import UNRATED_PREFIX
 
 PREDICTED_RATING = "predicted_rating"
+# Beside it where the model tells: the standard deviation of a rating around it, and the probability of a high one.
+RATING_STDDEV = "rating_stddev"
+PROB_AT_LEAST = "prob_at_least"
+# A high rating lies in the upper quarter of the scale: 4 stars of 1 to 5.
+_HIGH_RATING = 0.75
 EXAMPLES = "examples"
 # For evaluation: which slices an example belongs to, and what the model has to beat.
 EVALUATION_SIGNATURE = "evaluation"
@@ -28,7 +34,8 @@ GLOBAL_MEAN = "global_mean"
 TITLE_MEAN = "title_mean"
 USER_TITLE_BIAS = "user_title_bias"
 SLICE_BOUNDARIES = (1, 3, 10, 50, 200)
-SLICE_NAMES = ("0 (cold)", "1-2", "3-9", "10-49", "50-199", "200+")
+# The first is of those in no table, the second of those in a side table whom nobody rated (or who rated nothing).
+SLICE_NAMES = ("0 (new)", "0 (unrated)", "1-2", "3-9", "10-49", "50-199", "200+")
 
 
 class ServingModel(tf.Module):
@@ -54,6 +61,7 @@ class ServingModel(tf.Module):
         self._model = model
         self._transform = transform_output.transform_features_layer()
         self._low, self._high = fitted_on.low, fitted_on.high
+        self._high_rating = _threshold(fitted_on)
         # Assets have to be there until the model is exported.
         self._assets = tempfile.TemporaryDirectory()
         self._categories = side.lookup
@@ -87,8 +95,12 @@ class ServingModel(tf.Module):
         autograph=False,
     )
     def predict(self, user_id: tf.Tensor, movie_title: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The `predict` signature: string [batch] each, to `predicted_rating` float32 [batch, 1]."""
-        return {PREDICTED_RATING: self({features.USER_ID.name: user_id, features.MOVIE_TITLE.name: movie_title})}
+        """The `predict` signature: string [batch] each, to float32 [batch, 1] each.
+
+        Returns:
+          `predicted_rating`, and of a model that tells, `rating_stddev` and `prob_at_least`.
+        """
+        return self._answer(self._inputs(user_id, movie_title))
 
     @tf.function(
         input_signature=[
@@ -98,19 +110,26 @@ class ServingModel(tf.Module):
         autograph=False,
     )
     def rank(self, user_id: tf.Tensor, movie_title: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The `rank` signature: one user and candidate titles, to both best first, ties in input order."""
+        """The `rank` signature: one user and candidate titles, to titles and what `predict` gives, best first.
+
+        Ties stay in the order of the input.
+        """
         inputs = self._inputs(user_id, movie_title)
         # Repeated here, the user is looked up once.
         for name in (features.USER_ID.name, features.USER_FEATURES):
             inputs[name] = tf.repeat(inputs[name], tf.shape(movie_title)[0], axis=0)
-        ratings = self._rate(inputs)[:, 0]
+        answer = {features.MOVIE_TITLE.name: movie_title}
+        answer |= {name: values[:, 0] for name, values in self._answer(inputs).items()}
         # top_k puts the lower index first among equals.
-        best, order = tf.math.top_k(ratings, k=tf.shape(ratings)[0], sorted=True)
-        return {features.MOVIE_TITLE.name: tf.gather(movie_title, order), PREDICTED_RATING: best}
+        order = tf.math.top_k(answer[PREDICTED_RATING], k=tf.shape(movie_title)[0], sorted=True).indices
+        return {
+            name: tf.gather(values, order)
+            for name, values in {features.MOVIE_TITLE.name: movie_title, **answer}.items()
+        }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES)], autograph=False)
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The `serving_default` signature: serialized tf.Examples, to `predicted_rating` float32 [batch, 1].
+        """The `serving_default` signature: serialized tf.Examples, to what `predict` gives.
 
         Side features that a request carries (genres and year of a new title, say) count for users and titles that are
         neither in the training rows nor in the side tables.
@@ -119,7 +138,7 @@ class ServingModel(tf.Module):
         request = tf.io.parse_example(examples, spec)
         user, title = request[features.USER_ID.name], request[features.MOVIE_TITLE.name]
         users, titles = self._user_vectors(request, tf.size(user)), self._title_vectors(request, tf.size(title))
-        return {PREDICTED_RATING: self._rate(self._inputs(user, title, users, titles))}
+        return self._answer(self._inputs(user, title, users, titles))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES)], autograph=False)
     def evaluation(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -128,7 +147,8 @@ class ServingModel(tf.Module):
         The predictions are those of the mean and of biases alone, float32, stars within the scale; all are [batch].
         """
         request = tf.io.parse_example(examples, _ID_SPEC)
-        user, title = self._ids(request[features.USER_ID.name], request[features.MOVIE_TITLE.name])
+        inputs = self._inputs(request[features.USER_ID.name], request[features.MOVIE_TITLE.name])
+        user, title = inputs[features.USER_ID.name], inputs[features.MOVIE_TITLE.name]
         mean, title_mean, user_bias, title_bias = self._baselines
         predictions = {
             GLOBAL_MEAN: tf.fill(tf.shape(user), mean),
@@ -136,8 +156,8 @@ class ServingModel(tf.Module):
             USER_TITLE_BIAS: mean + _row(user_bias, user) + _row(title_bias, title),
         }
         return {
-            USER_ACTIVITY: _slice_names(self._user_counts, user),
-            TITLE_POPULARITY: _slice_names(self._title_counts, title),
+            USER_ACTIVITY: _slice_names(self._user_counts, user, inputs[features.USER_FEATURES]),
+            TITLE_POPULARITY: _slice_names(self._title_counts, title, inputs[features.TITLE_FEATURES]),
             **{name: tf.clip_by_value(value, self._low, self._high) for name, value in predictions.items()},
         }
 
@@ -160,6 +180,18 @@ class ServingModel(tf.Module):
 
     def _rate(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.clip_by_value(self._model(inputs), self._low, self._high)
+
+    def _answer(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """All that is said of pairs, float32 [batch, 1] each."""
+        if not isinstance(self._model, EmbeddingModel) or not self._model.deviations:
+            return {PREDICTED_RATING: self._rate(inputs)}
+        score, deviation = self._model(inputs), self._model.deviation(inputs)
+        return {
+            PREDICTED_RATING: tf.clip_by_value(score, self._low, self._high),
+            RATING_STDDEV: deviation,
+            # Of a normal distribution around the score.
+            PROB_AT_LEAST: 0.5 * tf.math.erfc((self._high_rating - score) / (np.sqrt(2.0) * deviation)),
+        }
 
 
 _ID_SPEC = {column.name: tf.io.FixedLenFeature([], tf.string) for column in (features.USER_ID, features.MOVIE_TITLE)}
@@ -248,6 +280,15 @@ def write_warm_up_requests(path: str) -> None:
             writer.write(log.SerializeToString())
 
 
+def _threshold(ratings: Ratings) -> float:
+    """From where on a score stands for a high rating: half-way from the highest rating below, if there is one."""
+    high = ratings.low + _HIGH_RATING * (ratings.high - ratings.low)
+    below, at_least = (ratings.rating[rows] for rows in (ratings.rating < high, ratings.rating >= high))
+    if not len(below) or not len(at_least):
+        return high
+    return 0.5 * (float(below.max()) + float(at_least.min()))
+
+
 def _counts(ids: np.ndarray, size: int) -> tf.Tensor:
     """How many ratings each id has, int32 [size + 1]; the last row stands for every unknown id."""
     return tf.constant(np.append(np.bincount(ids, minlength=size), 0), tf.int32)
@@ -266,5 +307,8 @@ def _row(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     return tf.gather(table, tf.minimum(ids, tf.cast(tf.shape(table)[0] - 1, ids.dtype)))
 
 
-def _slice_names(counts: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    return tf.gather(tf.constant(SLICE_NAMES), tf.searchsorted(list(SLICE_BOUNDARIES), _row(counts, ids), side="right"))
+def _slice_names(counts: tf.Tensor, ids: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+    """String [batch]: the slice of each id by its ratings, and without any, by whether a side table has it."""
+    count = _row(counts, ids)
+    rated = 1 + tf.searchsorted(list(SLICE_BOUNDARIES), count, side="right")
+    return tf.gather(tf.constant(SLICE_NAMES), tf.where(count > 0, rated, tf.cast(vectors[:, LISTED], tf.int32)))

@@ -15,6 +15,9 @@ import tensorflow as tf
 from modules import features
 from modules.side_tables import SideTable, SideTables
 
+# Positions from the end of a feature vector: 1 where any other feature is not zero; 1 for rows of the side tables.
+DESCRIBED, LISTED = -2, -1
+
 
 class SideFeatures:
     """Makes the feature vectors, and holds those of the side tables.
@@ -22,7 +25,7 @@ class SideFeatures:
     A user's vector, float32 [features.USER_FEATURES_SIZE], is one-hot for the bin of the age, then multi-hot for the
     categories. A title's, float32 [features.TITLE_FEATURES_SIZE], is likewise made of release year and genres, the
     latter divided by the square root of their number, so that a film of five genres does not weigh more than one of
-    one. All is zero where nothing is known.
+    one. All is zero where nothing is known. Two flags end each, DESCRIBED and LISTED.
 
     The categories are the `features.CATEGORIES_LIMIT` values that most rows of the side tables have.
 
@@ -55,14 +58,14 @@ class SideFeatures:
     def users(self, columns: Mapping[str, tf.SparseTensor], batch: int | tf.Tensor) -> tf.Tensor:
         """Float32 [batch, features.USER_FEATURES_SIZE] of the users table's columns, sparse [batch, values] by name."""
         ages = _bins(columns[features.USER_AGE.name], features.AGE_BOUNDARIES, batch)
-        return tf.concat([ages, self._multi_hot(_categories(columns, features.USER_CATEGORIES), batch)], axis=1)
+        return _flagged(ages, self._multi_hot(_categories(columns, features.USER_CATEGORIES), batch))
 
     def titles(self, columns: Mapping[str, tf.SparseTensor], batch: int | tf.Tensor) -> tf.Tensor:
         """Float32 [batch, features.TITLE_FEATURES_SIZE] of the titles table's columns, sparse [batch, values]."""
         years = _bins(columns[features.RELEASE_YEAR.name], features.YEAR_BOUNDARIES, batch)
         genres = self._multi_hot(_categories(columns, features.TITLE_CATEGORIES), batch)
         genres /= tf.sqrt(tf.maximum(tf.reduce_sum(genres, axis=1, keepdims=True), 1.0))
-        return tf.concat([years, genres], axis=1)
+        return _flagged(years, genres)
 
     def of_ids(self, table: features.Table, ids: Sequence[bytes]) -> np.ndarray:
         """Float32 [ids, size] of what a side table says of users or titles; zeros for ids that it does not have."""
@@ -70,6 +73,7 @@ class SideFeatures:
         found = np.array([rows.get(each, -1) for each in ids], np.int64)
         made = np.zeros((len(found), vectors.shape[1]), np.float32)
         made[found >= 0] = vectors[found[found >= 0]]
+        made[found >= 0, LISTED] = 1.0
         return made
 
     def ids_beside(self, table: features.Table, ids: Iterable[bytes]) -> list[bytes]:
@@ -86,6 +90,13 @@ class SideFeatures:
         # What is no category counts in a column more, which goes. A value that stands twice is there once.
         counts = _count(categories, self.lookup.lookup(categories.values), features.CATEGORIES_LIMIT + 1, batch)
         return tf.minimum(counts[:, :-1], 1.0)
+
+
+def _flagged(*parts: tf.Tensor) -> tf.Tensor:
+    """Float32 [batch, size]: the parts side by side, and behind them DESCRIBED and LISTED, the latter zero."""
+    vectors = tf.concat(parts, axis=1)
+    is_described = tf.reduce_any(vectors != 0.0, axis=1, keepdims=True)
+    return tf.concat([vectors, tf.cast(is_described, tf.float32), tf.zeros_like(vectors[:, :1])], axis=1)
 
 
 def _most_frequent(tables: SideTables) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -58,8 +59,11 @@ def main(arguments: list[str] | None = None) -> None:
 def guarded(command: Callable[[], Any]) -> None:
     """Runs a command and exits.
 
-    What the user can mend becomes a message and an exit code; anything else is a bug and shows its trace.
+    What the user can mend becomes a message and an exit code; anything else is a bug and shows its trace. Titles and
+    paths that the terminal's encoding lacks are printed escaped, as Python does on stderr by itself.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command()
     except click.exceptions.Exit as done:

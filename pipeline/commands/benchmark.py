@@ -12,6 +12,8 @@ from pipeline.commands.options import Path
 from pipeline.commands.progress import reported
 from pipeline.exit_codes import ExitCode
 
+_DEFAULT_SPLITS = ("notebook", "u1")
+
 OUTPUT = click.option(
     "--output",
     type=Path(file_okay=False, path_type=pathlib.Path),
@@ -27,19 +29,30 @@ def benchmark() -> None:
     """Measure how good and how fast the models are, on this machine."""
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
     return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
 
 
 @benchmark.command()
 @click.option(
     "--splits",
-    default="notebook,u1",
-    show_default=True,
     callback=_names,
     metavar="NAME,…",
-    help="notebook: 80,000 / 19,693 rows, as in the tutorial notebook; u1 to u5: published folds of MovieLens 100K; "
-    "ua and ub: its published splits with ten test ratings a user.",
+    help="Of MovieLens 100K: notebook (80,000 / 19,693 rows, as in the tutorial notebook), u1 to u5, ua, ub. Made from "
+    "seeds: synthetic-100k and synthetic-1m, each also with -side behind it, sparse, mostly-fives, binary, half-stars, "
+    "ten, hundred, plays. latest-small: from --source. unfamiliar: all made from seeds; all: everything, latest-small "
+    "where it is given.  [default: notebook,u1, or none with --data]",
+)
+@click.option(
+    "--data",
+    "own",
+    type=Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    multiple=True,
+    metavar="FOLDER",
+    help="Data folder of your own, made by `data prepare`: taken as it is where it has train/ and test/, else a fifth "
+    "drawn at random is the test part; may be repeated.",
 )
 @click.option(
     "--presets",
@@ -54,9 +67,12 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
 )
 @click.option(
     "--source",
+    "raw",
     type=Path(exists=True, path_type=pathlib.Path),
+    multiple=True,
     metavar="PATH",
-    help="Folder or zip of the raw MovieLens 100K files.  [default: fetched]",
+    help="Folder or zip of the raw files of MovieLens 100K, or of latest-small; may be repeated.  [default: MovieLens "
+    "100K is fetched, for splits of it]",
 )
 @click.option(
     "--peers/--no-peers",
@@ -66,19 +82,20 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
 @OUTPUT
 @click.option("-v", "--verbose", is_flag=True, help="Show what TFX and the libraries write.")
 def accuracy(
-    splits: tuple[str, ...],
+    splits: tuple[str, ...] | None,
+    own: tuple[pathlib.Path, ...],
     presets: tuple[str, ...],
     seeds: int,
-    source: pathlib.Path | None,
+    raw: tuple[pathlib.Path, ...],
     peers: bool | None,
     output: pathlib.Path,
     verbose: bool,
 ) -> ExitCode | None:
-    """Compare the presets with baselines and other libraries on published splits.
+    """Compare the presets with baselines and other libraries on published splits and on other data.
 
     Every preset is trained, exported, loaded again, and asked with user and title alone. The table is printed and saved
-    as accuracy.md and accuracy.json. What was measured before is taken over, until code, data or library change, so
-    that an interrupted benchmark resumes.
+    as accuracy.md and accuracy.json; it ends in the rows to which the first preset loses. What was measured before is
+    taken over, until code, data or library change, so that an interrupted benchmark resumes.
     """
     from rich.text import Text
 
@@ -93,11 +110,14 @@ def accuracy(
         from pipeline.experiments import accuracy as measuring
         from pipeline.experiments import accuracy_table as table
         from pipeline.experiments import peers as others
-        from pipeline.experiments import splits as published_splits
+        from pipeline.experiments import splits as known_splits
         from pipeline.local.dag_runner import ComponentError
 
         gone = {} if peers is False else others.missing()
-    _check("--splits", splits, published_splits.SPLITS)
+    if splits is None:
+        splits = () if own else _DEFAULT_SPLITS
+    else:
+        _check("--splits", splits, (*known_splits.SPLITS, *known_splits.GROUPS))
     _check("--presets", presets, tuple(PRESETS))
     console = terminal()
     if gone:
@@ -106,9 +126,13 @@ def accuracy(
             raise click.UsageError(f"--peers needs what cannot be imported: {named}; pip install movie-ranking[peers]")
         console.print(Text(f"left out, since they cannot be imported: {named}"))
     with reported() as progress:
+        sources, data = known_splits.Sources.of(raw), output / "data"
         folders = {
-            split: published_splits.make(split, output / "data", source=source, progress=progress) for split in splits
+            split: known_splits.make(split, data, sources=sources, progress=progress)
+            for split in known_splits.expand(splits, sources)
         }
+        for name, folder in known_splits.own_names(own).items():
+            folders[name] = known_splits.make_own(folder, data / "own")
     # The first seed is the one that `movie-ranking run` takes.
     numbers = range(TrainerConfig().seed, TrainerConfig().seed + seeds)
     methods = [
@@ -124,6 +148,7 @@ def accuracy(
     rows = table.summarize(measurements)
     table.save(measurements, rows, output)
     table.show(rows, console)
+    console.print(Text(table.losses(rows, measurements)))
     console.print(Text(f"saved in {output}: {table.TABLE_FILE}, {table.RESULTS_FILE}"))
     return None
 

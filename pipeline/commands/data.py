@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import re
@@ -200,17 +201,23 @@ def prepare(
     origin = _origin(path, {"train": train, "eval": eval_, "test": test})
     with reported() as progress:
         from data import prepare as preparing
-        from data.fetch import default_folder
 
-        if destination is None:
-            named = path or train
-            split = f"-{chosen['split']}" if chosen["split"] else ""
-            destination = default_folder().parent / "prepared" / ((named.stem if named else "") + split)
-        summary = preparing.prepare(origin, destination, dry_run=dry_run, progress=progress, **chosen)
+        folder = destination or _default_destination(origin, chosen["member"], chosen["split"])
+        summary = preparing.prepare(origin, folder, dry_run=dry_run, progress=progress, **chosen)
     if as_json:
-        click.echo(json.dumps(summary.as_json(), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(summary.as_json(), indent=2))
     else:
         prepared.show(summary, keep_items_apart=chosen["keep_items_apart"])
+
+
+def _default_destination(origin: Origin, member: str | None, split: str | None) -> pathlib.Path:
+    """A folder in the user's cache: the same one for the same source, another for each other of the same name."""
+    from data.fetch import default_folder
+
+    paths = [pathlib.Path(each).resolve() for each in (origin.values() if isinstance(origin, Mapping) else [origin])]
+    source = hashlib.sha256(repr([*map(str, paths), member]).encode()).hexdigest()
+    name = "-".join([paths[0].stem, *([split] if split else []), source[:8]])
+    return default_folder().parent / "prepared" / name
 
 
 def _origin(path: pathlib.Path | None, parts: Mapping[str, pathlib.Path | None]) -> Origin:

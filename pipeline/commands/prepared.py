@@ -32,7 +32,7 @@ def show(summary: Summary, *, keep_items_apart: bool = False) -> None:
         f"{sidecar.rejected:,} rejected{dropped}"
     )
     for expected, reason in list(summary.reasons.items())[:_REASONS_SHOWN]:
-        _say(f"  rejected: {reason.rows:,} x {expected}, the first {reason.file}, line {reason.line}")
+        _say(f"  rejected: {reason.rows:,} x {expected}, the first {reason.file}, {reason.unit} {reason.line}")
     if summary.rejected_elsewhere:
         _say(f"{summary.rejected_elsewhere:,} rows of the item and user files rejected, too")
     for each in summary.read_as:
@@ -76,7 +76,8 @@ def _how(read_as: ReadAs) -> str:
         told = f"read as {read_as.kind}"
     else:
         header = "" if read_as.header else ", without a header"
-        told = f"read as {read_as.separator}-separated {read_as.encoding}{header}"
+        decimals = f", with decimal {read_as.decimal_mark}s" if read_as.decimal_mark else ""
+        told = f"read as {read_as.separator}-separated {read_as.encoding}{header}{decimals}"
     packed = f", unpacked from {read_as.compression}" if read_as.compression else ""
     unused = f"; left out: {', '.join(read_as.unused)}" if read_as.unused else ""
     return told + packed + unused
@@ -104,8 +105,9 @@ def _show_shared_titles(sidecar: Sidecar, *, keep_items_apart: bool) -> None:
 
 
 def _say(line: str) -> None:
-    """Prints a line; what a terminal cannot show, or would obey, is escaped."""
-    click.echo("".join(each if each.isprintable() and _can_show(each) else ascii(each)[1:-1] for each in line))
+    """Prints a line; what a terminal would obey is escaped."""
+    # Without a file, click would write UTF-8 to a terminal of ASCII.
+    click.echo("".join(each if each.isprintable() else ascii(each)[1:-1] for each in line), file=sys.stdout)
 
 
 def _can_show(text: str) -> bool:

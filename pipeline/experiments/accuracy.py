@@ -15,7 +15,7 @@ import pathlib
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,13 @@ import tensorflow as tf
 from rich.console import Console
 
 from data import atomic
-from data.sidecar import RATINGS_FILE, Sidecar
+from data.sidecar import RATINGS_FILE, Sidecar, TableFile, table_files
+from data.synthetic import EXPECTED_FILE
 from modules import baselines, features, metrics, presets, serving, trainer
 from modules.features import MOVIE_TITLE, USER_ID, USER_RATING
 from modules.ratings import Ratings
 from pipeline.config import resolve
-from pipeline.experiments.accuracy_table import Measurement
+from pipeline.experiments.accuracy_table import NOISE_FLOOR, Kind, Measurement
 from pipeline.experiments.fit_time import FitTime, timed
 from pipeline.experiments.peers import Peer, Task
 from pipeline.graph.fingerprint import fingerprint
@@ -60,7 +61,7 @@ class Method:
     """
 
     name: str
-    kind: Literal["preset", "baseline", "peer"]
+    kind: Kind
     seeds: tuple[int, ...]
     version: tuple[str, ...]
     rate: Callable[[Split, int], tuple[np.ndarray, FitTime]]
@@ -72,6 +73,7 @@ class Split:
     Attributes:
       name: the split's name.
       sidecar: record of the data folder.
+      checksums: SHA-256 of each of its tables, by the name of its file.
       train: training rows, as `train/ratings.csv` has them.
       test: test rows, in the order of all predictions.
     """
@@ -87,6 +89,10 @@ class Split:
         """
         self.name = name
         self.sidecar = Sidecar.read(folder)
+        # The record of a folder that was made by hand may name no file.
+        self.checksums = self.sidecar.checksums or {
+            table: TableFile.of(folder, table).sha256 for table in sorted(table_files(folder))
+        }
         self._folder, self._output, self._display = folder, output, display
 
     @functools.cached_property
@@ -96,6 +102,12 @@ class Split:
     @functools.cached_property
     def test(self) -> pd.DataFrame:
         return read_rows(self._folder / "test" / RATINGS_FILE)
+
+    @property
+    def expected(self) -> np.ndarray | None:
+        """The best possible prediction of each test row, float32 [rows]; None where nobody knows it."""
+        path = self._folder / EXPECTED_FILE
+        return np.load(path) if path.exists() else None
 
     @functools.cached_property
     def task(self) -> Task:
@@ -146,6 +158,8 @@ def measure(
 ) -> list[Measurement]:
     """Fits and measures every method on every split with each of its seeds, or takes what an earlier call measured.
 
+    The noise floor comes last of each split where it is known.
+
     Args:
       folders: data folder of each split, with train/ and test/.
       methods: what to measure.
@@ -164,15 +178,17 @@ def measure(
             for method in methods:
                 for seed in method.seeds:
                     display.start(f"{name}, {method.name}" + (f", seed {seed}" if len(method.seeds) > 1 else ""))
-                    store = _Store(output / "measured" / name, method, split.sidecar.checksums, seed)
+                    store = _Store(output / "measured" / name, method, split.checksums, seed)
                     rated = store.load()
                     if rated is None:
                         with captured(str(output / "logs" / "accuracy.log"), also_on_terminal=verbose):
                             tf.keras.backend.clear_session()
                             rated = method.rate(split, seed)
                         store.save(*rated)
-                    measurements.append(_measured(split, method, seed, *rated))
+                    measurements.append(_measured(split, method.name, method.kind, seed, *rated))
                     display.end(f"RMSE {measurements[-1].rmse:.4f}, fitted in {rated[1].seconds:.1f} s")
+            if split.expected is not None:
+                measurements.append(_measured(split, NOISE_FLOOR, "floor", 0, split.expected, FitTime()))
     return measurements
 
 
@@ -263,14 +279,14 @@ class _Store:
         atomic.write_text(self._record, json.dumps({"key": self._key, "fit": dataclasses.asdict(fit)}) + "\n")
 
 
-def _measured(split: Split, method: Method, seed: int, predictions: np.ndarray, fit: FitTime) -> Measurement:
+def _measured(split: Split, method: str, kind: Kind, seed: int, predictions: np.ndarray, fit: FitTime) -> Measurement:
     predictions = np.clip(np.asarray(predictions, np.float64), *split.sidecar.rating_scale)
     labels = split.test[USER_RATING.name].to_numpy()
     users = pd.factorize(split.test[USER_ID.name])[0]
     return Measurement(
         split=split.name,
-        method=method.name,
-        kind=method.kind,
+        method=method,
+        kind=kind,
         seed=seed,
         fit_seconds=fit.seconds,
         fit_cpu_seconds=fit.cpu_seconds,

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import lzma
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pytest
@@ -18,7 +20,12 @@ def zstandard(content: bytes) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstandard}
+PACKERS = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": functools.partial(lzma.compress, preset=0),
+    "zstd": zstandard,
+}
 CONTENT = b"".join(b"%d,%d\n" % (number, number * 7919) for number in range(200_000))
 
 
@@ -54,6 +61,26 @@ def test_a_second_part_that_is_damaged_is_not_left_out(name, tmp_path):
     (tmp_path / "file").write_bytes(PACKERS[name](b"a,b\n") + second)
     with pytest.raises(LayoutError, match="packed whole"):
         read(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_packed_file_is_read_as_any_and_closed_in_the_end(name, tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(PACKERS[name](CONTENT))
+    opened: list[BinaryIO] = []
+
+    def noted(*given: Any) -> BinaryIO:
+        opened.append(open(*given))  # noqa: SIM115  # closed by what is tested
+        return opened[-1]
+
+    monkeypatch.setattr(compression, "open", noted, raising=False)
+    with compression.open_decompressed(tmp_path / "file")[1] as file:
+        assert file.readable()
+        start = file.read(10)
+        assert 0 < len(start) <= 10
+        assert start + file.read(None) == CONTENT
+        assert not file.read(10)
+    assert file.closed
+    assert [each.closed for each in opened] == [True]
 
 
 @pytest.mark.parametrize("content", [b"", b"a", CONTENT])

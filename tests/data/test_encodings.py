@@ -71,6 +71,22 @@ def test_any_text_reads_as_utf_8_at_any_size_of_blocks(text, name, size):
     assert b"".join(parts) == text.encode()
 
 
+def test_the_file_is_closed_with_its_text():
+    inner = io.BytesIO("é\n".encode("latin-1"))
+    with encodings.as_utf_8(inner, "latin-1", "a.csv") as file:
+        assert file.readable()
+        assert file.read(1) == "é".encode()
+        assert file.read(None) == b"\n"
+        assert not inner.closed
+    assert file.closed
+    assert inner.closed
+
+
+@pytest.mark.parametrize(("content", "asked"), [(b"a\n", "cp1252"), ("a\n".encode("utf-16"), None)])
+def test_bytes_are_not_counted_where_nothing_is_looked_for(content, asked):
+    assert encodings.find(lambda: io.BytesIO(content), "a.csv", asked).size == 0
+
+
 def test_bytes_without_a_meaning_stay_no_utf_8():
     """So that the row that they stand in is a bad row."""
     assert encodings.as_utf_8(io.BytesIO(b"a\x80\x81b"), "cp1252", "a.csv").read() == "a€".encode() + b"\x81b"
@@ -80,3 +96,28 @@ def test_text_that_breaks_off_is_refused_with_its_line():
     file = encodings.as_utf_8(io.BytesIO("a\nb\n".encode("utf-16") + b"x"), "utf-16", "a.csv")
     with pytest.raises(LayoutError, match=r"expected a\.csv to be in utf-16.*behind line 3"):
         list(iter(lambda: file.read(100), b""))
+
+
+# The first and the last characters of two and of four bytes among them.
+UTF_8 = ["Café", "É", "\x80", "\u07ff", "\U00010000", "\U0010ffff"]
+LINES = st.sampled_from([b"plain", b"", "Été".encode("latin-1"), b"\xff", *(text.encode() for text in UTF_8)])
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(lines=st.lists(LINES, max_size=12), ends=st.booleans(), block=st.integers(6, 30))
+def test_any_file_is_told_at_any_size_of_blocks(lines, ends, block):
+    content = b"\n".join(lines) + b"\n" * ends
+    numbers: dict[bool, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.isascii():
+            numbers.setdefault(line.decode("utf-8", "replace").encode() == line, number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encodings, "_BLOCK_BYTES", block)
+        if len(numbers) < 2:
+            found = encodings.find(lambda: io.BytesIO(content), "a.csv")
+            assert found == encodings.Encoding("latin-1" if False in numbers else "utf-8", len(content))
+            return
+        with pytest.raises(LayoutError) as caught:
+            encodings.find(lambda: io.BytesIO(content), "a.csv")
+    assert f"UTF-8 in line {numbers[True]}: " in str(caught.value)
+    assert f"something else in line {numbers[False]}: " in str(caught.value)

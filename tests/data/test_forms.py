@@ -41,6 +41,12 @@ def test_separators_go_by_names_too(text, separator):
     assert forms.separator_of(text) == separator
 
 
+@pytest.mark.parametrize(("separator", "name"), [(",", "comma"), ("\t", "tab"), ("::", "two colons"), ("^", "'^'")])
+def test_separators_are_told_in_words(separator, name):
+    assert forms.separator_name(separator) == name
+    assert find(separator.join(WANTED), separator=separator).separated_by == name
+
+
 @pytest.mark.parametrize("line", ["sep=;\n", "sep=;\r\n", '"sep=;"\n'])
 def test_excels_first_line_names_the_separator(line):
     form = find(f"{line}user_id;movie_title;user_rating\n1;2;3\n")
@@ -65,6 +71,66 @@ def test_a_header_that_looks_like_data_is_refused_with_both_ways_on(header):
     assert forms.find(f"{header}\n2,3,4\n".encode(), "a.csv", Choices(header=True), wanted).names == tuple(
         header.split(",")
     )
+
+
+@pytest.mark.parametrize(("numbers", "refused"), [(4, False), (5, True)])
+def test_a_header_of_which_most_names_are_numbers_looks_like_data(numbers, refused):
+    header = ",".join([*WANTED, "note", *map(str, range(numbers))])
+    if not refused:
+        assert find(f"{header}\n").width == 8
+        return
+    with pytest.raises(LayoutError, match=r"line 1: expected a header.*got 'user_id', .* and 1 more, which looks like"):
+        find(f"{header}\n")
+
+
+@pytest.mark.parametrize(("first", "names"), [("0", False), ("user", True)])
+def test_a_header_of_numbers_over_a_matrix_is_named_so(first, names):
+    header = ";".join([first, *map(str, range(1, 12))])
+    with pytest.raises(LayoutError, match="matrix of 12 columns") as caught:
+        find(f"{header}\n" + f"{';'.join('3' * 12)}\n" * 3)
+    assert ("header=None" in str(caught.value)) != names
+    assert ("m.rename(columns={'user': 'user_id'})" in str(caught.value)) == names
+    assert "sep=';'" in str(caught.value)
+
+
+def test_an_asked_separator_comes_before_that_of_excel():
+    form = find("sep=;\nuser_id,movie_title;user_rating\n1,2;3\n", separator=",")
+    assert (form.separator, form.names, form.head) == (",", ("user_id", "movie_title;user_rating"), 2)
+    with pytest.raises(LayoutError, match="line 2: expected a header"):
+        find("sep=;\n1;2;3\n4;5;6\n")
+
+
+def test_the_header_names_more_columns_under_the_right_separator_than_it_has_fields_under_another():
+    form = find("user_id;movie_title;user_rating;a,b,c,d,e,f\n1;2;3;4\n")
+    assert (form.separator, form.width) == (";", 4)
+    # Where none is named, the one with most fields is taken, and what is missing told of it.
+    assert find("a;b;c,d\n1;2;3\n").separator == ";"
+
+
+def test_the_sample_ends_where_a_row_is_blank_bad_or_cut():
+    assert find('user_id,movie_title,user_rating\n1,A,3\n2,B,4\n3,"x"y,5\n').sample == (("1", "A", "3"),)
+    assert find("user_id,movie_title,user_rating\n1,A,3\n2,B,4\n\n3,C,5\n").sample == (("1", "A", "3"),)
+    assert find("user_id,movie_title,user_rating\n1,A,3\n2,B").sample == (("1", "A", "3"),)
+    assert find("user_id,movie_title,user_rating\n1,A").sample == (("1", "A"),)
+    assert len(find("user_id,movie_title,user_rating\n" + "1,A,3\n" * 300).sample) == 99
+
+
+def test_without_a_header_the_width_is_that_of_most_rows():
+    form = find("1,A,3\n2,B, C,4\n3,D,5\n4,E,1\n", header=False)
+    assert (form.width, form.separator) == (3, ",")
+    # Fields that all rows have count for more than many that few have.
+    text = "1;A,x,y,z;3\n" * 3 + "2;B;4\n" * 3
+    assert find(text, header=False).separator == ";"
+
+
+def test_a_quote_in_what_two_characters_or_none_separate_is_text():
+    assert find('user_id::movie_title::user_rating\n1::"A::3\n2::B::4\n').sample == (("1", '"A', "3"),)
+    assert find('user_id,movie_title,user_rating\n1,"A,3\n2,B,4\n', quotes=False).sample == (("1", '"A', "3"),)
+
+
+def test_first_fields_are_told_up_to_eight():
+    assert forms.first_fields(list("abcdefgh")) == ", ".join(map(repr, "abcdefgh"))
+    assert forms.first_fields(list("abcdefghij")) == ", ".join(map(repr, "abcdefgh")) + " and 2 more"
 
 
 def test_one_number_among_names_that_nobody_wants_is_a_name():

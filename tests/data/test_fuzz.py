@@ -13,7 +13,9 @@ import csv
 import dataclasses
 import gzip
 import io
+import itertools
 import lzma
+import operator
 import pathlib
 import random
 import shutil
@@ -21,7 +23,7 @@ import signal
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +36,7 @@ from data.forms import SEPARATORS
 from data.prepare import prepare
 from tests.data.small_releases import tables_in
 from tests.data.tables_in_memory import strictly
+from tests.data.test_netflix import rows_of
 
 SECONDS_A_FILE = 20
 NAMES = ["user_id", "movie_title", "user_rating", "timestamp", "review"]
@@ -48,16 +51,17 @@ class Written:
     Attributes:
       rows: user, title, rating, timestamp and an unused column, of rows that are all good.
       content: the bytes of the file.
-      unpacked: its text, encoded; None where what it is packed in is damaged.
+      unpacked: its text, encoded; None where what it is packed in is damaged so that nobody knows.
       chosen: what has to be said to read it.
-      damaged: it was changed after it was written.
+      damaged: what was changed after it was written, so that it may be refused: "text", "packed" or "later part" of
+        what is packed; empty where nothing was.
     """
 
     rows: list[tuple[str, ...]]
     content: bytes
     unpacked: bytes | None
     chosen: dict[str, Any]
-    damaged: bool
+    damaged: str
 
 
 def _good(text: str) -> bool:
@@ -77,21 +81,41 @@ ROWS = st.lists(
 )
 
 
+RATINGS_OF_FILMS = st.lists(
+    st.tuples(
+        st.integers(1, 30).map(str),
+        st.sampled_from(["1", "2", "17770"]),
+        st.sampled_from("12345"),
+        st.sampled_from(["2005-09-06", "1999-11-11"]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
 @st.composite
-def written(draw: st.DrawFn) -> Written:
-    """A file in one of the forms, one in two with something changed in it."""
+def blocks(draw: st.DrawFn) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
+    """Rows, their text in Netflix' blocks, and what has to be said to read it."""
+    rows = draw(RATINGS_OF_FILMS)
+    lines = []
+    for film, ratings in itertools.groupby(rows, key=operator.itemgetter(1)):
+        lines += [f"{film}:", *(",".join((user, *rest)) for user, _, *rest in ratings)]
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    return rows, end.join([*lines, ""]), {}
+
+
+@st.composite
+def table(draw: st.DrawFn) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
+    """Rows, their text with separators, and what has to be said to read it."""
     rows = draw(ROWS)
     separator = draw(st.sampled_from(",;|\t"))
     escape = draw(st.sampled_from(["", "\\"]))
-    line_end = draw(st.sampled_from(["\n", "\r\n"]))
     header = draw(st.booleans())
-    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
-    pack = draw(st.sampled_from([bytes, bytes, bytes, gzip.compress, bz2.compress, lzma.compress]))
     buffer = io.StringIO(newline="")
     writer = csv.writer(
         buffer,
         delimiter=separator,
-        lineterminator=line_end,
+        lineterminator=draw(st.sampled_from(["\n", "\r\n"])),
         quoting=draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
         doublequote=not escape,
         escapechar=escape or None,
@@ -99,7 +123,6 @@ def written(draw: st.DrawFn) -> Written:
     if header:
         writer.writerow(NAMES)
     writer.writerows(rows)
-    text = buffer.getvalue()
     chosen: dict[str, Any] = {"escape": escape}
     if not header:
         chosen |= {
@@ -107,16 +130,33 @@ def written(draw: st.DrawFn) -> Written:
             "separator": separator,
             "columns": {name: str(position + 1) for position, name in enumerate(NAMES[:4])},
         }
-    content = text.encode(encoding)
-    damaged = draw(st.booleans())
-    if damaged:
+    return rows, buffer.getvalue(), chosen
+
+
+@st.composite
+def written(draw: st.DrawFn) -> Written:
+    """A file in one of the forms, packed in up to three parts, one in two with something changed in it."""
+    rows, text, chosen = draw(st.one_of(table(), table(), blocks()))
+    content = text.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
+    pack = draw(st.sampled_from([bytes, bytes, bytes, gzip.compress, bz2.compress, lzma.compress]))
+    # What is damaged: nothing, the text, what it is packed in, or of that the parts behind the first.
+    damaged = draw(st.sampled_from(["", "", "", "text", "text", "packed", "later part"]))
+    if damaged == "text":
         content = draw(damage(content))
-    packed = pack(content)
-    whole = not damaged or pack is bytes or draw(st.booleans())
+    cuts = sorted(draw(st.lists(st.integers(0, len(content)), max_size=2)))
+    first, *later = [pack(content[start:end]) for start, end in itertools.pairwise([0, *cuts, len(content)])]
+    packed = b"".join(later)
+    if damaged == "later part":
+        if pack is bytes or not later:
+            damaged = ""
+        else:
+            packed = draw(damage(packed))
+    elif damaged == "packed":
+        first, packed = draw(damage(first + packed)), b""
     return Written(
         rows=rows,
-        content=packed if whole else draw(damage(packed)),
-        unpacked=content if whole else None,
+        content=first + packed,
+        unpacked=None if damaged == "packed" else content,
         chosen=chosen,
         damaged=damaged,
     )
@@ -148,20 +188,23 @@ def expected_rows(rows: list[tuple[str, ...]]) -> set[tuple[str, str, float]]:
     return {(user, title, round(sum(each) / len(each), 4)) for (user, title), each in ratings.items()}
 
 
-def records_in(file: Written, encoding: str, separator: str) -> set[int]:
+def records_in(file: Written, form: Mapping[str, str]) -> set[int]:
     """How many records there are by Python's strict reader, good or bad, the header not among them.
 
-    Without a header, damage can leave open how many fields a row has, by which bad rows are told: then one of several.
+    Without a header, damage can leave open how many fields a row has, by which bad rows are told: then one of several,
+    up to those of all rows, whose line breaks may be gone.
     """
-    text = (file.unpacked or b"").decode(encoding, "replace").removeprefix("\ufeff").replace("\0", "x")
-    skip, widths = 0, set(range(len(NAMES) - 2, len(NAMES) + 5))
+    text = (file.unpacked or b"").decode(form["encoding"], "replace").removeprefix("\ufeff").replace("\0", "x")
+    if form["kind"] != "text":
+        return {sum(bool(line.strip("\r")) for line in rows_of(text).split("\n"))}
+    separator = SEPARATORS.get(form["separator"], ",")
+    escape = file.chosen.get("escape") or None
+    skip, widths = 0, set(range(len(NAMES) - 2, len(NAMES) * (len(file.rows) + 1)))
     if file.chosen.get("header") is not False:
-        reader = csv.reader(
-            io.StringIO(text, newline="\n"), delimiter=separator, escapechar=file.chosen["escape"] or None, strict=True
-        )
+        reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=separator, escapechar=escape, strict=True)
         widths, skip = {len(next(reader))}, reader.line_num
     rest = "".join(io.StringIO(text, newline="\n").readlines()[skip:])
-    return {sum(map(len, strictly(rest, width, file.chosen["escape"] or None, separator))) for width in widths}
+    return {sum(map(len, strictly(rest, width, escape, separator))) for width in widths}
 
 
 @contextmanager
@@ -198,8 +241,8 @@ def try_file(file: Written, folder: pathlib.Path, max_rejected: int) -> str:
     assert sidecar.rejected <= max_rejected
     (form,) = sidecar.read_as.values()
     if file.unpacked is not None:
-        assert sidecar.rows_read in records_in(file, form["encoding"], SEPARATORS.get(form["separator"], ","))
-    if not file.damaged:
+        assert sidecar.rows_read in records_in(file, form)
+    if file.damaged in ("", "later part"):
         read = csv.DictReader(io.StringIO(tables_in(out)["ratings.csv"], newline=""))
         found = {(row["user_id"], row["movie_title"], round(float(row["user_rating"]), 4)) for row in read}
         assert found == expected_rows(file.rows)
@@ -228,7 +271,9 @@ def fuzz(minutes: float) -> None:
         )
         @hypothesis.given(file=written(), max_rejected=st.sampled_from([0, 2, 100]))
         def once(file: Written, max_rejected: int) -> None:
-            outcomes[("damaged: " if file.damaged else "whole: ") + try_file(file, folder, max_rejected)] += 1
+            form = "Netflix' blocks" if "escape" not in file.chosen else "table"
+            damaged = f"damaged {file.damaged}" if file.damaged else "whole"
+            outcomes[f"{form}, {damaged}: {try_file(file, folder, max_rejected)}"] += 1
 
         while time.monotonic() < end:
             hypothesis.seed(random.getrandbits(64))(once)()

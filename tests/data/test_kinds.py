@@ -87,6 +87,14 @@ def test_rows_are_not(text):
     kinds.refuse(text.encode("utf-16"), "a.csv")
 
 
+@pytest.mark.parametrize(("size", "most"), [(60, 3), (80, 3), (100, 4), (200, 9), (2000, 99)])
+def test_some_controls_are_an_accident_and_many_no_text(size, most):
+    """More than three, and a twentieth or more of all bytes."""
+    kinds.refuse(b"\0" * most + b"a" * (size - most), "a.csv")
+    with pytest.raises(LayoutError, match="no text"):
+        kinds.refuse(b"\0" * (most + 1) + b"a" * (size - most - 1), "a.csv")
+
+
 def test_a_workbook_is_refused_by_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "ratings.xlsx", "w") as packed:
         packed.writestr("[Content_Types].xml", "")
@@ -154,11 +162,32 @@ def test_a_matrix_without_a_header_is_named_before_it_is_taken_for_rows(tmp_path
 
 @pytest.mark.parametrize(
     "rows",
-    [[["3"] * 9], [["3"] * 8 + ["word"] * 12], [["word"] * 30]],
-    ids=["narrow", "half of it words", "words"],
+    [[], [["3"] * 9], [["3"] * 8 + ["word"] * 12], [["word"] * 30], [["3"] * 17 + ["word"] * 3]],
+    ids=["nothing", "narrow", "half of it words", "words", "three of twenty words"],
 )
 def test_other_tables_are_no_matrix(rows):
     kinds.refuse_matrix((), rows, "a.csv")
+
+
+@pytest.mark.parametrize("row", [["3"] * 10, ["3"] * 18 + ["word"] * 2, ["nan"] * 5 + [" 3.5 "] * 5 + [""]])
+def test_ten_columns_of_which_nine_of_ten_cells_are_numbers_or_none_are_a_matrix(row):
+    with pytest.raises(LayoutError, match=f"matrix of {len(row)} columns"):
+        kinds.refuse_matrix((), [row], "a.csv")
+
+
+@pytest.mark.parametrize(("largest", "is_none"), [("24.7", True), ("-24.7", True), ("24.75", False), ("-25", False)])
+def test_99_is_none_where_no_other_number_is_a_quarter_of_it(largest, is_none):
+    with pytest.raises(LayoutError, match="matrix") as caught:
+        kinds.refuse_matrix((), [["1", *["3"] * 9, largest], ["2", "99", *["3"] * 9]], "a.csv")
+    assert ("na_values=[99]" in str(caught.value)) == is_none
+    with pytest.raises(LayoutError, match="matrix") as caught:
+        kinds.refuse_matrix((), [["99", *["3"] * 10]], "a.csv")
+    assert "na_values" not in str(caught.value)  # which is the user's
+
+
+def test_users_named_in_a_matrix_without_a_header_are_its_first_column():
+    with pytest.raises(LayoutError, match=r"header=None\); m\.rename\(columns=\{0: 'user_id'\}\)"):
+        kinds.refuse_matrix((), [["ann", *["3"] * 12], ["bob", *["4"] * 12]], "a.csv")
 
 
 def test_a_99_among_numbers_like_it_is_a_number():

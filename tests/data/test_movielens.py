@@ -222,7 +222,7 @@ def test_a_folder_with_more_ratings_than_are_read_is_refused(make_zip, tmp_path)
     for name, content in files.items():
         (tmp_path / "own" / name).write_bytes(content)
     for source in (tmp_path / "own", make_zip(files, inside="")):
-        with pytest.raises(LayoutError, match=r"one file of ratings in .*; got ratings-2\.csv, ratings\.csv; join"):
+        with pytest.raises(LayoutError, match=r"one file of ratings in .*; got ratings\.csv, ratings-2\.csv; join"):
             prepare(source, tmp_path / "out")
     assert prepare(tmp_path / "own" / "ratings.csv", tmp_path / "out").sidecar.rows == 2
 

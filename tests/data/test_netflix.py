@@ -42,7 +42,7 @@ def rows_of(text: str) -> str:
     return "\n".join(lines)
 
 
-LINE = st.sampled_from(["1:", "22:", "3:", "7,5,2005-09-06", "8,1", "x", "", "\r"])
+LINE = st.sampled_from(["1:", "22:", "3:", "7,5,2005-09-06", "8,1", "x", "", "\r", "\r\r"])
 
 
 @hypothesis.settings(deadline=None)
@@ -53,6 +53,15 @@ def test_each_line_has_its_film_in_front_at_any_size_of_blocks(lines, size, ends
     read = b"".join(iter(lambda: file.read(size), b"")).decode()
     assert read == rows_of(text)
     assert netflix.as_rows(io.BytesIO(text.encode())).read().decode() == rows_of(text)
+
+
+def test_the_file_is_closed_with_its_rows():
+    inner = io.BytesIO(b"1:\n7,5\n")
+    with netflix.as_rows(inner) as file:
+        assert file.readable()
+        assert not inner.closed
+    assert file.closed
+    assert inner.closed
 
 
 def test_lines_may_end_as_on_windows():

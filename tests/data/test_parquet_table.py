@@ -98,6 +98,22 @@ def test_records_name_their_rows_across_batches(tmp_path, monkeypatch):
     ]
 
 
+def test_progress_is_told_by_the_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_table, "_BATCH_ROWS", 2)
+    pyarrow.parquet.write_table(pa.table({"u": [1, 2, 3]}), tmp_path / "a.parquet")
+    table = parquet_table.ParquetTable(path=tmp_path / "a.parquet", shown="shown", fields={"user": 0})
+    told: list[tuple[str, int, int]] = []
+    found = list(table.blocks(lambda *each: told.append(each)))
+    assert told == [("reading a.parquet", 2, 3), ("reading a.parquet", 3, 3)]
+    assert [(block.file, block.unit, block.bad) for block in found] == [("shown", "row", [])] * 2
+
+
+@pytest.mark.parametrize(("content", "is_one"), [(b"PAR1", True), (b"PAR", False), (b"", False), (b"xPAR1", False)])
+def test_parquet_is_told_by_its_first_bytes(content, is_one, tmp_path):
+    (tmp_path / "a").write_bytes(content)
+    assert parquet_table.is_parquet(tmp_path / "a") == is_one
+
+
 def test_a_damaged_file_is_refused(tmp_path):
     pyarrow.parquet.write_table(pa.table({"u": list(range(1000))}), tmp_path / "a.parquet")
     content = (tmp_path / "a.parquet").read_bytes()

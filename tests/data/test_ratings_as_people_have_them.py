@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import pathlib
+import re
 import zipfile
 from typing import Any
 
@@ -174,6 +175,126 @@ def test_an_archive_of_several_files_asks_for_one(prepared):
     assert prepared(packed, "own.zip", member="b.csv") == rows("1,C,3", "2,B,4")
     with pytest.raises(DataError, match=r"expected a file 'c\.csv' in .*got a\.csv, b\.csv; correct --member"):
         prepared(packed, "own.zip", member="c.csv")
+
+
+# The Netflix Prize's own names and forms: titles in latin-1, with commas, or without a year.
+NETFLIX = {
+    "combined_data_1.txt": b"1:\n11,3,2005-09-06\n12,5,2005-05-13\n2:\n12,4,2005-05-13\n",
+    "combined_data_2.txt": b"3:\n11,1,2005-09-06\n",
+    "combined_data_10.txt": b"1:\n13,2,2005-09-06\n",
+    "movie_titles.txt": "1,2003,Caf\u00e9, The\n2,NULL,B\n3,1999,C\n4,2000,Unrated\n".encode("latin-1"),
+    "README": b"",
+    "probe.txt": b"1:\n11\n",
+}
+NETFLIX_TABLES = {
+    **rows(
+        "11,C,1,1125964800",
+        '11,"Caf\u00e9, The",3,1125964800',
+        "12,B,4,1115942400",
+        '12,"Caf\u00e9, The",5,1115942400',
+        '13,"Caf\u00e9, The",2,1125964800',
+        header=TIMED,
+    ),
+    "titles.csv": 'movie_title,release_year\nB,\nC,1999\n"Caf\u00e9, The",2003\nUnrated,2000\n',
+}
+
+
+def test_the_netflix_prize_is_read_from_its_files(make_folder, make_zip, tmp_path):
+    packed = {name: content for name, content in NETFLIX.items() if name != "combined_data_2.txt"}
+    packed["combined_data_2.txt.gz"] = gzip.compress(NETFLIX["combined_data_2.txt"])
+    kaggle = {name.replace("titles.txt", "titles.csv"): content for name, content in NETFLIX.items()}
+    sources = [make_folder(NETFLIX), make_folder(packed, "packed"), make_zip(kaggle, inside="")]
+    for source in sources:
+        summary = prepare(source, tmp_path / "out")
+        assert tables_in(tmp_path / "out") == NETFLIX_TABLES
+        assert summary.sidecar.rating_scale == (1, 5)
+    told = {pathlib.PurePosixPath(name).name: form for name, form in summary.sidecar.read_as.items()}
+    blocks = {"kind": "Netflix' blocks", "encoding": "utf-8", "separator": "comma"}
+    assert told == {
+        **{f"combined_data_{number}.txt": blocks for number in (1, 2, 10)},
+        "movie_titles.csv": {"kind": "text", "encoding": "latin-1", "separator": "comma"},
+    }
+    assert summary.sidecar.source.split(", ") == [f"{sources[2]}/combined_data_{number}.txt" for number in (1, 2, 10)]
+
+
+def test_one_file_of_the_netflix_prize_is_read_with_the_titles_beside_it(make_folder, make_zip, tmp_path):
+    expected = {"ratings.csv": f"{TIMED}\n11,C,1,1125964800\n", "titles.csv": NETFLIX_TABLES["titles.csv"]}
+    prepare(make_folder(NETFLIX) / "combined_data_2.txt", tmp_path / "out")
+    assert tables_in(tmp_path / "out") == expected
+    prepare(make_zip(NETFLIX, inside="nf/"), tmp_path / "out", member="nf/combined_data_2.txt")
+    assert tables_in(tmp_path / "out") == expected
+    ratings = {"ratings.txt": NETFLIX["combined_data_2.txt"], "movie_titles.txt": NETFLIX["movie_titles.txt"]}
+    prepare(make_folder(ratings, "own"), tmp_path / "out")
+    assert tables_in(tmp_path / "out") == expected
+
+
+def test_a_bad_row_of_the_netflix_prize_is_named_in_its_own_file(make_folder, tmp_path):
+    folder = make_folder(
+        NETFLIX | {"combined_data_2.txt": b"3:\n11,1,2005-09-06\n11,x,2005-09-06\n9:\n11,1,2005-09-06\n"}
+    )
+    with pytest.raises(DataError, match=r"release/combined_data_2\.txt, line 3: expected a user_rating.*got 'x'"):
+        prepare(folder, tmp_path / "out")
+    summary = prepare(folder, tmp_path / "out", max_rejected=2)
+    places = [(pathlib.PurePosixPath(reason.file).name, reason.line) for reason in summary.reasons.values()]
+    assert places == [("combined_data_2.txt", 3), ("combined_data_2.txt", 5)]
+
+
+def test_files_named_as_those_of_the_netflix_prize_are_refused_where_they_are_none(make_folder, tmp_path):
+    files = {f"combined_data_{number}.txt": PLAIN.encode() for number in (1, 2)}
+    with pytest.raises(DataError, match=r"Netflix' blocks.*_1\.txt, .*_2\.txt; got none; give one"):
+        prepare(make_folder(files), tmp_path / "out")
+    with pytest.raises(DataError, match=r"got ratings\.csv, combined_data_1\.txt, .*; join"):
+        prepare(make_folder(NETFLIX | {"ratings.csv": PLAIN.encode()}, "both"), tmp_path / "out")
+
+
+def test_rows_of_parquet_are_called_rows(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "user_id": ["1", "2", "3"],
+            "movie_title": list("ABC"),
+            "user_rating": ["3", "x", "4"],
+            "timestamp": ["1", "2", "y"],
+        }
+    )
+    frame.to_parquet(tmp_path / "own.parquet", index=False)
+    place = rf"{tmp_path}/own\.parquet, row"
+    with pytest.raises(DataError, match=f"^{place} 2: expected a user_rating that is a number; got 'x'"):
+        prepare(tmp_path / "own.parquet", tmp_path / "out")
+    summary = prepare(tmp_path / "own.parquet", tmp_path / "out", max_rejected=1)
+    assert (tmp_path / "out/rejected/rejected.csv").read_text().splitlines() == [
+        "file,row,reason,raw",
+        f"{tmp_path}/own.parquet,2,expected a user_rating that is a number; got 'x',\"2,B,x,2\"",
+    ]
+    assert [(reason.line, reason.unit) for reason in summary.reasons.values()] == [(2, "row")]
+    assert re.match(f"1 rows, the first {place} 3: expected a timestamp", summary.unread["timestamp"])
+    stars = pd.DataFrame(
+        {"user_id": "1", "movie_title": [f"T{n}" for n in range(30)], "user_rating": [500, *[1, 5] * 14, 2]}
+    )
+    stars.to_parquet(tmp_path / "own.parquet", index=False)
+    with pytest.raises(DataError, match=f"1 off it: {place} 1: '1,T0,500'"):
+        prepare(tmp_path / "own.parquet", tmp_path / "out")
+
+
+def test_bad_rows_of_a_text_and_of_parquet_are_told_apart(tmp_path):
+    (tmp_path / "train.csv").write_text(f"{HEADER}\n1,A,3\n1,B,x\n")
+    test = pd.DataFrame({"user_id": ["2", "2"], "movie_title": ["A", "B"], "user_rating": ["5", "x"]})
+    test.to_parquet(tmp_path / "test.parquet", index=False)
+    parts = {"train": tmp_path / "train.csv", "test": tmp_path / "test.parquet"}
+    prepare(parts, tmp_path / "out", max_rejected=2)
+    header, *bad = (tmp_path / "out/rejected/rejected.csv").read_text().splitlines()
+    assert header == "file,line or row,reason,raw"
+    assert [line.split(",")[1] for line in bad] == ["3", "2"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "mark"), [("3,5", "4", "comma"), ("4", "3,5", "comma"), ("3.5", "4", None), ("3", "4", None)]
+)
+def test_the_decimal_mark_is_recorded_where_it_is_a_comma(first, second, mark, tmp_path):
+    (tmp_path / "own.csv").write_text(f"user_id;movie_title;user_rating\n1;A;{first}\n2;B;{second}\n")
+    summary = prepare(tmp_path / "own.csv", tmp_path / "out")
+    (form,) = Sidecar.read(tmp_path / "out").read_as.values()
+    assert form.get("decimal_mark") == mark
+    assert [each.decimal_mark for each in summary.read_as] == [mark or ""]
 
 
 OPEN_QUOTE = 'user_id,movie_title,user_rating,review\n1,A,3,"good\n2,B,4,fine\n3,C,5,"nice"\n4,D,2,ok\n'

@@ -67,7 +67,7 @@ def own_csv(tmp_path: pathlib.Path):
 
 def opened(path: pathlib.Path, **choices: Any) -> Release:
     chosen = Choices(**choices)
-    return open_own(Files({"": File(path, "own.csv")}, chosen), {"": ""}, chosen)
+    return open_own(Files({"": File(path, "own.csv")}, chosen, path.parent), {"": [""]}, chosen)
 
 
 def test_columns_have_the_types_that_keep_memory_small(own_csv):

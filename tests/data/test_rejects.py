@@ -9,7 +9,7 @@ import pytest
 
 from data.errors import DataError, RowError
 from data.prepare import prepare
-from data.rejects import BadFieldError, Rejects, parse_text, tidy, with_article
+from data.rejects import BadFieldError, Rejects, parse_text, with_article
 from tests.data.small_releases import CSV, HUNDRED_K, LAYOUTS, ONE_M, RECBOLE, TEN_M, Files, tables_in
 
 
@@ -65,8 +65,8 @@ BAD = [
     Bad("timestamp", HUNDRED_K, "u.data", b"1\t1\t4\tsoon", 5, "a timestamp in seconds", "'soon'"),
     Bad("long timestamp", HUNDRED_K, "u.data", b"1\t1\t4\t" + b"9" * 19, 5, "a timestamp in seconds", "'9999"),
     Bad("few fields of an item", HUNDRED_K, "u.item", b"6|B", 6, "8 fields", "2 fields"),
-    Bad("empty title", HUNDRED_K, "u.item", b"6| ||||0|0|0", 6, "a title that is not empty", "' '"),
-    Bad("item id twice", HUNDRED_K, "u.item", b"4|B||||0|0|0", 6, "an item id that no earlier row has", "'4'"),
+    Bad("empty title", HUNDRED_K, "u.item", b"6| ||||0|0|0", 6, "a movie_title that is not empty", "' '"),
+    Bad("item id twice", HUNDRED_K, "u.item", b"4|B||||0|0|0", 6, "an item_id that no earlier row has", "'4'"),
     Bad("genre flag", HUNDRED_K, "u.item", b"6|B||||0|x|0", 6, "genre flags of 0 or 1", "'x'"),
     Bad("age", HUNDRED_K, "u.user", b"4|old|M|none|1", 5, "a user_age that is an integer", "'old'"),
     Bad("user twice", HUNDRED_K, "u.user", b"2|3|M|none|1", 5, "a user_id that no earlier row has", "'2'"),
@@ -75,7 +75,7 @@ BAD = [
     Bad("dat colons amiss", ONE_M, "ratings.dat", b"1:2:::3::4", 4, "4 fields", "3 fields"),
     Bad("dat text between colons", ONE_M, "ratings.dat", b"1:x:2::3::4", 4, "4 fields", "3 fields"),
     Bad("dat off the scale", ONE_M, "ratings.dat", b"1::2::0.5::4", 4, "a user_rating in [1, 5]", "'0.5'"),
-    Bad("dat no title", ONE_M, "movies.dat", b"3::::Drama", 3, "a title that is not empty", "''"),
+    Bad("dat no title", ONE_M, "movies.dat", b"3::::Drama", 3, "a movie_title that is not empty", "''"),
     Bad(
         "dat not UTF-8", TEN_M, "movies.dat", b"3::caf\xe9::Drama", 3, "text in UTF-8", "'3::caf", r"3::caf\xe9::Drama"
     ),
@@ -244,5 +244,4 @@ def test_one_bad_row_too_many_leads_to_the_one_thing_that_helps():
 
 def test_texts_by_hand():
     assert parse_text("  Zoé \r\n  and\nI ", "title") == "Zoé and I"
-    assert tidy(" \n ") == ""
     assert [with_article(what) for what in ("title", "item")] == ["a title", "an item"]

@@ -13,6 +13,7 @@ from tests.data.small_releases import HUNDRED_K
 def test_few_values_are_counted_each_and_many_in_equal_parts_of_the_scale():
     few = [np.array([1, 2, 2], np.float32), np.array([3.5], np.float32)]
     assert summary.histogram(few, (1, 5)) == {"1": 1, "2": 2, "3.5": 1}
+    assert summary.histogram([np.array([3, 3], np.float32)], (1, 5)) == {"3": 2}
     many = np.random.default_rng(0).uniform(0, 100, 1000).astype(np.float32)
     counted = summary.histogram([many[:300], many[300:]], (0, 100))
     assert list(counted)[:2] == ["0 to 10", "10 to 20"]
@@ -55,7 +56,7 @@ def test_all_of_a_summary_is_plain_data(make_folder, tmp_path):
     written = prepare(folder, tmp_path / "out", max_rejected=1)
     told = json.loads(json.dumps(written.as_json()))
     assert (told["rows"], told["sidecar"]["rows_read"], told["sidecar"]["rejected"]) == (4, 6, 1)
-    first = {"rows": 1, "file": f"{folder}/u.data", "line": 5}
+    first = {"rows": 1, "file": f"{folder}/u.data", "line": 5, "unit": "line"}
     assert told["reasons"] == {"expected a user_rating that is a number": first}
     assert told["unread"]["timestamp"].startswith(f"1 rows, the first {folder}/u.data, line 6")
     assert told["density"] == 4 / (told["sidecar"]["users"] * told["sidecar"]["titles"])

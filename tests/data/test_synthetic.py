@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 
 import numpy as np
@@ -10,12 +11,27 @@ from data import synthetic
 from data.errors import DataError
 from data.prepare import prepare
 from data.sidecar import Sidecar
+from data.synthetic import Form
 from modules.features import RATINGS, TITLES, USERS
 
+# SHA-256 of 3,000 ratings of seed 0.
+RATINGS_OF_SEED_0 = "3cfa7e3071bbe51723177995e0ed5ea1e2ea7c03ff436a43c9a9a3b17ce121c6"
+FORMS = {
+    "stars": Form(),
+    "whole stars, mostly fives": Form(step=1.0, mean=5.2),
+    "0 or 1": Form(scale=(0.0, 1.0), step=1.0),
+    "half stars": Form(scale=(0.5, 5.0)),
+    "0 to 10": Form(scale=(0.0, 10.0), step=1.0),
+    "0 to 100": Form(scale=(0.0, 100.0), step=1.0),
+    "-10 to 10": Form(scale=(-10.0, 10.0), step=0.25),
+    "plays": Form(scale=(0.0, 352_698.0), step=1.0, median=260.0),
+    "few plays": Form(scale=(0.0, 40.0), step=1.0, median=2.0),
+}
 
-def score_of(made: synthetic.Synthetic) -> np.ndarray:
+
+def score_of(made: synthetic.Synthetic, mean: float = 3.4) -> np.ndarray:
     return (
-        synthetic._MEAN
+        mean
         + made.user_effect[made.user]
         + made.title_effect[made.title]
         + (made.user_factors[made.user] * made.title_factors[made.title]).sum(axis=1)
@@ -68,9 +84,101 @@ def test_noise_floor_is_the_rmse_of_the_expected_rating_and_the_lowest_there_is(
         slope = (centred @ residual) / (centred @ centred)
         assert abs(slope) < 4 * np.std(residual) / np.sqrt(centred @ centred)
     # Knowing less is worse.
-    effects = synthetic._MEAN + made.user_effect[made.user] + made.title_effect[made.title]
+    effects = 3.4 + made.user_effect[made.user] + made.title_effect[made.title]
     assert np.sqrt(np.mean((made.rating - effects) ** 2)) > 1.05 * made.noise_floor
     assert np.std(made.rating) > 1.2 * made.noise_floor
+
+
+def rated(form: Form, scores: np.ndarray) -> np.ndarray:
+    """What the documentation says that becomes of scores with their noise, by another way than that of the code."""
+    low, high = form.scale
+    if form.median is None:
+        values = low + (high - low) * (scores - 1) / 4
+    else:
+        values = form.median * math.e ** (1.4 * (scores - form.mean))
+    return low + form.step * np.floor((np.minimum(np.maximum(values, low), high) - low) / form.step + 0.5)
+
+
+@pytest.mark.parametrize(("name", "noise"), [*((name, 0.7) for name in FORMS), ("0 to 100", 3.0), ("plays", 0.1)])
+def test_the_floor_of_every_form_against_draws_of_the_noise(name, noise, rng):
+    form = FORMS[name]
+    made = synthetic.generate(4_000, seed=12, noise=noise, form=form)
+    score = score_of(made, form.mean)
+    # On the grid of the form, and somewhere else than at its ends.
+    steps = (made.rating - form.scale[0]) / form.step
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
+    assert form.scale[0] <= made.rating.min() < made.rating.max() <= form.scale[1]
+    # The mean of each rating, whatever the score.
+    for row in np.argsort(score)[:: len(score) // 39]:
+        drawn = rated(form, score[row] + noise * rng.standard_normal(200_000))
+        error = drawn.std() / math.sqrt(len(drawn)) + 1e-4 * form.step
+        assert made.expected[row] == pytest.approx(drawn.mean(), abs=5 * error, rel=1e-6)
+    # The floor: the mean variance of the ratings given the scores, but for the luck of these rows.
+    variance = rated(form, score[:, None] + noise * rng.standard_normal((len(score), 2_000))).var(axis=1).mean()
+    squared = np.square(made.rating.astype(np.float64) - made.expected)
+    assert made.noise_floor**2 == pytest.approx(squared.mean(), rel=1e-5)
+    assert made.noise_floor**2 == pytest.approx(variance, abs=5 * squared.std() / math.sqrt(len(squared)))
+
+
+def test_most_ratings_are_fives_and_counts_have_a_tail():
+    fives = synthetic.generate(8_000, seed=0, users=1_600, titles=2_000, form=FORMS["whole stars, mostly fives"])
+    assert 0.65 < (fives.rating == 5).mean() < 0.85
+    plays = synthetic.generate(50_000, seed=0, form=FORMS["plays"]).rating
+    assert 230 < np.median(plays) < 290
+    assert plays.max() > 100 * np.median(plays)
+    assert plays.mean() > 2 * np.median(plays)
+
+
+def test_the_form_changes_neither_who_rates_what_nor_the_order_of_the_ratings():
+    stars, hundred = (synthetic.generate(5_000, seed=3, form=FORMS[name]) for name in ("stars", "0 to 100"))
+    np.testing.assert_array_equal(stars.user, hundred.user)
+    np.testing.assert_array_equal(stars.title, hundred.title)
+    # Half a step of half a star are 6.25 of 100 points, and rounding to whole ones adds half a point.
+    assert np.abs(hundred.rating - 25 * (stars.rating - 1)).max() <= 6.75
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": (5.0, 1.0)}, "lowest rating below the highest"),
+        ({"scale": (0.0, float("inf"))}, "lowest rating below the highest"),
+        ({"step": 0.0}, "a step above 0"),
+        ({"mean": float("nan")}, "a finite mean"),
+        ({"scale": (0.0, 10.0), "step": 0.3}, "whole steps; got 33.3333 of 0.3 from 0 to 10"),
+        ({"scale": (0.0, 1.0), "step": 3e6}, "whole steps"),
+        ({"median": 0.0}, "a median above 0"),
+        ({"scale": (-1.0, 5.0), "median": 3.0}, "counts of at least 0"),
+    ],
+)
+def test_forms_that_are_none(arguments, message):
+    with pytest.raises(DataError, match=message):
+        Form(**arguments)
+
+
+def test_the_default_form_gives_the_ratings_that_it_always_gave(tmp_path):
+    sidecar = synthetic.write(tmp_path / "out", rows=3_000, say=lambda line: None)
+    assert sidecar.checksums == {"ratings.csv": RATINGS_OF_SEED_0}
+    assert sidecar.source == "synthetic, seed 0, rank 8, noise 0.7"
+    assert not (tmp_path / "out" / synthetic.EXPECTED_FILE).exists()
+
+
+def test_the_expected_ratings_lie_in_the_order_of_the_table(tmp_path):
+    arguments = {"rows": 400, "seed": 7, "users": 30, "titles": 40, "form": FORMS["0 to 10"]}
+    sidecar = synthetic.write(tmp_path / "out", **arguments, with_expected=True, say=lambda line: None)
+    made = synthetic.generate(**arguments)
+    truth = {
+        (made.user_ids[u], made.titles[t]): value
+        for u, t, value in zip(made.user, made.title, made.expected.tolist(), strict=True)
+    }
+    with (tmp_path / "out/ratings.csv").open(newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    expected = np.load(tmp_path / "out" / synthetic.EXPECTED_FILE)
+    assert expected.tolist() == [truth[user, title] for user, title, _ in rows]
+    errors = expected - np.array([float(rating) for *_, rating in rows])
+    assert sidecar.noise_floor == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-5)
+    assert sidecar.rating_scale == (0, 10)
+    assert sidecar.source.endswith(", 0 to 10 by 1, mean 3.4 stars")
+    assert sidecar.matches(tmp_path / "out")
 
 
 def test_effects_and_factors_have_the_planted_spread():

@@ -26,7 +26,7 @@ NOBODY = 2.5
 
 
 class TableModel(tfrs.Model):
-    """Rates by a table; an unknown id has its last row or column, and adds a quarter star a feature."""
+    """Rates by a table; an unknown id has its last row or column, and adds a quarter star a feature, flags aside."""
 
     def __init__(self, table: np.ndarray):
         super().__init__()
@@ -37,7 +37,7 @@ class TableModel(tfrs.Model):
         user, title = tf.minimum(inputs["user_id"], last[0]), tf.minimum(inputs["movie_title"], last[1])
         rating = tf.gather_nd(self.table, tf.stack([user, title], axis=1))
         for ids, unknown, name in ((user, last[0], "user_features"), (title, last[1], "title_features")):
-            rating += tf.where(ids == unknown, tf.reduce_sum(tf.sign(inputs[name]), axis=1) / 4, 0.0)
+            rating += tf.where(ids == unknown, tf.reduce_sum(tf.sign(inputs[name][:, :-2]), axis=1) / 4, 0.0)
         return rating[:, None]
 
 
@@ -161,13 +161,17 @@ def evaluated(loaded, pairs: list[tuple[str, str]]) -> dict[str, list]:
 def test_slices_count_the_ratings_fitted_on(loaded) -> None:
     answer = evaluated(loaded, [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("8", "Untold"), ("?", "?")])
     # User 7 has three ratings, 07 one; Heat two, Alien one.
-    assert answer["user_activity"] == [b"3-9", b"1-2", b"0 (cold)", b"0 (cold)"]
-    assert answer["title_popularity"] == [b"1-2", b"1-2", b"0 (cold)", b"0 (cold)"]
+    assert answer["user_activity"] == [b"3-9", b"1-2", b"0 (unrated)", b"0 (new)"]
+    assert answer["title_popularity"] == [b"1-2", b"1-2", b"0 (unrated)", b"0 (new)"]
 
 
-@pytest.mark.parametrize(("count", "name"), [(0, 0), (1, 1), (2, 1), (3, 2), (9, 2), (10, 3), (199, 4), (200, 5)])
-def test_slice_edges(count: int, name: int) -> None:
-    answer = serving._slice_names(tf.constant([count], tf.int32), tf.constant([0], tf.int64))
+@pytest.mark.parametrize(("count", "name"), [(1, 2), (2, 2), (3, 3), (9, 3), (10, 4), (199, 5), (200, 6)])
+@pytest.mark.parametrize("listed", [0, 1])
+def test_slice_edges(count: int, name: int, listed: int) -> None:
+    vectors = tf.constant([[0.0, listed]])
+    unrated = serving._slice_names(tf.constant([0], tf.int32), tf.constant([0], tf.int64), vectors)
+    assert unrated.numpy()[0].decode() == serving.SLICE_NAMES[listed]
+    answer = serving._slice_names(tf.constant([count], tf.int32), tf.constant([0], tf.int64), vectors)
     assert answer.numpy().tolist() == [serving.SLICE_NAMES[name].encode()]
 
 
@@ -277,7 +281,7 @@ def test_every_signature_gives_one_answer_to_all_spellings_of_a_name_in_a_fresh_
     # What is the same for all spellings tells one pair from another, and each from what is not known at all.
     stars = [of_one_pair[0][0][0][0] for of_one_pair in per_pair]
     assert len({*stars, answer_to_unknown[0][0][0]}) == 5
-    expected = [["1-2", "1-2"], ["1-2", "0 (cold)"], ["0 (cold)", "1-2"], ["0 (cold)", "0 (cold)"]]
+    expected = [["1-2", "1-2"], ["1-2", "0 (unrated)"], ["0 (unrated)", "1-2"], ["0 (unrated)", "0 (unrated)"]]
     for of_one_pair, slices in zip(per_pair, expected, strict=True):
         evaluated = of_one_pair[0][4]
         assert [evaluated["user_activity"], evaluated["title_popularity"]] == [f"[{each.encode()}]" for each in slices]

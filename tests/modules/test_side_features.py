@@ -10,9 +10,11 @@ import pytest
 import tensorflow as tf
 
 from modules import features, side_tables
-from modules.side_features import SideFeatures
+from modules.side_features import DESCRIBED, LISTED, SideFeatures
 from tests.support import TITLES, USERS, serialize, side_features, write_tables
 
+# Where the flags begin, from the end.
+FLAGS = -features.FLAGS
 AGES, YEARS = len(features.AGE_BOUNDARIES) + 1, len(features.YEAR_BOUNDARIES) + 1
 
 
@@ -65,7 +67,7 @@ def test_genres_are_divided_by_the_root_of_their_number(side: SideFeatures) -> N
     for row, genres in enumerate(row["genres"] for row in TITLES):
         for genre in genres:
             expected[row, side.categories.index(f"genres={genre}".encode())] = 1 / np.sqrt(len(genres))
-    np.testing.assert_allclose(of_titles(side)[:, YEARS:], expected, rtol=1e-6)
+    np.testing.assert_allclose(of_titles(side)[:, YEARS:FLAGS], expected, rtol=1e-6)
 
 
 def test_user_categories_are_multi_hot(side: SideFeatures) -> None:
@@ -74,7 +76,7 @@ def test_user_categories_are_multi_hot(side: SideFeatures) -> None:
         texts = [f"{column}={row[column][0]}" for column in ("user_gender", "user_occupation")]
         for text in [*texts, f"user_zip_code={row['user_zip_code'][0][0]}"]:
             expected[number, side.categories.index(text.encode())] = 1
-    np.testing.assert_array_equal(of_users(side)[:, AGES:], expected)
+    np.testing.assert_array_equal(of_users(side)[:, AGES:FLAGS], expected)
 
 
 def test_the_area_of_a_postal_code_is_a_character_of_any_length() -> None:
@@ -99,8 +101,8 @@ def test_values_beyond_the_limit_of_categories_count_as_unknown() -> None:
     assert side.categories[:2] == [b"genres=genre 0", f"genres=genre {limit + 1}".encode()]
     left_out = [k for k in range(limit + 2) if f"genres=genre {k}".encode() not in side.categories]
     assert len(left_out) == 2
-    assert not of_titles(side, [rows[k] for k in left_out]).any()
-    assert of_titles(side, rows).sum() == limit
+    assert not of_titles(side, [rows[k] for k in left_out])[:, :FLAGS].any()
+    assert of_titles(side, rows)[:, :FLAGS].sum() == limit
 
 
 def test_a_request_is_read_as_the_tables_are(side: SideFeatures) -> None:
@@ -114,8 +116,11 @@ def test_a_request_is_read_as_the_tables_are(side: SideFeatures) -> None:
 
     rows = [{**user, **title} for user in USERS for title in TITLES]
     users, titles = read(tf.constant([serialize(row) for row in rows]))
-    np.testing.assert_array_equal(users, of_users(side, rows))
-    np.testing.assert_array_equal(titles, of_titles(side, rows))
+    for request, table in ((users, of_users(side, rows)), (titles, of_titles(side, rows))):
+        np.testing.assert_array_equal(request[:, :LISTED], table[:, :LISTED])
+        # A request says nothing of what is listed.
+        assert not request.numpy()[:, LISTED].any()
+        assert table[:, LISTED].all()
     users, titles = read(tf.constant([serialize({"user_id": "7"})]))
     assert users.shape == (1, features.USER_FEATURES_SIZE)
     assert titles.shape == (1, features.TITLE_FEATURES_SIZE)
@@ -124,9 +129,11 @@ def test_a_request_is_read_as_the_tables_are(side: SideFeatures) -> None:
     assert [each.shape[0] for each in read(tf.zeros([0], tf.string))] == [0, 0]
 
 
-def test_ids_in_no_table_and_rows_without_values_are_zeros(side: SideFeatures) -> None:
+def test_flags_tell_what_is_described_and_what_is_listed(side: SideFeatures) -> None:
     vectors = side.of_ids(features.TITLES, [b"Untold", b"No such title", b"Heat (1995)"])
-    np.testing.assert_array_equal(vectors.any(axis=1), [False, False, True])
+    np.testing.assert_array_equal(vectors[:, :FLAGS].any(axis=1), [False, False, True])
+    np.testing.assert_array_equal(vectors[:, DESCRIBED], [0, 0, 1])
+    np.testing.assert_array_equal(vectors[:, LISTED], [1, 0, 1])
     assert side.of_ids(features.USERS, []).shape == (0, features.USER_FEATURES_SIZE)
 
 
@@ -151,8 +158,8 @@ def test_without_tables_there_are_no_categories_and_no_ids(tmp_path: pathlib.Pat
 
 def test_a_table_may_lack_any_column() -> None:
     side = side_features([{"movie_title": "A", "release_year": [1995]}], [{"user_id": "1"}])
-    assert of_titles(side, [{"movie_title": "A"}]).sum() == 1
-    assert not of_users(side, [{"user_id": "1"}]).any()
+    assert of_titles(side, [{"movie_title": "A"}])[:, :FLAGS].sum() == 1
+    np.testing.assert_array_equal(of_users(side, [{"user_id": "1"}])[0].nonzero()[0], [features.USER_FEATURES_SIZE - 1])
 
 
 def test_a_folder_without_the_split_is_refused(tmp_path: pathlib.Path) -> None:

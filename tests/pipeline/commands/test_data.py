@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from click.testing import CliRunner, Result
@@ -43,7 +45,51 @@ def test_prepare_own_csv_into_the_cache(tmp_path, monkeypatch):
     columns = ("--columns", "user_id=who, movie_title=what", "--columns", "user_rating=how")
     result = call("prepare", tmp_path / "mine.csv", *columns, "--scale", 0, 100)
     assert result.exit_code == 0, result.output
-    assert Sidecar.read(tmp_path / "cache/movie-ranking/prepared/mine").rating_scale == (0, 100)
+    (folder,) = (tmp_path / "cache/movie-ranking/prepared").iterdir()
+    assert re.fullmatch(r"mine-[0-9a-f]{8}", folder.name)
+    assert Sidecar.read(folder).rating_scale == (0, 100)
+
+
+def test_files_of_one_name_are_prepared_into_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folders = []
+    for place, titles in (("a", "AB"), ("b", "ABC"), ("a", "AB")):
+        (tmp_path / place).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / place)
+        text = "".join(f"1,{title},{number}\n" for number, title in enumerate(titles))
+        pathlib.Path("ratings.csv").write_text(f"user_id,movie_title,user_rating\n{text}")
+        result = call("prepare", "ratings.csv", "--json")
+        assert result.exit_code == 0, result.output
+        folders.append(pathlib.Path(json.loads(result.output)["folder"]))
+    assert folders[0] == folders[2] != folders[1]
+    assert [Sidecar.read(folder).titles for folder in folders] == [2, 3, 2]
+    train = call(
+        "prepare",
+        "--train",
+        tmp_path / "a/ratings.csv",
+        "--test",
+        own(tmp_path, "user_id,movie_title,user_rating\n9,B,1\n"),
+    )
+    assert train.exit_code == 0, train.output
+    assert len(list(folders[0].parent.iterdir())) == 3
+
+
+def test_each_file_of_an_archive_and_each_split_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as packed:
+        for name in ("a.csv", "b.csv"):
+            packed.writestr(name, "user_id,movie_title,user_rating\n1,A,3\n1,B,4\n")
+    source = release(tmp_path / "ml", HUNDRED_K)
+    for arguments in (
+        (tmp_path / "own.zip", "--member", "a.csv"),
+        (tmp_path / "own.zip", "--member", "b.csv"),
+        (source,),
+        (source, "--split", "u1"),
+    ):
+        result = call("prepare", *arguments)
+        assert result.exit_code == 0, result.output
+    found = sorted(folder.name.rpartition("-")[0] for folder in (tmp_path / "cache/movie-ranking/prepared").iterdir())
+    assert found == ["ml", "ml-u1", "own", "own"]
 
 
 def test_prepare_split(tmp_path):
@@ -175,6 +221,28 @@ def test_help_imports_nothing_heavy():
     assert "--keep-items-apart" in done.stdout
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", rb"Am\xe9lie \u5343"), ("latin-1", b"Am\xe9lie \\u5343")])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_titles_that_a_terminal_cannot_encode_are_escaped(encoding, shown, as_json, tmp_path):
+    items = f"1|Am\u00e9lie \u5343|||u{'|0' * 19}\n4|Am\u00e9lie \u5343|||u{'|0' * 19}\n3|C|||u{'|0' * 19}\n"
+    files = {"u.data": b"1\t1\t4\t10\n1\t4\t5\t30\n2\t3\t1\t40\n", "u.item": items.encode()}
+    source = release(tmp_path / "ml", files)
+    program = "from pipeline import cli; cli.main()"
+    command = [sys.executable, "-c", program, "data", "prepare", source, "--destination", tmp_path / "out"]
+    done = subprocess.run(
+        [*command, *(["--json"] if as_json else [])],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert not done.stderr
+    if as_json:
+        assert json.loads(done.stdout)["sidecar"]["shared_titles"] == {"Am\u00e9lie \u5343": ["1", "4"]}
+    else:
+        assert b"  " + shown + b": 1, 4" in done.stdout
+
+
 # What is said of ratings of one's own.
 
 
@@ -194,7 +262,7 @@ def test_a_summary_tells_how_a_file_was_read_and_what_is_in_it(tmp_path):
     for line in (
         f"3 ratings from 1 to 4 by 3 users of 3 titles in {tmp_path / 'out'}",
         "4 rows read = 3 kept + 1 merged + 0 rejected",
-        f"{path}: read as semicolon-separated utf-8; left out: note",
+        f"{path}: read as semicolon-separated utf-8, with decimal commas; left out: note",
         "33.33% of all pairs are rated; the scale is found in the ratings; ratings:",
         f"    1   33.3%  {'█' * 40}",
         "odd: 1 rows repeat a pair of user and title",

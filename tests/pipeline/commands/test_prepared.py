@@ -93,7 +93,7 @@ def test_what_was_there_already_is_told_by_its_record(capsys):
 def test_no_name_upsets_a_terminal(encoding, bar, title, monkeypatch):
     shared = {"Amélie 千 :smile: [b]": ["1", "2"], "\x1b[31mRed\n": ["3", "4"]}
     sidecar = Sidecar(rating_scale=(1, 5), users=2, titles=2, shared_titles=shared)
-    screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
     monkeypatch.setattr(sys, "stdout", screen)
     prepared.show(
         Summary(folder=pathlib.Path("o"), sidecar=sidecar, rows=2, histogram={"1": 1, "5": 1}), keep_items_apart=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from data import synthetic
+from data import fetch, synthetic
 from data.errors import DataError
 from data.progress import silent
 from data.sidecar import Sidecar
@@ -94,9 +95,10 @@ class TestSplits:
 
     def test_movielens_100k(self, movielens_100k: pathlib.Path, tmp_path: pathlib.Path) -> None:
         """The rows of these two splits, and the baselines' RMSE on them."""
+        sources = splits.Sources(movielens_100k=movielens_100k)
         figures = {"notebook": (80_000, 19_693, 1.131, 0.943), "u1": (79_792, 19_971, 1.154, 0.954)}
         for split, (train_rows, test_rows, of_mean, of_bias) in figures.items():
-            made = splits.make(split, tmp_path, source=movielens_100k, progress=silent)
+            made = splits.make(split, tmp_path, sources=sources, progress=silent)
             train, test = (accuracy.read_rows(made / part / "ratings.csv") for part in ("train", "test"))
             assert (len(train), len(test)) == (train_rows, test_rows)
             users, titles = (pd.Index(train[name].unique()) for name in ("user_id", "movie_title"))
@@ -117,7 +119,7 @@ class TestSplits:
                 predictions = np.clip(baseline.fit(ratings).predict(*unknown), 1.0, 5.0)
                 assert metrics.rmse(test.user_rating, predictions) == pytest.approx(figure, abs=6e-4)
             stamp = (made / "train" / "ratings.csv").stat().st_mtime_ns
-            splits.make(split, tmp_path, source=movielens_100k, progress=silent)
+            splits.make(split, tmp_path, sources=sources, progress=silent)
             assert (made / "train" / "ratings.csv").stat().st_mtime_ns == stamp
 
 
@@ -159,8 +161,8 @@ class TestTable:
         assert (row.difference, row.difference_error) == (None, None)
         assert baseline.rmse_deviation is None
         assert baseline.difference == pytest.approx(0.4)
-        assert row.cells()[:4] == ("u1", "preset a", "1.1000 ± 0.1414", "")
-        assert baseline.cells()[2:4] == ("1.5000", "+0.4000 ± 0.0000")
+        assert row.cells()[:5] == ("u1", "preset a", "1.1000 ± 0.1414", "", "")
+        assert baseline.cells()[2:5] == ("1.5000", "+0.4000 ± 0.0000", "")
 
     def test_folds_are_averaged_once_all_are_there(self, rng: np.random.Generator) -> None:
         folds = {fold: rng.normal(size=(2, 2, 50)) * (1 + k) for k, fold in enumerate(accuracy_table.FOLDS)}
@@ -195,6 +197,7 @@ class TestTable:
         lines = (tmp_path / accuracy_table.TABLE_FILE).read_text().splitlines()
         assert lines[:3] == ["| test RMSE | u1 | u2 |", "| --- | --- | --- |", "| preset a | 1.5811 | 1.0000 |"]
         assert lines[4] == f"| {' | '.join(accuracy_table.HEADER)} |"
+        assert lines[9] == "preset a loses to no other row by more than one standard error."
 
 
 class TestMeasuring:
@@ -223,6 +226,41 @@ class TestMeasuring:
         assert again[0].as_json() == first[0].as_json()
         measure("2")
         assert len(calls) == 5
+
+    def test_the_noise_floor_is_the_last_row_where_it_is_known(self, folder, tmp_path: pathlib.Path) -> None:
+        known = shutil.copytree(folder, tmp_path / "known")
+        labels = np.array([float(row["user_rating"]) for row in rows_of(folder / "test" / "ratings.csv")])
+        expected = np.linspace(1.0, 5.0, len(labels), dtype=np.float32)
+        np.save(known / synthetic.EXPECTED_FILE, expected)
+        method = accuracy.baseline_method("global mean")
+        method = dataclasses.replace(method, rate=lambda split, seed: (np.full(len(labels), 3.0), FitTime()))
+        measured = accuracy.measure(
+            {"known": known, "unknown": folder}, [method], tmp_path / "out", Console(quiet=True)
+        )
+        assert [(each.split, each.method, each.kind) for each in measured] == [
+            ("known", "global mean", "baseline"),
+            ("known", "noise floor", "floor"),
+            ("unknown", "global mean", "baseline"),
+        ]
+        np.testing.assert_allclose(measured[1].squared_errors, (labels - expected) ** 2, rtol=1e-5)
+
+    def test_data_whose_record_names_no_files_is_told_apart_by_its_bytes(self, folder, tmp_path: pathlib.Path) -> None:
+        calls = []
+
+        def rate(split: accuracy.Split, seed: int) -> tuple[np.ndarray, FitTime]:
+            calls.append(seed)
+            return np.full(len(split.test), 3.0), FitTime()
+
+        own = shutil.copytree(folder, tmp_path / "own")
+        (own / "ratings.json").write_text('{"rating_scale": [1, 5]}')
+        method = Method(name="three", kind="peer", seeds=(0,), version=(), rate=rate)
+        for _ in range(2):
+            accuracy.measure({"own": own}, [method], tmp_path / "out", Console(quiet=True))
+        assert len(calls) == 1
+        with (own / "test/ratings.csv").open("a") as file:
+            file.write(f"{rows_of(own / 'test/ratings.csv')[0]['user_id']},Another,5,1\n")
+        accuracy.measure({"own": own}, [method], tmp_path / "out", Console(quiet=True))
+        assert len(calls) == 2
 
     def test_an_interrupted_measurement_leaves_the_others(self, folder, tmp_path: pathlib.Path) -> None:
         calls = []
@@ -337,7 +375,11 @@ class TestCommand:
         ("arguments", "said"),
         [
             (["--splits", "u9"], "expected names among notebook, u1"),
+            (["--splits", "u1,tenfold,ten"], "plays, all, unfamiliar; got tenfold"),
             (["--splits", ","], "got none"),
+            (["--splits", "latest-small"], "download https://files.grouplens.org"),
+            (["--data", "/nowhere"], "does not exist"),
+            (["--data", "."], "ratings.json, which records what the ratings are; it is missing"),
             (["--presets", "default,best"], "got best"),
             (["--seeds", "0"], "--seeds"),
             (["--source", "/nowhere"], "does not exist"),
@@ -347,7 +389,7 @@ class TestCommand:
         with pytest.raises(SystemExit) as done:
             cli.main(["benchmark", "accuracy", "--output", str(tmp_path), *arguments])
         assert done.value.code == ExitCode.BAD_INPUT
-        assert said in capsys.readouterr().err
+        assert said in " ".join(capsys.readouterr().err.split())
 
     def test_peers_that_are_asked_for_have_to_be_there(self, tmp_path, capsys, monkeypatch) -> None:
         monkeypatch.setattr(peers, "_MODULES", {peers.MYFM: "no_such_module"})
@@ -355,6 +397,33 @@ class TestCommand:
             cli.main(["benchmark", "accuracy", "--output", str(tmp_path), "--peers"])
         assert done.value.code == ExitCode.BAD_INPUT
         assert "pip install movie-ranking[peers]" in " ".join(capsys.readouterr().err.split())
+
+    @pytest.mark.slow
+    def test_ones_own_data_and_data_from_seeds_without_a_network(
+        self, folder: pathlib.Path, tmp_path: pathlib.Path, capfd, monkeypatch
+    ) -> None:
+        def refuse(*arguments: object, **options: object) -> None:
+            pytest.fail("nothing is to be fetched")
+
+        monkeypatch.setattr(fetch, "fetch", refuse)
+        monkeypatch.setattr(fetch, "official_archive", refuse)
+        shutil.copytree(folder.parent / "all", tmp_path / "mine")
+        arguments = ["--splits", "mostly-fives", "--data", str(tmp_path / "mine"), "--data", str(folder)]
+        arguments += ["--presets", "notebook", "--seeds", "1", "--no-peers", "--output", str(tmp_path / "out")]
+        with pytest.raises(SystemExit) as done:
+            cli.main(["benchmark", "accuracy", *arguments])
+        assert done.value.code == 0
+        table = json.loads((tmp_path / "out" / accuracy_table.RESULTS_FILE).read_text())["table"]
+        assert list(dict.fromkeys(row["split"] for row in table)) == ["mostly-fives", "mine", "split"]
+        rmse = {row["method"]: row["rmse"] for row in table if row["split"] == "mostly-fives"}
+        assert rmse["noise floor"] == min(rmse.values())
+        lost = [row for row in table if row["better"]]
+        shown = capfd.readouterr().out
+        assert lost
+        for row in lost:
+            assert (
+                f"- {row['split']}: {row['method']} ({row['difference']:+.4f} ± {row['difference_error']:.4f})" in shown
+            )
 
     @pytest.mark.slow
     def test_on_movielens_100k(self, movielens_100k, tmp_path: pathlib.Path, capfd) -> None:

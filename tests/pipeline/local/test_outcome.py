@@ -81,7 +81,7 @@ def test_the_record_is_plain_json() -> None:
     measured = Outcome(
         exit_code=ExitCode.NOT_BLESSED,
         reasons=["too far off"],
-        evaluation={OVERALL: {"candidate": {RMSE: 0.9}}, ("user_activity", "0 (cold)"): cold},
+        evaluation={OVERALL: {"candidate": {RMSE: 0.9}}, ("user_activity", "0 (new)"): cold},
     )
     written = json.loads(json.dumps(measured.as_record(), allow_nan=False))
     assert written == {
@@ -93,7 +93,7 @@ def test_the_record_is_plain_json() -> None:
         "slices": [
             {
                 "feature": "user_activity",
-                "value": "0 (cold)",
+                "value": "0 (new)",
                 RMSE: 1.0,
                 "ndcg": None,
                 "other_models": {"global_mean": {RMSE: None, "ndcg": None}},

@@ -79,7 +79,7 @@ MODELS = {"global_mean": 1.4, "title_mean": 1.3, "user_title_bias": 1.2, "blesse
 EVALUATION = {
     OVERALL: {model: metrics(rmse) for model, rmse in MODELS.items()},
     ("user_activity", "200+"): {model: metrics(rmse + 0.5, 1200) for model, rmse in MODELS.items()},
-    ("user_activity", "0 (cold)"): {model: metrics(rmse + 0.3) for model, rmse in MODELS.items()},
+    ("user_activity", "0 (new)"): {model: metrics(rmse + 0.3) for model, rmse in MODELS.items()},
     ("title_popularity", "3-9"): {model: metrics(rmse + 0.4) for model, rmse in MODELS.items()},
 }
 
@@ -96,7 +96,7 @@ def test_the_tables(tmp_path: pathlib.Path) -> None:
         ["slice", "test", "", "of user +", "", ""],
         ["(ratings when fitted)", "ratings", "RMSE", "title bias", "MAE", "NDCG@10"],
         ["title popularity 3-9", "50", "1.4000", "1.6000", "1.2000", "1.3000"],
-        ["user activity 0 (cold)", "50", "1.3000", "1.5000", "1.1000", "1.2000"],
+        ["user activity 0 (new)", "50", "1.3000", "1.5000", "1.1000", "1.2000"],
         ["user activity 200+", "1,200", "1.5000", "1.7000", "1.3000", "1.4000"],
     ]
     assert "RMSE 1.0000, at most 1.5000 is allowed" in text

@@ -1,0 +1,114 @@
+"""What the prior of a user (or title) is regressed on: whom it was rated with, its side features, its count.
+
+A block X of features is kept as its singular value decomposition U S V^T, so that every step of the regression on it is
+diagonal: no matrix of features x features is ever built or inverted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import sparse, special, stats
+
+MEMBERSHIP, SIDE_FEATURES, COUNTS = NAMES = ("membership", "side features", "counts")
+
+_OVERSAMPLING = 16
+_POWER_ITERATIONS = 4
+# Singular values below this share of the largest are rounding.
+_RELATIVE_RANK = 1e-4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Block:
+    """X = U S V^T, columns centred over the rows.
+
+    Attributes:
+      name: of what it is made, one of NAMES.
+      left: float32 [rows, rank], U.
+      singular: float64 [rank], S, falling, scaled so that the rows of X have a mean square of one.
+      right: float32 [features, rank], V / the scaling, so that U S = X V.
+      is_shared: the block has one variance for all dimensions of a vector, rather than one for each.
+    """
+
+    name: str
+    left: np.ndarray
+    singular: np.ndarray
+    right: np.ndarray
+    is_shared: bool
+
+
+def membership(
+    row: np.ndarray, column: np.ndarray, *, shape: tuple[int, int], exponent: float, rank: int, seed: int
+) -> Block | None:
+    """Which columns each row has ratings with: 1 / (n_row^exponent n_column^exponent) where there is one.
+
+    Args:
+      row: int [ratings].
+      column: int [ratings].
+      shape: rows and columns.
+      exponent: how far long rows and columns count less.
+      rank: singular vectors that are kept.
+      seed: of the randomised decomposition.
+    """
+    rows, columns = (np.bincount(each, minlength=size) for each, size in zip((row, column), shape, strict=True))
+    value = (rows[row] * columns[column].astype(np.float64)) ** -exponent
+    matrix = sparse.csr_matrix((value.astype(np.float32), (row, column)), shape=shape)
+    return _decompose(MEMBERSHIP, matrix, rank, seed, is_shared=True)
+
+
+def side_features(features: np.ndarray, *, seed: int) -> Block | None:
+    """Side features, float32 [rows, features]; zeros where nothing is known of a row, which is not centred then."""
+    described = features.any(axis=1)
+    if not described.any():
+        return None
+    centred = np.where(described[:, np.newaxis], features - features[described].mean(axis=0), 0.0)
+    return _decompose(SIDE_FEATURES, centred.astype(np.float32), features.shape[1], seed, is_shared=True)
+
+
+def counts(count: np.ndarray, *, seed: int) -> Block | None:
+    """How many ratings each row has: l and l^2 - 1, where l is the normal score of the rank of its number.
+
+    Ranks, since a row whose number stands alone would otherwise have a coefficient for itself.
+    """
+    rank = stats.rankdata(count)
+    if np.ptp(rank) == 0:
+        return None
+    level = special.ndtri((rank - 0.5) / len(rank))
+    powers = np.stack([level, level**2 - 1], axis=1)
+    return _decompose(COUNTS, powers.astype(np.float32), 2, seed, is_shared=False)
+
+
+def _decompose(
+    name: str, matrix: sparse.csr_matrix | np.ndarray, rank: int, seed: int, *, is_shared: bool
+) -> Block | None:
+    """The first singular vectors of a matrix with centred columns; None where nothing is left of it.
+
+    Source: Halko, Martinsson and Tropp 2011, "Finding structure with randomness", algorithms 4.4 and 5.1.
+    """
+    rows, features = matrix.shape
+    mean = np.asarray(matrix.mean(axis=0), np.float32).reshape(1, -1)
+
+    def times(right: np.ndarray) -> np.ndarray:
+        return matrix @ right - mean @ right
+
+    def transposed_times(left: np.ndarray) -> np.ndarray:
+        return matrix.T @ left - mean.T @ left.sum(axis=0, keepdims=True)
+
+    size = min(rank + _OVERSAMPLING, rows, features)
+    start = np.random.default_rng(seed).standard_normal((features, size)).astype(np.float32)
+    basis = np.linalg.qr(times(start))[0]
+    for _ in range(_POWER_ITERATIONS if size < min(rows, features) else 0):
+        basis = np.linalg.qr(times(np.linalg.qr(transposed_times(basis))[0]))[0]
+    right, singular, small = np.linalg.svd(transposed_times(basis), full_matrices=False)
+    kept = min(rank, np.count_nonzero(singular > _RELATIVE_RANK * max(singular[0], 1e-12)))
+    if not kept:
+        return None
+    scale = np.sqrt(np.square(singular[:kept], dtype=np.float64).sum() / rows)
+    return Block(
+        name=name,
+        left=(basis @ small[:kept].T).astype(np.float32),
+        singular=singular[:kept] / scale,
+        right=(right[:, :kept] / scale).astype(np.float32),
+        is_shared=is_shared,
+    )
