@@ -12,6 +12,9 @@ import numpy as np
 
 from modules.ratings import Ratings
 
+# A weight below this, or as near to one, is not worth a second model.
+_NO_WEIGHT = 0.1
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GlobalMean:
@@ -133,3 +136,22 @@ def damped_mean(ids: np.ndarray, values: np.ndarray, size: int, damping: float) 
 def _position(ids: np.ndarray, size: int) -> np.ndarray:
     """The rows of ids in a table of `size`, whose last row is that of all unknown ones."""
     return np.minimum(np.asarray(ids), size - 1)
+
+
+def blending_weight(ratings: np.ndarray, predictions: np.ndarray, simple: np.ndarray, noise: float = 0.0) -> float:
+    """The weight of predictions, beside simpler ones, with the least squared error on held-out ratings.
+
+    Args:
+      ratings: float [ratings].
+      predictions: float [ratings].
+      simple: float [ratings], what counts for the rest.
+      noise: variance of the predictions that later ones will not have.
+
+    Returns:
+      mean(gain (ratings - simple)) / (mean(gain^2) - noise), gain = predictions - simple; 0 where nothing is gained, 1
+      for what is near 1.
+    """
+    gain = predictions.astype(np.float64) - simple
+    spread = float(np.mean(np.square(gain))) - noise
+    weight = float(np.mean(gain * (ratings - simple))) / spread if spread > 0 else 0.0
+    return 0.0 if weight < _NO_WEIGHT else 1.0 if weight > 1.0 - _NO_WEIGHT else round(weight, 2)

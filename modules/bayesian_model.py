@@ -32,7 +32,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules import cold_start, dataset, prior_blocks
-from modules.baselines import UserTitleBias
+from modules.baselines import UserTitleBias, blending_weight
 from modules.features import FLAGS
 from modules.gibbs_sampler import Draw, Form, GibbsSampler, Side
 from modules.mean_scores import MeanScores
@@ -41,7 +41,7 @@ from modules.model_configs import BayesianConfig
 from modules.rating_deviation import ScoreMoments, calibrating_factor
 from modules.rating_models import EmbeddingModel
 from modules.rating_sums import BucketedRatings
-from modules.ratings import Ratings
+from modules.ratings import Ratings, standard_unit, standardize
 from modules.training_log import open_log
 
 FORMS = {
@@ -53,8 +53,6 @@ FORMS = {
 SIMPLEST = "biases"
 # What a model is that nothing could be held out for.
 _FALLBACK = "cautious"
-# A weight of a form below this, or as near to one, is not worth a second chain.
-_NO_WEIGHT = 0.1
 # Held-out ratings that tell forms apart; fewer are made up for by folds.
 _ENOUGH = 3000
 _FOLDS = 5
@@ -63,8 +61,6 @@ _PROBES = 4096
 _SWEEPS_PER_REPORT = 20
 # Pairs whose variances are followed.
 _MOST_PAIRS = 1 << 18
-# Decimals of standardised ratings: the same ratings in another unit differ by rounding alone, and so not at all.
-_DECIMALS = 6
 
 
 def choose(
@@ -145,14 +141,12 @@ class _Pilot:
 
     def blended_with(self, biases: _Pilot) -> _Pilot:
         """The weighted mean of both predictions with the least squared error; all weight for a form that is as good."""
-        gain = self.prediction.astype(np.float64) - biases.prediction
-        spread = float(np.mean(np.square(gain) - self.monte_carlo))
-        fitted = float(np.mean(gain * (self.rating - biases.prediction))) / spread if spread > 0 else 0.0
-        weight = 0.0 if fitted < _NO_WEIGHT else 1.0 if fitted > 1.0 - _NO_WEIGHT else round(fitted, 2)
+        noise = float(self.monte_carlo.mean())
+        weight = blending_weight(self.rating, self.prediction, biases.prediction, noise)
         wider = self if weight > 0.5 else biases
         return dataclasses.replace(
             wider,
-            prediction=biases.prediction + weight * gain,
+            prediction=weight * self.prediction + (1.0 - weight) * biases.prediction,
             monte_carlo=weight**2 * self.monte_carlo,
             weight=weight,
         )
@@ -329,10 +323,8 @@ class _Chain:
         """
         if not len(ratings):
             raise ValueError("expected at least one rating to fit; got none; check the training split")
-        self.mean = float(np.mean(ratings.rating, dtype=np.float64))
-        deviation = ratings.rating.astype(np.float64) - self.mean
-        self.scale = float(np.sqrt(np.mean(np.square(deviation)))) or 1.0
-        target = np.round(deviation / self.scale, _DECIMALS)
+        self.mean, self.scale = standard_unit(ratings.rating)
+        target = standardize(ratings.rating)
         sides = [
             _side(row, column, features, target, config, seed)
             for row, column, features in (

@@ -28,20 +28,25 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from modules.baselines import damped_mean
+from modules.baselines import UserTitleBias, blending_weight, damped_mean
 from modules.features import MOVIE_TITLE, USER_ID
 from modules.metrics import rmse
 from modules.model_configs import HistoryConfig
 from modules.rating_models import EmbeddingModel
-from modules.ratings import Ratings
+from modules.ratings import Ratings, standard_unit, standardize
 from modules.training_log import open_log
 
 # Ratings of the mean that damp a title's (user's) own mean.
 _MEAN_DAMPING = 5.0
+# The model has this weight beside biases at least.
+_LEAST_WEIGHT = 0.1
 
 
 class HistoryModel(EmbeddingModel):
-    """mean + b_u + b_i + p_u . q_i + MLP([p_u, q_i]); unknown users and titles are made of their side features."""
+    """mean + scale (b_u + b_i + p_u . q_i + MLP([p_u, q_i])); unknown ids are made of their side features.
+
+    The scale is the standard deviation of the ratings fitted on, so that the unit of the ratings changes nothing else.
+    """
 
     def __init__(self, ratings: Ratings, config: HistoryConfig, *, seed: int) -> None:
         """Builds tables of zeros, of which the first column is the bias, and a seeded network.
@@ -59,8 +64,9 @@ class HistoryModel(EmbeddingModel):
             ratings.user_features.shape[1],
             ratings.title_features.shape[1],
         )
-        mean = float(np.mean(ratings.rating, dtype=np.float64))
+        mean, scale = standard_unit(ratings.rating)
         super().__init__(mean, *(np.zeros([rows, columns], np.float32) for rows in sizes))
+        self._scale = tf.Variable(scale, dtype=tf.float32, trainable=False, name="scale")
         self._network = []
         if config.hidden_units:
             first, last = (
@@ -76,8 +82,25 @@ class HistoryModel(EmbeddingModel):
         self.network_variables = [variable for layer in self._network for variable in layer.trainable_variables]
 
     def score(self, user: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
-        """The product's score and the network's; see `EmbeddingModel.score`."""
-        linear = super().score(user, title)
+        """The product's score and the network's, in stars; see `EmbeddingModel.score`."""
+        return self._mean + self._scale * self.standardized(user, title)
+
+    def blend_with_biases(self, biases: UserTitleBias, weight: float) -> None:
+        """Makes scores `weight` times their own and for the rest those of biases.
+
+        Args:
+          biases: of the same ratings.
+          weight: in (0, 1].
+        """
+        scale = self._scale * weight
+        for table, bias in zip(self.tables[:2], (biases.user_bias, biases.title_bias), strict=True):
+            rest = tf.constant((1.0 - weight) * bias, tf.float32) / scale
+            table.assign(tf.concat([table[:, :1] + rest[:, tf.newaxis], table[:, 1:]], axis=1))
+        self._scale.assign(scale)
+
+    def standardized(self, user: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
+        """Float32 [batch, 1]: the score in standard deviations from the mean."""
+        linear = super().score(user, title) - self._mean
         if not self._network:
             return linear
         hidden = tf.concat([user[:, 1:], title[:, 1:]], axis=1)
@@ -101,7 +124,7 @@ def fit(
       ratings: training rows and side features.
       config: sizes, regularisation and epochs.
       seed: of the initial values, of the order of the ratings and of what is hidden.
-      log_dir: folder for TensorBoard's scalars, if any: `loss`, the mean squared error of an epoch's steps.
+      log_dir: folder for TensorBoard's scalars, if any: `loss`, the mean squared error of an epoch, standardised.
       report: is called with one line of progress an epoch.
       strategy: devices or workers among which each batch, and each pool, is dealt out; None for one device.
 
@@ -117,7 +140,9 @@ def fit(
             log("loss", loss, epoch)
             report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
 
-        return _train(ratings, config, seed, log_epoch, strategy)
+        model = _train(ratings, config, seed, log_epoch, strategy)
+    model.blend_with_biases(UserTitleBias.fit(ratings), config.model_weight)
+    return model
 
 
 def choose(
@@ -129,7 +154,7 @@ def choose(
     report: Callable[[str], None],
     strategy: tf.distribute.Strategy | None = None,
 ) -> HistoryConfig:
-    """Picks the number of epochs after which the error on held-out ratings is lowest.
+    """Picks the number of epochs after which the error on held-out ratings is lowest, then the weight beside biases.
 
     Args:
       train: what to fit on.
@@ -140,7 +165,7 @@ def choose(
       strategy: as in `fit`.
 
     Returns:
-      The configuration with the best `epochs`; the learning rate still falls as it did here.
+      The configuration with the best `epochs`, whose learning rate still falls as it did here, and with `model_weight`.
 
     Raises:
       ValueError: no ratings to fit on, or none to choose on.
@@ -148,16 +173,25 @@ def choose(
     if not len(validation):
         raise ValueError("expected at least one rating to choose on; got none; check the eval split")
     features = {USER_ID.name: tf.constant(validation.user), MOVIE_TITLE.name: tf.constant(validation.title)}
-    errors = []
+    predictions: list[np.ndarray] = []
+    errors: list[float] = []
 
     def measure(epoch: int, loss: float, model: HistoryModel) -> None:
-        predictions = np.clip(model(features).numpy()[:, 0], validation.low, validation.high)
-        errors.append(rmse(validation.rating, predictions))
+        predictions.append(np.clip(model(features).numpy()[:, 0], validation.low, validation.high))
+        errors.append(rmse(validation.rating, predictions[-1]))
         report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}, validation RMSE {errors[-1]:.4f}")
 
     _train(train, config, seed, measure, strategy)
+    best = int(np.argmin(errors))
+    biases = UserTitleBias.fit(train).predict(validation.user, validation.title)
+    weight = float(np.clip(blending_weight(validation.rating, predictions[best], biases), _LEAST_WEIGHT, 1.0))
+    report(f"{best + 1} epochs, weight {weight:.2f} beside biases")
     return config.model_copy(
-        update={"epochs": int(np.argmin(errors)) + 1, "schedule_epochs": config.schedule_epochs or config.epochs}
+        update={
+            "epochs": best + 1,
+            "schedule_epochs": config.schedule_epochs or config.epochs,
+            "model_weight": weight,
+        }
     )
 
 
@@ -183,7 +217,7 @@ def _train(
         optimizer = tf.keras.optimizers.Adam(schedule)
     variables = [*pooled.variables, *trained.network_variables]
     user, title = tf.constant(ratings.user), tf.constant(ratings.title)
-    rating = tf.constant(ratings.rating[:, np.newaxis])
+    rating = tf.constant(standardize(ratings.rating)[:, np.newaxis], tf.float32)
     stateless_seed = np.random.SeedSequence(seed).generate_state(1).view(np.int32)[0]
 
     def replica_step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
@@ -203,7 +237,7 @@ def _train(
             all_users, all_titles = pooled.rows(visible, user_is_known, title_is_known, replica)
             users = tf.gather(all_users, tf.gather(user, rows))
             titles = tf.gather(all_titles, tf.gather(title, rows))
-            labels, predictions = tf.gather(rating, rows), trained.score(users, titles)
+            labels, predictions = tf.gather(rating, rows), trained.standardized(users, titles)
             squares = tf.reduce_sum(users**2, axis=1) + tf.reduce_sum(titles**2, axis=1)
             if replica is None:
                 loss = trained.task(labels=labels, predictions=predictions, compute_metrics=False)
@@ -259,7 +293,7 @@ class _PooledVectors:
     def __init__(self, ratings: Ratings, config: HistoryConfig, rng: np.random.Generator) -> None:
         """Draws the initial vectors."""
         columns = 1 + config.dimension
-        deviation = ratings.rating - np.mean(ratings.rating, dtype=np.float64)
+        deviation = standardize(ratings.rating)
         users, titles = ratings.num_users, ratings.num_titles
 
         def vectors(rows: int) -> tf.Variable:

@@ -71,6 +71,9 @@ class HistoryConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     unknown_share: float = pydantic.Field(
         0.01, ge=0, lt=1, description="share of users and titles that a step treats as unknown"
     )
+    model_weight: float = pydantic.Field(
+        1.0, gt=0, le=1, description="weight of the model beside user and title biases; chosen with the epochs"
+    )
     history_damping: float = pydantic.Field(
         3.0, gt=0, description="a pool over n ratings counts n / (n + this): a short history says little"
     )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import types
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pydantic
 
 from modules.model_configs import BayesianConfig, HistoryConfig, NotebookConfig
+
+# The predictors that a model can be asked to beat, as outputs of its signature `evaluation` are named; or none.
+Baseline = Literal["user_title_bias", "title_mean", "global_mean"]
+NO_BASELINE = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +24,7 @@ class Preset:
       module: import path of the model file, which has a `fit`.
       config: its configuration, which may be built without importing the module.
       rmse_bound: default upper bound of the test RMSE on a scale that spans four stars, as 1 to 5 does.
+      baseline: what it must be better than to be blessed, by the paired test on the test ratings.
       distributes: its `fit`, and its `choose` if it has one, take a `strategy`, which is a `tf.distribute.Strategy`, to
         train on several devices or workers.
       chooses: the model picks something on held-out ratings (it has a `choose`), then fits on all of them.
@@ -30,6 +35,7 @@ class Preset:
     config: type[pydantic.BaseModel]
     rmse_bound: float
     summary: str
+    baseline: Baseline = "user_title_bias"
     chooses: bool = False
     distributes: bool = False
 
@@ -58,6 +64,7 @@ PRESETS = {
         module="modules.notebook_model",
         config=NotebookConfig,
         rmse_bound=1.2,
+        baseline="global_mean",
         summary="two embeddings and a small network, three epochs; the tutorial model to the letter",
         distributes=True,
     ),
@@ -77,6 +84,25 @@ def get(name: str) -> Preset:
         return PRESETS[name]
     except KeyError:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}") from None
+
+
+def required_baseline(name: str) -> str | None:
+    """The baseline that a model must beat.
+
+    Args:
+      name: of a preset, for its own; of a baseline; or `none`.
+
+    Raises:
+      ValueError: it is none of these.
+    """
+    if name == NO_BASELINE:
+        return None
+    if name in get_args(Baseline):
+        return name
+    if name in PRESETS:
+        return PRESETS[name].baseline
+    expected = ", ".join((*get_args(Baseline), NO_BASELINE, *PRESETS))
+    raise ValueError(f"baseline must be one of {expected}; got {name!r}; name a preset for its own")
 
 
 def check_strategy(name: str, strategy: str) -> None:

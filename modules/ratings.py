@@ -43,3 +43,19 @@ class Ratings:
     def select(self, rows: np.ndarray) -> Ratings:
         """The same users and titles with some of the ratings; `rows` is a bool mask or int positions."""
         return dataclasses.replace(self, user=self.user[rows], title=self.title[rows], rating=self.rating[rows])
+
+
+# Decimals of standardised ratings: in another unit they differ by rounding alone, and so not at all.
+_DECIMALS = 6
+
+
+def standard_unit(rating: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of ratings, stars; 1 for the latter where all are equal."""
+    values = rating.astype(np.float64)
+    return float(values.mean()), float(values.std()) or 1.0
+
+
+def standardize(rating: np.ndarray) -> np.ndarray:
+    """Float64 [ratings]: standard deviations from the mean, the same whatever the unit and the zero of the scale."""
+    mean, deviation = standard_unit(rating)
+    return np.round((rating.astype(np.float64) - mean) / deviation, _DECIMALS)

@@ -18,12 +18,20 @@ RMSE = "root_mean_squared_error"
 MAE = "mean_absolute_error"
 NDCG = "ndcg"
 PAIRWISE_ACCURACY = "pairwise_accuracy"
+# Of every model but the candidate, the paired comparison on the same ratings: by how much its mean squared error is
+# above the candidate's, stars squared, the standard error of that, and their ratio.
+MSE_DIFFERENCE = "mse_difference"
+MSE_DIFFERENCE_STDERR = "mse_difference_stderr"
+MSE_DIFFERENCE_Z = "mse_difference_z"
+PAIRED = (MSE_DIFFERENCE, MSE_DIFFERENCE_STDERR, MSE_DIFFERENCE_Z)
 # Ranks that count for NDCG.
 RANKING_DEPTH = 10
 
 # A feature and its value; nothing for the slice of all ratings.
 SliceKey = tuple[str, ...]
 OVERALL: SliceKey = ()
+# Position of the candidate among the models.
+_CANDIDATE = 0
 # Metrics by slice, then by the name of the model, then by their own.
 Evaluation = dict[SliceKey, dict[str, dict[str, float]]]
 
@@ -44,7 +52,7 @@ class ScoredRatings:
     Attributes:
       user: int64 [ratings], what titles are ranked within.
       label: float32 [ratings], stars.
-      prediction: float32 [models, ratings], stars.
+      prediction: float32 [models, ratings], stars; the candidate's first.
       slice_code: int32 [slicings, ratings], position in `slice_keys`.
       slice_keys: the slices of each slicing.
     """
@@ -97,12 +105,17 @@ class SliceSums:
       ratings: how many.
       squared_error: float64 [models], sum of (prediction - label)^2, stars squared.
       absolute_error: float64 [models], sum of |prediction - label|, stars.
+      difference: float64 [models], sum of how much larger the squared error of each rating is than the candidate's,
+        stars squared.
+      difference_squared: float64 [models], sum of the squares of that.
       by_user: sums of the metrics that are means over users, by name.
     """
 
     ratings: int
     squared_error: np.ndarray
     absolute_error: np.ndarray
+    difference: np.ndarray
+    difference_squared: np.ndarray
     by_user: dict[str, UserSum]
 
     def __add__(self, other: SliceSums) -> SliceSums:
@@ -110,6 +123,8 @@ class SliceSums:
             ratings=self.ratings + other.ratings,
             squared_error=self.squared_error + other.squared_error,
             absolute_error=self.absolute_error + other.absolute_error,
+            difference=self.difference + other.difference,
+            difference_squared=self.difference_squared + other.difference_squared,
             by_user={name: each + other.by_user[name] for name, each in self.by_user.items()},
         )
 
@@ -120,7 +135,24 @@ class SliceSums:
             RMSE: float(np.sqrt(self.squared_error[model] / self.ratings)),
             MAE: float(self.absolute_error[model] / self.ratings),
             **{name: each.mean(model) for name, each in self.by_user.items()},
+            **({} if model == _CANDIDATE else self._paired(model)),
         }
+
+    def _paired(self, model: int) -> dict[str, float]:
+        """The paired comparison with the candidate: large values of z speak for the candidate.
+
+        If all ratings differ by the same, the sign alone decides, and z is infinite or 0. One rating has no standard
+        error.
+        """
+        mean = self.difference[model] / self.ratings
+        stderr = z = np.float64("nan")
+        if self.ratings > 1:
+            # Sums need no centring: a difference scatters more than its mean is large, unless all are nearly equal,
+            # where what rounding leaves is far too small to change the verdict.
+            scatter = self.difference_squared[model] - mean * self.difference[model]
+            stderr = np.sqrt(np.maximum(scatter, 0) / (self.ratings - 1) / self.ratings)
+            z = np.divide(mean, stderr) if stderr != 0 else np.copysign(np.inf, mean) if mean else np.float64(0)
+        return {MSE_DIFFERENCE: float(mean), MSE_DIFFERENCE_STDERR: float(stderr), MSE_DIFFERENCE_Z: float(z)}
 
 
 def concatenate(parts: Sequence[ScoredRatings]) -> ScoredRatings:
@@ -175,13 +207,15 @@ def sum_by_slice(ratings: ScoredRatings) -> dict[SliceKey, SliceSums]:
     """
     error = ratings.prediction.astype(np.float64) - ratings.label
     squared, absolute = np.square(error), np.abs(error)
+    difference = squared - squared[_CANDIDATE]
+    by_rating = (squared, absolute, difference, np.square(difference))
     _, user = np.unique(ratings.user, return_inverse=True)
     by_user = _measure_users(user, ratings)
 
     sums: dict[SliceKey, SliceSums] = {}
     for codes, keys in zip(ratings.slice_code, ratings.slice_keys, strict=True):
         counts = np.bincount(codes, minlength=len(keys))
-        squared_sums, absolute_sums = (_sum_by(codes, values, len(keys)) for values in (squared, absolute))
+        summed = [_sum_by(codes, values, len(keys)) for values in by_rating]
         users, code_of_user = np.divmod(np.unique(user * len(keys) + codes), len(keys))
         user_sums = {
             name: (
@@ -193,8 +227,10 @@ def sum_by_slice(ratings: ScoredRatings) -> dict[SliceKey, SliceSums]:
         for code in np.flatnonzero(counts):
             sums[keys[code]] = SliceSums(
                 ratings=int(counts[code]),
-                squared_error=squared_sums[:, code],
-                absolute_error=absolute_sums[:, code],
+                squared_error=summed[0][:, code],
+                absolute_error=summed[1][:, code],
+                difference=summed[2][:, code],
+                difference_squared=summed[3][:, code],
                 by_user={
                     name: UserSum(total=total[:, code], users=int(number[code]))
                     for name, (total, number) in user_sums.items()

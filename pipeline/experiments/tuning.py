@@ -66,13 +66,8 @@ class Range:
 SPACES: dict[str, dict[str, Range]] = {
     "default": {
         "factors": Range(low=8, high=32),
-        "user_membership_scale": Range(low=0.25, high=2.0, log=True),
-        "title_membership_scale": Range(low=0.25, high=2.0, log=True),
-        "user_features_scale": Range(low=0.1, high=1.5, log=True),
-        "title_features_scale": Range(low=0.1, high=1.5, log=True),
-        "user_noise_shape": Range(low=1.0, high=20.0, log=True),
-        "title_noise_shape": Range(low=1.0, high=40.0, log=True),
-        "history_weight": Range(low=0.0, high=0.5),
+        "membership_rank": Range(low=32, high=512, log=True),
+        "membership_exponent": Range(low=0.2, high=0.6),
     },
     "fast": {
         "dimension": Range(low=8, high=64, log=True),

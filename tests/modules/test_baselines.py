@@ -89,3 +89,20 @@ def test_negative_damping(ratings):
         baselines.TitleMean.fit(ratings, damping=-1)
     with pytest.raises(ValueError, match="damping must be at least 0; got -1"):
         baselines.UserTitleBias.fit(ratings, user_damping=-1)
+
+
+def test_the_blending_weight_is_that_of_the_least_squared_error():
+    rng = np.random.default_rng(0)
+    truth, *noise = rng.normal(size=(4, 5000))
+    simple, better = np.zeros(5000), truth + noise[1]
+    weight = baselines.blending_weight(truth + noise[0], better, simple)
+    # Of truth and noise of one variance, half is to be believed.
+    assert weight == pytest.approx(0.5, abs=0.05)
+    grid = np.linspace(0, 1, 101)
+    errors = [np.mean((truth + noise[0] - each * better) ** 2) for each in grid]
+    assert weight == pytest.approx(grid[np.argmin(errors)], abs=0.006)
+    # All of it, if that noise is known to go.
+    assert baselines.blending_weight(truth + noise[0], better, simple, noise=1.0) == 1.0
+    assert baselines.blending_weight(truth + noise[0], noise[2], simple) == 0.0
+    assert baselines.blending_weight(truth + noise[0], simple, simple) == 0.0
+    assert baselines.blending_weight(truth + noise[0], truth, simple) == 1.0

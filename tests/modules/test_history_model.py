@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modules import history_model, metrics
+from modules import baselines, history_model, metrics
 from modules.model_configs import HistoryConfig
 from modules.ratings import Ratings
 
@@ -55,7 +55,7 @@ def expected_row(ratings, pooled, side, row, visible, known):
     """The docstring's equation for one user (side 0) or title (side 1), rating by rating."""
     own, other = (ratings.user, ratings.title) if side == 0 else (ratings.title, ratings.user)
     features = (ratings.user_features, ratings.title_features)[side]
-    deviation = ratings.rating.astype(np.float64) - ratings.rating.astype(np.float64).mean()
+    deviation = (ratings.rating - ratings.rating.mean(dtype=np.float64)) / ratings.rating.std(dtype=np.float64)
     vector = pooled._common[side].numpy()[0] + features[row] @ pooled._feature_vectors[side].numpy()
     if not known:
         return vector
@@ -88,14 +88,14 @@ def test_rows_are_the_equation(ratings):
 
 
 def test_hidden_rating_does_not_reach_its_own_user_and_title(ratings):
-    """Changes a hidden rating, and another that keeps the mean, and expects the same two rows."""
+    """Exchanges a hidden rating with another, so that mean and deviation stay, and expects the same two rows."""
     hidden = 0
     user, title = ratings.user[hidden], ratings.title[hidden]
     titles_of_user, users_of_title = ratings.title[ratings.user == user], ratings.user[ratings.title == title]
     balance = np.flatnonzero(~np.isin(ratings.title, titles_of_user) & ~np.isin(ratings.user, users_of_title))[0]
     changed = ratings.rating.copy()
-    changed[hidden] += 2
-    changed[balance] -= 2
+    changed[[hidden, balance]] = changed[[balance, hidden]]
+    assert changed[hidden] != ratings.rating[hidden]
     visible = np.ones(len(ratings), np.float32)
     visible[hidden] = 0
     before, after = (
@@ -111,14 +111,14 @@ def test_hidden_rating_does_not_reach_its_own_user_and_title(ratings):
     assert np.abs(seen[0][user] - before[0][user]).max() > 1e-3
 
 
-def test_call_is_the_equation(model):
+def test_call_is_the_equation(model, ratings):
     user_table, title_table = (table.numpy() for table in model.tables[:2])
     kernel, bias, last_kernel, last_bias = (variable.numpy() for variable in model.network_variables)
-    mean = model._mean.numpy()
+    mean, scale = ratings.rating.mean(dtype=np.float64), ratings.rating.std(dtype=np.float64)
     user, title = np.array([3, 0, 19]), np.array([7, 29, 0])
     u, t = user_table[user], title_table[title]
     hidden = np.maximum(np.concatenate([u[:, 1:], t[:, 1:]], axis=1) @ kernel + bias, 0) @ last_kernel + last_bias
-    expected = mean + u[:, 0] + t[:, 0] + np.sum(u[:, 1:] * t[:, 1:], axis=1) + hidden[:, 0]
+    expected = mean + scale * (u[:, 0] + t[:, 0] + np.sum(u[:, 1:] * t[:, 1:], axis=1) + hidden[:, 0])
     predictions = ask(model, user, title)
     assert predictions.dtype == np.float32
     np.testing.assert_allclose(predictions[:, 0], expected, rtol=1e-5)
@@ -128,7 +128,7 @@ def test_without_network_the_score_is_a_product(ratings):
     model = fit(ratings, SMALL.model_copy(update={"hidden_units": 0}))
     assert model.network_variables == []
     u, t = model.tables[0].numpy()[[3]], model.tables[1].numpy()[[7]]
-    expected = ratings.rating.mean() + u[0, 0] + t[0, 0] + u[0, 1:] @ t[0, 1:]
+    expected = ratings.rating.mean() + ratings.rating.std() * (u[0, 0] + t[0, 0] + u[0, 1:] @ t[0, 1:])
     assert ask(model, [3], [7]).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -155,11 +155,33 @@ def test_choose_keeps_the_best_epoch_and_its_trajectory(ratings):
     config = SMALL.model_copy(update={"epochs": 12, "learning_rate": 0.03, "regularization": 0.0})
     lines = []
     chosen = history_model.choose(train, validation, config, seed=3, report=lines.append)
-    errors = [float(line.rsplit(" ", 1)[1]) for line in lines]
+    *epochs, last = lines
+    errors = [float(line.rsplit(" ", 1)[1]) for line in epochs]
     assert len(errors) == 12
     assert chosen.epochs == np.argmin(errors) + 1 < 12
-    assert chosen == config.model_copy(update={"epochs": chosen.epochs, "schedule_epochs": 12})
-    assert error(fit(train, chosen, seed=3), validation) == pytest.approx(min(errors), abs=6e-5)
+    assert last == f"{chosen.epochs} epochs, weight {chosen.model_weight:.2f} beside biases"
+    expected = {"epochs": chosen.epochs, "schedule_epochs": 12, "model_weight": chosen.model_weight}
+    assert chosen == config.model_copy(update=expected)
+    alone = chosen.model_copy(update={"model_weight": 1.0})
+    assert error(fit(train, alone, seed=3), validation) == pytest.approx(min(errors), abs=6e-5)
+
+
+def test_a_weight_blends_with_the_biases(ratings):
+    user, title = (each.ravel() for each in np.indices((21, 31)))
+    alone, blended = (
+        ask(fit(ratings, SMALL.model_copy(update={"model_weight": each})), user, title) for each in (1, 0.3)
+    )
+    biases = baselines.UserTitleBias.fit(ratings).predict(user, title)
+    np.testing.assert_allclose(blended.ravel(), 0.3 * alone.ravel() + 0.7 * biases, atol=1e-4)
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(20.0, 0.0), (0.25, -0.25), (1.0, 100.0)])
+def test_another_unit_changes_nothing_but_the_unit(ratings, factor, shift):
+    stars = dataclasses.replace(ratings, rating=np.round(ratings.rating))
+    other = dataclasses.replace(stars, rating=(factor * stars.rating + shift).astype(np.float32))
+    user, title = (each.ravel() for each in np.indices((21, 31)))
+    expected = factor * ask(fit(stars), user, title) + shift
+    np.testing.assert_allclose(ask(fit(other), user, title), expected, rtol=1e-4, atol=1e-4 * factor)
 
 
 def test_nothing_to_choose_on(ratings):

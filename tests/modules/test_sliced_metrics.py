@@ -3,9 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from modules import metrics, sliced_metrics
-from modules.sliced_metrics import MAE, NDCG, OVERALL, PAIRWISE_ACCURACY, RMSE, ScoredRatings
+from modules.sliced_metrics import (
+    MAE,
+    MSE_DIFFERENCE,
+    MSE_DIFFERENCE_STDERR,
+    MSE_DIFFERENCE_Z,
+    NDCG,
+    OVERALL,
+    PAIRED,
+    PAIRWISE_ACCURACY,
+    RMSE,
+    ScoredRatings,
+)
 
 COLOURS = ("red", "green", "blue")
 RED, GREEN, BLUE = KEYS = tuple(("colour", each) for each in COLOURS)
@@ -34,6 +46,16 @@ def ratings(rng: np.random.Generator) -> ScoredRatings:
     return scored(user, label, prediction, rng.integers(0, 2, rows))
 
 
+def paired(candidate: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """The paired comparison of squared errors, by scipy."""
+    difference = other - candidate
+    return {
+        MSE_DIFFERENCE: difference.mean(),
+        MSE_DIFFERENCE_STDERR: scipy.stats.sem(difference),
+        MSE_DIFFERENCE_Z: scipy.stats.ttest_rel(other, candidate).statistic,
+    }
+
+
 def test_metrics_agree_with_pandas_in_every_slice(ratings: ScoredRatings) -> None:
     evaluation = sliced_metrics.evaluation_of(sliced_metrics.sum_by_slice(ratings), ["one", "two"])
     assert list(evaluation) == [OVERALL, GREEN, RED]  # No rating is blue.
@@ -44,6 +66,11 @@ def test_metrics_agree_with_pandas_in_every_slice(ratings: ScoredRatings) -> Non
         for model, measured in enumerate(evaluation[key].values()):
             error = ratings.prediction[model].astype(float)[rows.index] - rows["label"]
             lists = (ratings.user[whole], ratings.label[whole], ratings.prediction[model][whole])
+            compared = {name: measured.pop(name) for name in PAIRED if name in measured}
+            assert bool(compared) == (model == 1)
+            if compared:
+                squared = np.square(ratings.prediction.astype(float)[:, rows.index] - rows["label"].to_numpy())
+                assert compared == pytest.approx(paired(*squared), rel=1e-10)
             assert measured == {
                 "example_count": len(rows),
                 RMSE: pytest.approx(np.sqrt((error**2).mean()), rel=1e-12),
@@ -64,6 +91,33 @@ def test_parts_sum_up_to_the_whole(ratings: ScoredRatings, buckets: int) -> None
     for key, sums in whole.items():
         for model in range(2):
             assert merged[key].metrics(model) == pytest.approx(sums.metrics(model), rel=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 350_000.0])
+def test_the_comparison_on_a_wide_scale_with_a_heavy_tail(rng: np.random.Generator, shift: float) -> None:
+    rows = 20_000
+    label = np.minimum(np.exp(rng.normal(5, 2.5, rows)), 350_000)
+    prediction = np.stack([label * rng.uniform(0.3, 2, rows), np.full(rows, label.mean() + shift)])
+    ratings = scored(rng.integers(0, 500, rows), label, prediction)
+    squared = np.square(ratings.prediction.astype(float) - ratings.label)
+    parts = (part for _, part in sliced_metrics.split_by_user(ratings, 64))
+    measured = sliced_metrics.merge(map(sliced_metrics.sum_by_slice, parts))[OVERALL].metrics(1)
+    assert {name: measured[name] for name in PAIRED} == pytest.approx(paired(*squared), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("errors", "mean", "z"),
+    [([1.0, 1.0], 0, 0), ([2.0, 2.0], 3, np.inf), ([0.5, 0.5], -0.75, -np.inf), ([0.0, 0.0], -1, -np.inf)],
+)
+def test_without_scatter_the_sign_decides(errors: list[float], mean: float, z: float) -> None:
+    measured = sliced_metrics.sum_by_slice(scored([1, 2], [3, 3], [[4, 4], np.add(3, errors)]))[OVERALL].metrics(1)
+    assert [measured[name] for name in PAIRED] == [mean, 0, z]
+
+
+def test_one_rating_has_no_standard_error() -> None:
+    measured = sliced_metrics.sum_by_slice(scored([1], [3], [[4], [5]]))[OVERALL].metrics(1)
+    assert measured[MSE_DIFFERENCE] == 3
+    assert np.isnan([measured[MSE_DIFFERENCE_STDERR], measured[MSE_DIFFERENCE_Z]]).all()
 
 
 def test_merging_nothing_gives_nothing() -> None:
@@ -123,5 +177,7 @@ def test_a_nan_prediction_spoils_its_model_and_its_slices_alone() -> None:
     sums = sliced_metrics.sum_by_slice(scored([1, 1, 2, 2], [1, 3, 5, 4], prediction, [0, 0, 1, 1]))
     for key, spoilt in ((OVERALL, True), (RED, True), (GREEN, False)):
         for model in range(2):
-            values = list(sums[key].metrics(model).values())
-            assert np.isnan(values).tolist() == [False] + [spoilt and model == 0] * 4
+            values = sums[key].metrics(model)
+            compared = [values.pop(name) for name in PAIRED if name in values]
+            assert np.isnan(list(values.values())).tolist() == [False] + [spoilt and model == 0] * 4
+            assert np.isnan(compared).tolist() == [spoilt] * 3 * model

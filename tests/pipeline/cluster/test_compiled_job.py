@@ -60,7 +60,7 @@ def test_what_can_run_is_taken(plain: CompiledJob, values: dict) -> None:
         ({"preset": "best", "rmse_bound": 1.0}, "preset must be one of"),
         ({"preset": "default"}, "give --parameter rmse_bound=STARS too"),
         # Sweeps that do not count are 60 of the default preset's.
-        ({**DEFAULT, "training_budget": 60}, "burn_in must be below iterations; got 60 of 60"),
+        ({**DEFAULT, "training_budget": 60}, "burn_in must be below iterations; got 80 of 60"),
         ({**DEFAULT, "training_budget": 1}, "training_budget=1 does not go with preset default"),
     ],
 )

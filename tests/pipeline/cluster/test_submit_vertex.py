@@ -307,7 +307,7 @@ DEFAULT = ["--parameter", "preset=default", "--parameter", "rmse_bound=1"]
         (["job.json", "--parameter", "rmse_bound=0"], "rmse_bound must be above 0"),
         (["job.json", "--parameter", "preset=nonesuch"], "preset must be one of"),
         (["job.json", "--parameter", "preset=default"], "rmse_bound=STARS"),
-        (["job.json", "--parameter", "training_budget=60", *DEFAULT], "burn_in must be below iterations; got 60 of 60"),
+        (["job.json", "--parameter", "training_budget=60", *DEFAULT], "burn_in must be below iterations; got 80 of 60"),
         (["job.json", "--label", "team"], "expected KEY=VALUE"),
         (["job.json", "--job-id", "Not An Id"], "job ID"),
     ],
