@@ -16,25 +16,42 @@ from tensorflow_model_analysis.writers import metrics_plots_and_validations_writ
 from tfx.dsl.io import fileio
 
 from modules import features, judge, paths, serving
-from modules.sliced_metrics import MAE, NDCG, RANKING_DEPTH, RMSE, Evaluation, SliceKey
+from modules.sliced_metrics import (
+    MAE,
+    MSE_DIFFERENCE_Z,
+    NDCG,
+    PAIRED,
+    RANKING_DEPTH,
+    RMSE,
+    Evaluation,
+    SliceKey,
+)
+
+# So many standard errors at least must a model be better than its baseline: one-sided, at a level of 95 %.
+SIGNIFICANT_Z = 1.645
 
 
-def create_eval_config(models: Sequence[str], *, rmse_bound: float, max_regression: float) -> config_pb2.EvalConfig:
-    """All metrics of TFMA's that are written, overall and by slice; the candidate's overall RMSE decides.
+def create_eval_config(
+    models: Sequence[str], *, rmse_bound: float, max_regression: float, baseline: str | None
+) -> config_pb2.EvalConfig:
+    """All metrics of TFMA's that are written, overall and by slice, and the thresholds, which are on all ratings.
 
-    The pairwise accuracy is written too, but TFMA has no such metric.
+    The pairwise accuracy and the paired comparisons are written too, but TFMA has no such metrics.
 
     Args:
       models: names of the models that are evaluated.
       rmse_bound: a candidate whose RMSE is above this is not blessed, stars.
       max_regression: how much worse than the blessed model's its RMSE may be, stars; ignored where `models` has no
         blessed model.
+      baseline: the model that the candidate must be better than, by the paired test on the same ratings; None: none.
 
     Raises:
-      ValueError: no RMSE can meet the bound.
+      ValueError: no RMSE can meet the bound, or the baseline is not among the models.
     """
     if not rmse_bound > 0:
         raise ValueError(f"rmse_bound must be above 0 stars; got {rmse_bound}; give the RMSE that is good enough")
+    if baseline is not None and baseline not in models:
+        raise ValueError(f"baseline must be one of {', '.join(models)}; got {baseline!r}")
     threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(upper_bound={"value": rmse_bound})
     )
@@ -43,6 +60,7 @@ def create_eval_config(models: Sequence[str], *, rmse_bound: float, max_regressi
         threshold.change_threshold.absolute.value = max_regression
     # A threshold without slices would have to hold in every slice.
     overall = [config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)]
+    comparisons = [] if baseline is None else [_comparison_with(baseline)]
     # Keras metrics are named, since Keras numbers unnamed ones anew in a process that runs twice.
     rmse = {"class_name": "RootMeanSquaredError", "config": f'"name": "{RMSE}"'}
     mae = {"class_name": "MeanAbsoluteError", "config": f'"name": "{MAE}"'}
@@ -69,10 +87,19 @@ def create_eval_config(models: Sequence[str], *, rmse_bound: float, max_regressi
                 query_key=features.USER_ID.name,
                 metrics=[config_pb2.MetricConfig(class_name="NDCG", config=ranking)],
             ),
+            *comparisons,
         ],
         # TFMA would re-create the compiled metrics of a Keras model, which a TFRS model does not have.
         options=config_pb2.Options(include_default_metrics={"value": False}),
     )
+
+
+def _comparison_with(baseline: str) -> config_pb2.MetricsSpec:
+    """The threshold on the paired comparison, which is a metric of the baseline's."""
+    spec = config_pb2.MetricsSpec(model_names=[baseline])
+    overall = spec.per_slice_thresholds[MSE_DIFFERENCE_Z].thresholds.add(slicing_specs=[config_pb2.SlicingSpec()])
+    overall.threshold.value_threshold.lower_bound.value = SIGNIFICANT_Z
+    return spec
 
 
 def _model_spec(name: str) -> config_pb2.ModelSpec:
@@ -129,14 +156,18 @@ def _keyed(key: SliceKey, by_model: dict[str, dict[str, float]]) -> tuple[tuple,
     values |= {
         metric.make_diff_key(): value - values[blessed]
         for metric, value in values.items()
-        if metric.model_name != judge.BLESSED and (blessed := metric.make_baseline_key(judge.BLESSED)) in values
+        if metric.model_name != judge.BLESSED
+        and metric.name not in PAIRED
+        and (blessed := metric.make_baseline_key(judge.BLESSED)) in values
     }
     return ((key,) if key else (), values)
 
 
 def _metric_key(name: str, model: str) -> tfma.metrics.MetricKey:
     sub_key = tfma.metrics.SubKey(top_k=RANKING_DEPTH) if name == NDCG else None
-    return tfma.metrics.MetricKey(name, model_name=model, sub_key=sub_key, example_weighted=False)
+    # TFMA takes a metric that it does not compute for one that may be weighted or not.
+    weighted = None if name in PAIRED else False
+    return tfma.metrics.MetricKey(name, model_name=model, sub_key=sub_key, example_weighted=weighted)
 
 
 def _write_records(path: str, records: Iterable[message.Message]) -> None:

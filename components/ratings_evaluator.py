@@ -24,12 +24,12 @@ from tfx.types.system_executions import Evaluate
 from tfx.utils import io_utils, path_utils
 
 from components import evaluation_files, example_files
-from modules import judge, paths, sliced_metrics
+from modules import judge, paths, presets, sliced_metrics
 from modules.sliced_metrics import ScoredRatings, SliceKey, SliceSums
 
 # Users are shared out among so many parts, each of which is measured in memory, by one worker.
 BUCKETS = 64
-SPLIT_KEY, RMSE_BOUND_KEY, MAX_REGRESSION_KEY = "split", "rmse_bound", "max_regression"
+SPLIT_KEY, RMSE_BOUND_KEY, MAX_REGRESSION_KEY, BASELINE_KEY = "split", "rmse_bound", "max_regression", "baseline"
 _CODE_FINGERPRINT_KEY = "code_fingerprint"
 
 
@@ -54,7 +54,7 @@ def _measure(bucket: tuple[int, Any]) -> dict[SliceKey, SliceSums]:
 
 
 def _write(
-    sums: dict[SliceKey, SliceSums], folder: str, data: str, locations: dict[str, str], thresholds: dict[str, float]
+    sums: dict[SliceKey, SliceSums], folder: str, data: str, locations: dict[str, str], thresholds: dict[str, Any]
 ) -> None:
     evaluation_files.write(
         folder,
@@ -81,11 +81,11 @@ class Executor(executor.Executor):
         Args:
           input_dict: `examples`, `model` and perhaps `baseline_model`, one artifact each.
           output_dict: `evaluation` and `blessing`.
-          exec_properties: `split`, `rmse_bound` and `max_regression`.
+          exec_properties: `split`, `rmse_bound`, `max_regression` and `baseline`.
 
         Raises:
           ValueError: the split holds no example, the examples are no tf.Examples, a model has not the signatures that
-            `judge.Scorer` asks for, or no RMSE can meet the bound.
+            `judge.Scorer` asks for, no RMSE can meet the bound, or there is no such baseline.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
@@ -94,7 +94,10 @@ class Executor(executor.Executor):
         if input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
             blessed = artifact_utils.get_single_instance(input_dict[standard_component_specs.BASELINE_MODEL_KEY])
         folder = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
-        thresholds = {key: exec_properties[key] for key in (RMSE_BOUND_KEY, MAX_REGRESSION_KEY)}
+        thresholds = {
+            **{key: exec_properties[key] for key in (RMSE_BOUND_KEY, MAX_REGRESSION_KEY)},
+            BASELINE_KEY: presets.required_baseline(exec_properties[BASELINE_KEY]),
+        }
 
         models = {judge.CANDIDATE: path_utils.serving_model_path(candidate.uri)}
         if blessed:
@@ -146,6 +149,7 @@ class RatingsEvaluatorSpec(component_spec.ComponentSpec):
         SPLIT_KEY: component_spec.ExecutionParameter(type=str),
         RMSE_BOUND_KEY: component_spec.ExecutionParameter(type=float),
         MAX_REGRESSION_KEY: component_spec.ExecutionParameter(type=float),
+        BASELINE_KEY: component_spec.ExecutionParameter(type=str),
         _CODE_FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
@@ -165,7 +169,11 @@ class RatingsEvaluatorSpec(component_spec.ComponentSpec):
 
 
 class RatingsEvaluator(base_beam_component.BaseBeamComponent):
-    """Measures a model, the latest blessed one and the baselines on a split, and blesses the model by its RMSE.
+    """Measures a model, the latest blessed one and the baselines on a split, and blesses a good model.
+
+    It is good if its RMSE is below the bound and not above the blessed model's, and if it is better than a baseline by
+    the paired test: the mean over the test ratings of (squared error of the baseline - that of the model) is at least
+    1.645 of its standard errors above 0.
 
     What TFX's Evaluator does not do: it knows two models at most, so that baselines would need a second pass; its
     bound is inside one JSON text, of which a cluster can substitute no part; and NDCG takes rows of equal prediction
@@ -181,7 +189,7 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
     ```
     evaluator = RatingsEvaluator(
         examples=examples.outputs["examples"], model=trainer.outputs["model"], split="test",
-        rmse_bound=0.95, max_regression=0.0,
+        rmse_bound=0.95, max_regression=0.0, baseline="user_title_bias",
     )
     ```
 
@@ -202,6 +210,7 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
         split: str,
         rmse_bound: float | RuntimeParameter,
         max_regression: float,
+        baseline: str | RuntimeParameter,
         code_fingerprint: str = "",
     ) -> None:
         """Builds the component.
@@ -213,6 +222,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
           split: what to evaluate on.
           rmse_bound: a candidate whose RMSE is above this is not blessed, stars.
           max_regression: how much worse than the blessed model's its RMSE may be, stars.
+          baseline: what the candidate must be better than: `user_title_bias`, `title_mean`, `global_mean`, `none`, or
+            a preset's name for the baseline of that preset.
           code_fingerprint: any text. Outputs are taken from the cache only while it stays the same, as TFX does not
             notice edits of the code.
         """
@@ -224,6 +235,7 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
                 split=split,
                 rmse_bound=rmse_bound,
                 max_regression=max_regression,
+                baseline=baseline,
                 code_fingerprint=code_fingerprint,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),

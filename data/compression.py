@@ -89,7 +89,7 @@ def open_decompressed(path: str | os.PathLike[str]) -> tuple[str, BinaryIO]:
     are optional), or breaks off.
     """
     file = open(path, "rb")  # noqa: SIM115  # handed over
-    start = file.peek(8)
+    start = file.peek()
     for name, (magic, unpack) in _FORMATS.items():
         if start.startswith(magic):
             return name, _Checked(unpack(file), file, str(path))  # type: ignore[return-value]

@@ -10,8 +10,9 @@ scale matters. What cannot be drawn inside a chain, its form, is chosen on held-
   biases      neither factors nor noise of each: for data that has no more to tell, and for skewed ratings, of which
               robust noise would find the mode, where squared errors ask for the mean
 
-The chain ends when more draws would not change the error: when the Monte Carlo error of the mean scores, by batch
-means, adds less than `tolerance` of itself to the RMSE.
+The chain ends when more draws would change the error by less than anyone could tell: when the Monte Carlo error of the
+mean scores, by batch means, adds less to the RMSE than `tolerance` times the standard error that it has over as many
+ratings.
 
 Serving needs no sampler. The mean of a score over the draws is a sum of products of vectors, hence one matrix product,
 and is truncated to `export_rank`. Each draw counts with the mean that the users' vectors were drawn around, in place of
@@ -55,6 +56,7 @@ SIMPLEST = "biases"
 _FALLBACK = "cautious"
 # Held-out ratings that tell forms apart; fewer are made up for by folds.
 _ENOUGH = 3000
+_PLENTY = 2_000_000  # ratings
 _FOLDS = 5
 # Pairs whose scores tell how far the chain has come.
 _PROBES = 4096
@@ -161,8 +163,12 @@ def _joined(parts: Sequence[_Pilot]) -> _Pilot:
 def _folds(train: Ratings, validation: Ratings, seed: int) -> Iterator[tuple[Ratings, Ratings]]:
     """What to fit on and what to rate, of users and titles that both have.
 
-    Where few ratings are held out, all are shared out into five parts, each of which is held out once.
+    Where few ratings are held out, all are shared out into five parts, each of which is held out once. Where there are
+    very many, some of the users stand for all.
     """
+    if len(train) > _PLENTY:
+        chosen = np.random.default_rng(seed).random(train.num_users) < _PLENTY / len(train)
+        train, validation = (part.select(chosen[part.user]) for part in (train, validation))
     if len(validation) >= _ENOUGH:
         yield train, _known(validation, train)
         return
@@ -220,7 +226,12 @@ def fit(
                 fitted.append((weight, scores.factors(), moments))
     user_rows, title_rows = (_blended([(w, rows[side]) for w, rows, _ in fitted]) for side in (0, 1))
     widest = max(fitted, key=lambda each: each[0])[2]
-    return _exported(chain, widest, user_rows, title_rows, ratings, config.deviation_scale)
+    model = _exported(chain, widest, user_rows, title_rows, ratings, config.deviation_scale)
+    model.summary = (
+        f"form {form}, weight {config.form_weight:.2f} beside biases, mean of {len(widest)} sweeps behind "
+        f"{config.burn_in}, deviations x {config.deviation_scale:.2f}"
+    )
+    return model
 
 
 def _log(log: Callable[[str, float, int], None], form: str, name: str, value: float, step: int) -> None:
@@ -335,7 +346,7 @@ class _Chain:
         by_biases = UserTitleBias.fit(ratings).predict(ratings.user, ratings.title)
         residual = (rmse(ratings.rating, by_biases) / self.scale) ** 2
         self._sampler = GibbsSampler(*sides, ratings=len(ratings), residual=residual, seed=seed)
-        self._pairs = pairs
+        self._pairs, self._ratings = pairs, len(ratings)
         self._sweep = self._compiled()
 
     def in_stars(self, scores: np.ndarray) -> np.ndarray:
@@ -360,7 +371,8 @@ class _Chain:
           iterations: the most sweeps.
           burn_in: first sweeps that do not count. In the first half of them factors are protected, so that they come
             alive.
-          tolerance: the chain ends when its Monte Carlo error adds less than this share to the RMSE.
+          tolerance: the chain ends when its Monte Carlo error adds less to the RMSE than this share of the standard
+            error that the RMSE has over as many ratings as were fitted on.
           scores: takes the draws.
           log: takes scalars of every sweep.
           report: is called every 20 sweeps.

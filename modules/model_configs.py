@@ -20,7 +20,10 @@ class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     iterations: int = pydantic.Field(800, gt=0, description="the most sweeps of the sampler")
     burn_in: int = pydantic.Field(80, ge=0, description="first sweeps that do not count, fewer than iterations")
     tolerance: float = pydantic.Field(
-        1e-3, ge=0, description="the chain ends when its Monte Carlo error adds less than this share to the RMSE"
+        0.4,
+        ge=0,
+        description="the chain ends when its Monte Carlo error adds less than this share of the standard error that "
+        "the RMSE of as many ratings has",
     )
     pilot_iterations: int = pydantic.Field(50, gt=0, description="sweeps of the chains that choose the form")
     pilot_burn_in: int = pydantic.Field(20, ge=0, description="first sweeps of these that do not count")

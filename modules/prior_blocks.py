@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import sparse, special, stats
+from scipy import sparse, special
 
 MEMBERSHIP, SIDE_FEATURES, COUNTS = NAMES = ("membership", "side features", "counts")
 
@@ -71,9 +71,10 @@ def counts(count: np.ndarray, *, seed: int) -> Block | None:
 
     Ranks, since a row whose number stands alone would otherwise have a coefficient for itself.
     """
-    rank = stats.rankdata(count)
-    if np.ptp(rank) == 0:
+    _, place, ties = np.unique(count, return_inverse=True, return_counts=True)
+    if len(ties) == 1:
         return None
+    rank = (np.cumsum(ties) - 0.5 * (ties - 1))[place]
     level = special.ndtri((rank - 0.5) / len(rank))
     powers = np.stack([level, level**2 - 1], axis=1)
     return _decompose(COUNTS, powers.astype(np.float32), 2, seed, is_shared=False)
@@ -108,7 +109,7 @@ def _decompose(
     return Block(
         name=name,
         left=(basis @ small[:kept].T).astype(np.float32),
-        singular=singular[:kept] / scale,
+        singular=singular[:kept].astype(np.float64) / scale,
         right=(right[:, :kept] / scale).astype(np.float32),
         is_shared=is_shared,
     )

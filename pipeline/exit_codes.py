@@ -21,7 +21,8 @@ MEANINGS = {
     ExitCode.FAILED: "a component failed; its log says why",
     ExitCode.BAD_INPUT: "bad input: a flag, a configuration value, a data file or a row in it",
     ExitCode.ANOMALIES: "the data does not fit the schema; nothing was trained",
-    ExitCode.NOT_BLESSED: "the model was not blessed: its RMSE is over the bound or worse than the blessed model's",
+    ExitCode.NOT_BLESSED: "the model was not blessed: its RMSE is over the bound, or it is no better than the baseline,"
+    " or worse than the blessed model",
     ExitCode.NOT_SERVABLE: "the exported model could not be loaded and queried",
     ExitCode.STOPPED_EARLY: "the run ended before Pusher, as --to asked",
     ExitCode.INTERRUPTED: "interrupted; the same command resumes",

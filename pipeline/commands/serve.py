@@ -34,11 +34,14 @@ USER_OPTION = click.option("--user", type=Name(), required=True, metavar="ID", h
 )
 @OUTPUT_OPTION
 def predict(user: str, titles: tuple[str, ...], output: str) -> None:
-    """Rate titles for a user, in stars. Unknown users and titles get what is known of users and titles at large."""
+    """Rate titles for a user, in stars, and say how sure that is: a third of ratings lie further off than ±.
+
+    Unknown users and titles get what is known of users and titles at large.
+    """
     model = _load(output)
     _warn_if_unknown(model, user, titles)
-    for title, rating in zip(titles, model.predict([user] * len(titles), titles), strict=True):
-        click.echo(f"{rating:.2f}  {title}")
+    for rated in model.rate(user, titles):
+        click.echo(str(rated))
 
 
 @click.command()
@@ -67,8 +70,8 @@ def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str)
         with usage_errors():
             seen = pushed_model.seen_titles(output, user)
         candidates = [title for title in candidates if title not in seen]
-    for place, (title, rating) in enumerate(model.rank(user, candidates)[:top], start=1):
-        click.echo(f"{place:>3}  {rating:.2f}  {title}")
+    for place, rated in enumerate(model.rank(user, candidates)[:top], start=1):
+        click.echo(f"{place:>3}  {rated}")
 
 
 def _load(output: str) -> PushedModel:

@@ -132,7 +132,8 @@ def vertex(labels: tuple[str, ...], dry_run: bool, **place: Any) -> Jobs:
 def kubeflow(dry_run: bool, **place: Any) -> Runs:
     """Run the compiled pipeline on open-source Kubeflow Pipelines.
 
-    Compile it with `--target kubeflow`: there are no resolvers there, so a model is judged by the RMSE bound alone.
+    Compile it with `--target kubeflow`: there are no resolvers there, so a model is judged by the RMSE bound and the
+    baseline alone.
     """
     del dry_run  # It connects when it first has to.
     from pipeline.cluster.kubeflow_runs import Runs

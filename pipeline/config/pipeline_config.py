@@ -18,8 +18,6 @@ from pipeline.config.cluster_config import ClusterConfig
 HASHED_SPLITS = ("train", "eval", "test")
 # Absolute, so that a run's record, its metadata and the workers of Beam name the same folder from everywhere.
 Folder = Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(locations.absolute)]
-# Keys that had another name, by layer.
-RENAMED = {"evaluator.baseline": "evaluator.blessed_model"}
 
 
 class _Layer(pydantic.BaseModel):
@@ -117,6 +115,11 @@ class EvaluatorConfig(_Layer):
     max_regression: float = pydantic.Field(
         0.0, ge=0, description="how much higher than the latest blessed model's the RMSE may be, stars"
     )
+    baseline: Literal[presets.Baseline, "none"] | None = pydantic.Field(
+        None,
+        description="the baseline that a model must be better than, by the paired test on the test ratings, or none; "
+        "left out: the preset's",
+    )
     blessed_model: Literal["other", "latest", "none"] = pydantic.Field(
         "other",
         description="the model to compare with: the latest blessed one other than the candidate (so that an unchanged "
@@ -187,6 +190,11 @@ class PipelineConfig(_Layer):
     def rmse_bound(self) -> float:
         """The bound in force, stars."""
         return self.preset_rmse_bound if self.evaluator.rmse_bound is None else self.evaluator.rmse_bound
+
+    @property
+    def baseline(self) -> str | None:
+        """The baseline in force; None if there is none to beat."""
+        return presets.required_baseline(self.evaluator.baseline or self.trainer.preset)
 
     @property
     def preset_rmse_bound(self) -> float:
@@ -291,8 +299,6 @@ def explain(error: pydantic.ValidationError) -> str:
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"]) or "configuration"
         message = fault["msg"].removeprefix("Value error, ")
-        if key in RENAMED:
-            message = f"expected {RENAMED[key]}, as it is called now"
         lines.append(
             f"{key}: {message} (got {fault['input']!r})" if fault["type"] != "value_error" else f"{key}: {message}"
         )

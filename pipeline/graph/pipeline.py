@@ -93,6 +93,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         split="test",
         rmse_bound=opened.get("rmse_bound", config.rmse_bound),
         max_regression=config.evaluator.max_regression,
+        # That of the preset which a submission picks, unless another baseline was asked for.
+        baseline=config.evaluator.baseline or opened.get("preset", config.trainer.preset),
         code_fingerprint=fingerprint("components.ratings_evaluator"),
     ).with_id("Evaluator")
     servable = ServableValidator(

@@ -15,10 +15,28 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components import curated_schema, evaluation_files
 from components.servable_validator import NOT_BLESSED_FILE
-from modules import judge, paths
-from modules.sliced_metrics import OVERALL, RMSE, Evaluation
+from modules import judge, paths, serving
+from modules.sliced_metrics import (
+    EXAMPLE_COUNT,
+    MSE_DIFFERENCE,
+    MSE_DIFFERENCE_STDERR,
+    MSE_DIFFERENCE_Z,
+    OVERALL,
+    RMSE,
+    Evaluation,
+)
+from modules.training_log import SUMMARY_FILE
 from pipeline.exit_codes import ExitCode
 from pipeline.local.run_artifacts import RunArtifacts
+
+# The models of an evaluation, for people.
+MODELS = {
+    judge.CANDIDATE: "this model",
+    judge.BLESSED: "blessed model",
+    serving.USER_TITLE_BIAS: "user + title bias",
+    serving.TITLE_MEAN: "title mean",
+    serving.GLOBAL_MEAN: "global mean",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +50,7 @@ class Outcome:
       evaluation: what Evaluator measured: by slice, such as ("user_activity", "3-9"), then by model, then by metric.
       blessed_model: the model, blessed before, that the candidate was compared with, as "id (folder)".
       pushed_path: where the model was pushed.
+      fitted: what Trainer chose for the model, in words.
     """
 
     exit_code: ExitCode
@@ -40,6 +59,7 @@ class Outcome:
     evaluation: Evaluation = dataclasses.field(default_factory=dict)
     blessed_model: str | None = None
     pushed_path: str | None = None
+    fitted: str = ""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -66,6 +86,7 @@ class Outcome:
             ],
             "blessed_model": self.blessed_model,
             "pushed_path": self.pushed_path,
+            "fitted": self.fitted,
         }
 
 
@@ -95,9 +116,19 @@ def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
         evaluation=evaluation_files.read(evaluation.uri) if evaluation else {},
         blessed_model=_blessed_model(artifacts.get("Evaluator", "blessing")),
         pushed_path=pushed_path,
+        fitted=_fitted(artifacts.get("Trainer", "model_run")),
     )
     exit_code, reasons = _verdict(artifacts, reached)
     return dataclasses.replace(reached, exit_code=exit_code, reasons=reasons)
+
+
+def _fitted(model_run: metadata_store_pb2.Artifact | None) -> str:
+    """What Trainer wrote beside its logs; nothing where it wrote none."""
+    path = os.path.join(model_run.uri, SUMMARY_FILE) if model_run else ""
+    if not path or not fileio.exists(path):
+        return ""
+    with fileio.open(path) as file:
+        return file.read()
 
 
 def _verdict(artifacts: RunArtifacts, reached: Outcome) -> tuple[ExitCode, list[str]]:
@@ -138,7 +169,10 @@ def missed_thresholds(
     for by_slice in validation.metric_validations_per_slice:
         for failure in by_slice.failures:
             value = failure.metric_value.double_value.value
-            if math.isnan(value):
+            if failure.metric_key.name == MSE_DIFFERENCE_Z:
+                needed = failure.metric_threshold.value_threshold.lower_bound.value
+                reasons.append(_not_better(evaluation, failure.metric_key.model_name, needed))
+            elif math.isnan(value):
                 spoilt = "the model" if math.isnan(rmse[judge.CANDIDATE]) else f"the blessed model, {blessed_model},"
                 reasons.append(f"{spoilt} predicts something that is not a number")
             elif failure.metric_key.is_diff:
@@ -151,6 +185,27 @@ def missed_thresholds(
                 bound = failure.metric_threshold.value_threshold.upper_bound.value
                 reasons.append(f"RMSE {value:.4f} is {value - bound:.4f} above the bound of {bound:.4f}")
     return list(dict.fromkeys(reasons))
+
+
+def _not_better(evaluation: Evaluation, baseline: str, needed: float) -> str:
+    """In which way a candidate is not better than its baseline, of which z is below what is needed."""
+    mine, other = evaluation[OVERALL][judge.CANDIDATE], evaluation[OVERALL][baseline]
+    ratings, name = int(mine[EXAMPLE_COUNT]), MODELS[baseline]
+    if math.isnan(mine[RMSE]):
+        return "the model predicts something that is not a number"
+    if ratings < 2:
+        return f"whether it is better than {name} cannot be told from {ratings} test rating; at least 2 are needed"
+    difference, stderr = other[MSE_DIFFERENCE], other[MSE_DIFFERENCE_STDERR]
+    figures = (
+        f"RMSE {mine[RMSE]:.4f} against {other[RMSE]:.4f}; the squared error of {name} minus that of the model is "
+        f"{difference:.4g} on average over the {ratings:,} test ratings, with a standard error of {stderr:.4g}"
+    )
+    if difference <= 0:
+        return f"it is not better than {name}: {figures}"
+    return (
+        f"it is not significantly better than {name}: {figures}; {other[MSE_DIFFERENCE_Z]:.2f} standard errors, where "
+        f"{needed:g} are needed"
+    )
 
 
 def _split_sizes(statistics: metadata_store_pb2.Artifact | None) -> dict[str, int]:

@@ -6,7 +6,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,24 @@ from modules.side_tables import UNRATED_PREFIX
 from pipeline.local.run import LAST_RUN_FILE
 
 Model = TypeVar("Model", bound="PushedModel")
+
+
+class Rated(NamedTuple):
+    """A title as the model rates it for a user.
+
+    Attributes:
+      title: the title.
+      stars: predicted rating, within the scale.
+      deviation: standard deviation of the rating around it, stars; None of a model that does not tell.
+    """
+
+    title: str
+    stars: float
+    deviation: float | None
+
+    def __str__(self) -> str:
+        sure = "" if self.deviation is None else f" ± {self.deviation:.2f}"
+        return f"{self.stars:.2f}{sure}  {self.title}"
 
 
 class PushedModel:
@@ -53,13 +71,24 @@ class PushedModel:
         pairs = {features.USER_ID.name: tf.constant(list(users)), features.MOVIE_TITLE.name: tf.constant(list(titles))}
         return self._loaded(pairs).numpy()[:, 0]
 
-    def rank(self, user: str, titles: Sequence[str]) -> list[tuple[str, float]]:
-        """Titles and their ratings in stars, best first; ties in the order given."""
-        answer = self._loaded.signatures["rank"](
-            user_id=tf.constant([user]), movie_title=tf.constant(list(titles), tf.string)
-        )
-        ranked = (title.decode() for title in answer[features.MOVIE_TITLE.name].numpy())
-        return list(zip(ranked, answer[serving.PREDICTED_RATING].numpy().tolist(), strict=True))
+    def rate(self, user: str, titles: Sequence[str]) -> list[Rated]:
+        """Titles as the model rates them for a user, in the order given."""
+        return self._ask("predict", tf.repeat(user, len(titles)), titles)
+
+    def rank(self, user: str, titles: Sequence[str]) -> list[Rated]:
+        """Titles as the model rates them for a user, best first; ties in the order given."""
+        return self._ask("rank", tf.constant([user]), titles)
+
+    def _ask(self, signature: str, users: tf.Tensor, titles: Sequence[str]) -> list[Rated]:
+        answer = self._loaded.signatures[signature](user_id=users, movie_title=tf.constant(list(titles), tf.string))
+        stars = answer[serving.PREDICTED_RATING].numpy().ravel().tolist()
+        deviations = answer[serving.RATING_STDDEV].numpy().ravel().tolist() if serving.RATING_STDDEV in answer else None
+        if signature == "rank":
+            titles = [title.decode() for title in answer[features.MOVIE_TITLE.name].numpy()]
+        return [
+            Rated(title, rating, None if deviations is None else deviations[place])
+            for place, (title, rating) in enumerate(zip(titles, stars, strict=True))
+        ]
 
 
 def seen_titles(output: str, user: str) -> set[str]:

@@ -8,21 +8,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from components.evaluation_files import SIGNIFICANT_Z
 from data.errors import DataError
 from data.sidecar import Sidecar
 from modules import judge, presets, serving
-from modules.sliced_metrics import EXAMPLE_COUNT, MAE, NDCG, OVERALL, PAIRWISE_ACCURACY, RMSE, SliceKey
+from modules.sliced_metrics import (
+    EXAMPLE_COUNT,
+    MAE,
+    MSE_DIFFERENCE,
+    MSE_DIFFERENCE_STDERR,
+    MSE_DIFFERENCE_Z,
+    NDCG,
+    OVERALL,
+    PAIRWISE_ACCURACY,
+    RMSE,
+    SliceKey,
+)
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
-from pipeline.local.outcome import Outcome
-
-MODELS = {
-    judge.CANDIDATE: "this model",
-    judge.BLESSED: "blessed model",
-    serving.USER_TITLE_BIAS: "user + title bias",
-    serving.TITLE_MEAN: "title mean",
-    serving.GLOBAL_MEAN: "global mean",
-}
+from pipeline.local.outcome import MODELS, Outcome
 
 
 def show(
@@ -76,7 +80,13 @@ def _advice(config: PipelineConfig, outcome: Outcome) -> list[str]:
             f"a looser bound is no remedy: {', '.join(better)}, mere averages, predict at least as well; first try "
             "another preset or more training, or look at the ratings"
         )
+    z = math.inf if config.baseline is None else measured[config.baseline].get(MSE_DIFFERENCE_Z, math.nan)
+    lost = not z >= SIGNIFICANT_Z
+    if lost and not better:
+        lines.append("another preset or more ratings may make it better; more test ratings may show that it is better")
     needed = []
+    if lost:
+        needed.append("--set evaluator.baseline=none")
     if rmse > config.rmse_bound:
         needed.append(f"--rmse-bound {_rounded_up(rmse)}")
     regression = rmse - measured.get(judge.BLESSED, {}).get(RMSE, math.inf)
@@ -108,12 +118,19 @@ def _rounded_up(value: float) -> str:
 
 def _model_table(outcome: Outcome) -> Table:
     """Each model on all test ratings."""
-    table = Table("on the test ratings", "RMSE", "MAE", "NDCG@10", "pairwise accuracy", title_justify="left")
+    headings = ("on the test\nratings", "RMSE", "MAE", "NDCG@10", "pairwise\naccuracy", "MSE above this\nmodel's")
+    table = Table(*headings, title_justify="left")
     measured = outcome.evaluation[OVERALL]
     for model in (each for each in MODELS if each in measured):
         numbers = (measured[model][name] for name in (RMSE, MAE, NDCG, PAIRWISE_ACCURACY))
-        table.add_row(MODELS[model], *map(_decimal, numbers))
+        table.add_row(MODELS[model], *map(_decimal, numbers), _with_stderr(measured[model]))
     return table
+
+
+def _with_stderr(measured: dict[str, float]) -> str:
+    """By how much the mean squared error is above the candidate's, and the standard error of that."""
+    difference, stderr = (measured.get(name, math.nan) for name in (MSE_DIFFERENCE, MSE_DIFFERENCE_STDERR))
+    return "" if math.isnan(stderr) else f"{difference:.4f} ± {stderr:.4f}"
 
 
 def _slice_table(outcome: Outcome) -> Table:
@@ -151,7 +168,9 @@ def _facts(
         found = sum(line.startswith("  ") for line in outcome.reasons if outcome.exit_code == ExitCode.ANOMALIES)
         facts.append(("anomalies", str(found or "none")))
     if outcome.evaluation:
-        facts.append(("evaluation", f"RMSE {outcome.metrics[RMSE]:.4f}, at most {config.rmse_bound:.4f} is allowed"))
+        beaten = "" if config.baseline is None else f"; it must be better than {MODELS[config.baseline]}"
+        bound = f"at most {config.rmse_bound:.4f} is allowed{beaten}"
+        facts.append(("evaluation", f"RMSE {outcome.metrics[RMSE]:.4f}, {bound}"))
         facts.append(("blessed model before", outcome.blessed_model or "none"))
     executed = [name for name, (state, _) in ended.items() if state == "done" and name != "BlessedModel"]
     if ended and not executed and outcome.exit_code == ExitCode.PUSHED:

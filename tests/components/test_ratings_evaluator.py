@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import pathlib
+from typing import get_args
 
 import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx import types
@@ -22,7 +24,7 @@ from tfx.utils import proto_utils
 from tfx_bsl.public import tfxio
 
 from components import evaluation_files, example_files, ratings_evaluator
-from modules import judge, metrics, sliced_metrics
+from modules import judge, metrics, presets, sliced_metrics
 from modules.sliced_metrics import OVERALL, RMSE
 from tests import support
 
@@ -33,6 +35,8 @@ LABELLED = {**REQUEST, "user_rating": tf.io.FixedLenFeature([], tf.float32)}
 BASELINE_ERRORS = {"user_title_bias": 1.5, "title_mean": 1.7, "global_mean": 1.9}
 EXAMPLES = [tf.TensorSpec([None], tf.string, "examples")]
 PATH = "Format-Serving"
+# Metrics that TFMA does not have.
+OURS = ("pairwise_accuracy", "mse_difference")
 
 
 def rate(examples: tf.Tensor, error: float, salt: str) -> tf.Tensor:
@@ -154,11 +158,12 @@ def evaluate(
     *,
     bound: float = 1.2,
     max_regression: float = 0.0,
+    baseline: str = "none",
     split: str = "test",
 ) -> tuple[str, types.Artifact]:
     """The evaluation's folder and the blessing."""
     inputs = {"examples": [examples], "model": [model], "baseline_model": [blessed] if blessed else []}
-    properties = {"split": split, "rmse_bound": bound, "max_regression": max_regression}
+    properties = {"split": split, "rmse_bound": bound, "max_regression": max_regression, "baseline": baseline}
     return run(ratings_evaluator.Executor, folder, inputs, properties)
 
 
@@ -176,7 +181,22 @@ def expected_metrics(rows: list[dict], models: dict[str, types.Artifact]) -> sli
         for value, group in frame.groupby(name)
     }
     names = (*models, *BASELINE_ERRORS)
-    return {key: {name: measure(frame, group, name) for name in names} for key, group in groups.items()}
+    return {
+        key: {
+            name: measure(frame, group, name) | ({} if name == "candidate" else compare(group, name)) for name in names
+        }
+        for key, group in groups.items()
+    }
+
+
+def compare(group: pd.DataFrame, model: str) -> dict[str, float]:
+    """The paired test of squared errors against the candidate's."""
+    candidate, other = (np.square(group[name].astype(float) - group["user_rating"]) for name in ("candidate", model))
+    return {
+        "mse_difference": (other - candidate).mean(),
+        "mse_difference_stderr": scipy.stats.sem(other - candidate),
+        "mse_difference_z": scipy.stats.ttest_rel(other, candidate).statistic,
+    }
 
 
 def measure(frame: pd.DataFrame, group: pd.DataFrame, model: str) -> dict[str, float]:
@@ -233,6 +253,77 @@ def test_without_tfx_the_plain_functions_measure_the_same(examples, good, bad, t
     assert_agree(judge.evaluate(scorer, batches), evaluation_files.read(uri), 1e-12)
 
 
+class Guess(NoisyModel):
+    """As far off as its title mean, or by so much less."""
+
+    def __init__(self, less: float):
+        super().__init__(0)
+        self.less = less
+
+    @tf.function(input_signature=EXAMPLES, autograph=False)
+    def predict(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        label = tf.io.parse_example(examples, LABELLED)["user_rating"]
+        mean = rate(examples, BASELINE_ERRORS["title_mean"], "title_mean")
+        return {"predicted_rating": (mean - self.less * (mean - label))[:, None]}
+
+
+@pytest.mark.parametrize(
+    ("model", "baseline", "z"),
+    [
+        (NoisyModel(2.5), "global_mean", (-100, -2)),
+        (Guess(0.0), "title_mean", (0, 0)),
+        (NoisyModel(1.72), "title_mean", (0.01, 1.6)),
+        (NoisyModel(1.0), "global_mean", (5, 100)),
+        (Guess(0.001), "title_mean", (5, 100)),
+        (NoisyModel(1.0), "notebook", (5, 100)),
+        (NoisyModel(1.65), "notebook", (1.7, 100)),
+        (NoisyModel(1.65), "fast", (-100, 0)),
+    ],
+)
+def test_a_model_is_blessed_if_it_is_better_than_its_baseline(
+    examples, tmp_path: pathlib.Path, model: NoisyModel, baseline: str, z: tuple[float, float]
+) -> None:
+    folder = tmp_path / "model"
+    tf.saved_model.save(model, str(folder / PATH), {"serving_default": model.predict, "evaluation": model.evaluation})
+    made = artifact(standard_artifacts.Model, folder)
+    name = {"notebook": "global_mean", "fast": "user_title_bias"}.get(baseline, baseline)
+    uri, blessing = evaluate(tmp_path / "out", examples, made, bound=9.0, baseline=baseline)
+    found = evaluation_files.read(uri)[OVERALL][name]["mse_difference_z"]
+    assert z[0] <= found <= z[1]
+    ok = z[0] > 1.645
+    assert os.listdir(blessing.uri) == ["BLESSED" if ok else "NOT_BLESSED"]
+    validation = tfma.load_validation_result(uri)
+    missed = [
+        (each.metric_key.model_name, each.metric_key.name, each.metric_value.double_value.value)
+        for of_slice in validation.metric_validations_per_slice
+        for each in of_slice.failures
+    ]
+    assert missed == ([] if ok else [(name, "mse_difference_z", found)])
+    assert not validation.missing_slices
+    # Without a baseline to beat, the bound alone decides.
+    assert os.listdir(evaluate(tmp_path / "free", examples, made, bound=9.0)[1].uri) == ["BLESSED"]
+
+
+@pytest.mark.parametrize("baseline", ["", "best", "candidate"])
+def test_a_baseline_that_there_is_not_is_refused(examples, good, tmp_path: pathlib.Path, baseline: str) -> None:
+    with pytest.raises(ValueError, match="baseline must be one of user_title_bias, title_mean, global_mean, none, def"):
+        evaluate(tmp_path, examples, good, baseline=baseline)
+
+
+def test_a_baseline_that_is_not_evaluated_is_refused() -> None:
+    with pytest.raises(ValueError, match="baseline must be one of candidate; got 'title_mean'"):
+        evaluation_files.create_eval_config(["candidate"], rmse_bound=1, max_regression=0, baseline="title_mean")
+
+
+def test_the_baselines_by_name_are_those_that_are_evaluated() -> None:
+    assert get_args(presets.Baseline) == judge.BASELINES
+    assert {name: preset.baseline for name, preset in presets.PRESETS.items()} == {
+        "default": "user_title_bias",
+        "fast": "user_title_bias",
+        "notebook": "global_mean",
+    }
+
+
 @pytest.mark.parametrize("split", ["none", "hollow"])
 def test_a_split_without_examples_is_refused(examples, good, tmp_path: pathlib.Path, split: str) -> None:
     said = {"none": "at least one example to evaluate on; got none in", "hollow": "example files in"}
@@ -286,7 +377,8 @@ def test_a_model_that_predicts_nan_blesses_nothing(examples, good, tmp_path: pat
     overall = evaluation_files.read(uri)[OVERALL]
     spoilt = "blessed" if of_blessed else "candidate"
     assert {model for model, values in overall.items() if np.isnan(values[RMSE])} == {spoilt}
-    assert [np.isnan(value) for value in overall[spoilt].values()].count(True) == len(overall[spoilt]) - 1
+    finite = {name for name, value in overall[spoilt].items() if not np.isnan(value)}
+    assert finite == {"example_count"}
     assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
     assert blessing.get_int_custom_property("blessed") == 0
     (failed,) = tfma.load_validation_result(uri).metric_validations_per_slice
@@ -331,12 +423,14 @@ def test_component_carries_what_the_cache_compares() -> None:
         split="test",
         rmse_bound=bound,
         max_regression=0.01,
+        baseline="title_mean",
         code_fingerprint="abc",
     )
     assert made.exec_properties == {
         "split": "test",
         "rmse_bound": bound,
         "max_regression": 0.01,
+        "baseline": "title_mean",
         "code_fingerprint": "abc",
     }
     assert made.outputs["blessing"].type is standard_artifacts.ModelBlessing
@@ -349,7 +443,7 @@ def tfma_evaluation(
 ) -> str:
     """The folder of what TFMA makes of the configuration by itself, each baseline a model of its own."""
     names = [*models, *BASELINE_ERRORS]
-    config = evaluation_files.create_eval_config(names, rmse_bound=bound, max_regression=0.0)
+    config = evaluation_files.create_eval_config(names, rmse_bound=bound, max_regression=0.0, baseline=None)
     shared = [
         tfma.default_eval_shared_model(
             os.path.join(models.get(name, models["candidate"]).uri, PATH), model_name=name, eval_config=config
@@ -399,7 +493,7 @@ def test_tfma_agrees(request, examples, good, tmp_path: pathlib.Path, blessed, b
     ours, blessing = evaluate(tmp_path / "ours", examples, good, models.get("blessed"), bound=bound)
     theirs = tfma_evaluation(tmp_path / "theirs", examples, models, bound)
 
-    found = {key: value for key, value in values_by_key(ours).items() if "pairwise_accuracy" not in key[1]}
+    found = {key: value for key, value in values_by_key(ours).items() if not any(name in key[1] for name in OURS)}
     expected = values_by_key(theirs)
     # Four metrics of each model and, where there is a blessed model, the differences of the others.
     assert len(expected) == 4 * (4 if blessed is None else 9) * (1 + len(ACTIVITY) + len(POPULARITY))

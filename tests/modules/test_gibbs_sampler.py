@@ -50,12 +50,12 @@ def make_sampler(form: Form = EXPRESSIVE, names: tuple[str, ...] = prior_blocks.
 
 
 def compiled(sampler: GibbsSampler) -> Any:
-    """A sweep, with all that it leaves behind."""
+    """A sweep that returns the state it leaves behind."""
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32)])
-    def sweep(iteration: tf.Tensor, prior_rate: tf.Tensor) -> tuple[Any, ...]:
-        draw = sampler.sweep(iteration, prior_rate)
-        return draw, [variable.read_value() for variable in variables(sampler)]
+    def sweep(iteration: tf.Tensor, prior_rate: tf.Tensor) -> list[tf.Tensor]:
+        sampler.sweep(iteration, prior_rate)
+        return [variable.read_value() for variable in variables(sampler)]
 
     return sweep
 
@@ -76,7 +76,7 @@ def variables(sampler: GibbsSampler) -> list[tf.Variable]:
 # there is more noise, so that no moment is infinite and the chain forgets soon.
 
 _SHAPE, _RATE = 4.0, 4.0  # of lambda
-_ALPHA_SHAPE, _ALPHA_RATE = 6.0, 12.0
+_ALPHA_SHAPE, _ALPHA_RATE = 6.0, 36.0
 _BATCHES = 50
 
 
@@ -105,69 +105,66 @@ def draw_from_prior(sampler: GibbsSampler, form: Form, rng: np.random.Generator)
     return drawn
 
 
-def scores_and_precisions(state: list[np.ndarray], form: Form) -> tuple[np.ndarray, np.ndarray]:
-    """Of each rating, float [ratings]."""
-    (users, of_user), (titles, of_title) = ((part[0], part[1]) for part in _by_side(state))
-    scores = users[USER, 0] + titles[TITLE, 0]
-    if form.has_factors:
-        scores = scores + np.sum(users[USER, 1:] * titles[TITLE, 1:], axis=1)
-    return scores, state[0] * of_user[USER] * of_title[TITLE]
-
-
-def _by_side(state: list[np.ndarray]) -> list[list[np.ndarray]]:
+def by_side(state: list[np.ndarray]) -> list[list[np.ndarray]]:
     half = (len(state) - 1) // 2
     return [state[1 : 1 + half], state[1 + half :]]
+
+
+def scores_and_precisions(state: list[np.ndarray], form: Form) -> tuple[np.ndarray, np.ndarray]:
+    """Of each rating, float [..., ratings]."""
+    (users, of_user), (titles, of_title) = (part[:2] for part in by_side(state))
+    products = users[..., USER, :] * titles[..., TITLE, :]
+    scores = users[..., USER, 0] + titles[..., TITLE, 0] + form.has_factors * products[..., 1:].sum(axis=-1)
+    return scores, state[0][..., np.newaxis] * of_user[..., USER] * of_title[..., TITLE]
 
 
 def squash(value: np.ndarray) -> np.ndarray:
     return value / (1.0 + np.abs(value))
 
 
-def features_of(state: list[np.ndarray], sampler: GibbsSampler, ratings: np.ndarray, form: Form) -> dict[str, float]:
-    """Functions of parameters and ratings, whose means have to agree."""
-    dims = slice(0, SIZE if form.has_factors else 1)
-    scores, precisions = scores_and_precisions(state, form)
+def functions_of(
+    states: list[np.ndarray], ratings: np.ndarray, sampler: GibbsSampler, form: Form
+) -> dict[str, np.ndarray]:
+    """Functions of parameters and ratings, float [draws], whose means have to agree."""
+    size = SIZE if form.has_factors else 1  # Numbers of a vector that count.
+    scores, precisions = scores_and_precisions(states, form)
     found = {
-        "alpha": np.log(state[0]),
-        "error": np.mean(np.log(1e-3 + precisions * (ratings - scores) ** 2)),
-        "score": np.mean(squash(scores**2)),
-        "score x rating": np.mean(squash(scores * ratings)),
+        "alpha": np.log(states[0]),
+        "error": np.log(1e-3 + precisions * (ratings - scores) ** 2),
+        "score": squash(scores**2),
+        "score x rating": squash(scores * ratings),
     }
-    for name, side, part in zip(NAMES, (sampler.users, sampler.titles), _by_side(state), strict=True):
+    for name, side, part in zip(NAMES, (sampler.users, sampler.titles), by_side(states), strict=True):
         vectors, noise, precision, intercept, shape, *of_blocks = part
-        mean = intercept + sum(each.block.left @ of_blocks[3 * i] for i, each in enumerate(side.regressions))
-        deviation = ((vectors - mean) * np.sqrt(precision))[:, dims]
-        square = (intercept * np.sqrt(precision))[dims] ** 2
+        blocks = [(each.block, of_blocks[3 * i : 3 * i + 3]) for i, each in enumerate(side.regressions)]
+        mean = intercept[:, np.newaxis] + sum(block.left @ effect for block, (effect, *_) in blocks)
+        deviation = ((vectors - mean) * np.sqrt(precision[:, np.newaxis]))[..., :size]
         found |= {
-            f"{name} lambda of bias": np.log(precision[0]),
-            f"{name} beta0": np.mean(squash(intercept[dims])),
-            f"{name} beta0^2": np.mean(squash(square)),
-            f"{name} w": np.mean(squash(vectors[:, dims])),
-            f"{name} bias^2": np.mean(squash(vectors[:, 0] ** 2)),
-            f"{name} (w - mean)^2": np.mean(deviation**2),
-            f"{name} mean of (w - mean)": np.mean(deviation),
+            f"{name} lambda of bias": np.log(precision[:, 0]),
+            f"{name} beta0": squash(intercept[:, :size]),
+            f"{name} beta0^2": squash((intercept**2 * precision)[:, :size]),
+            f"{name} w": squash(vectors[..., :size]),
+            f"{name} bias^2": squash(vectors[..., 0] ** 2),
+            f"{name} (w - mean)^2": deviation**2,
+            f"{name} w - mean": deviation,
         }
         if form.has_factors:
-            found[f"{name} lambda of factors"] = np.mean(np.log(precision[1:]))
-            found[f"{name} w^2"] = np.mean(squash(vectors[:, 1:] ** 2))
-            found[f"{name} product"] = np.mean(squash(vectors[:, 1] * vectors[:, 2]))
-        found[f"{name} nu"] = np.log(shape)
-        if form.learns_noise:
-            found |= {f"{name} a": np.mean(noise), f"{name} log a": np.mean(np.log(1e-3 + noise))}
-            found[f"{name} a^2"] = np.mean(squash(noise**2))
-        for i, regression in enumerate(side.regressions):
-            effect, total, rank = of_blocks[3 * i : 3 * i + 3]
-            block = f"{name} {regression.block.name}"
+            found[f"{name} lambda of factors"] = np.log(precision[:, 1:])
+            found[f"{name} factor^2"] = squash(vectors[..., 1:] ** 2)
+            found[f"{name} product"] = squash(vectors[..., 1] * vectors[..., 2])
+        if form.learns_noise:  # Else nu is drawn, and has no effect.
+            found |= {f"{name} nu": np.log(shape), f"{name} a": noise, f"{name} log a": np.log(1e-3 + noise)}
+            found[f"{name} a^2"] = squash(noise**2)
+        for block, (effect, total, rank) in blocks:
+            squares = effect[..., :size] ** 2
             found |= {
-                f"{block} effect": np.mean(squash(effect[:, dims])),
-                f"{block} size": np.mean(np.log(1e-3 + np.sum(effect[:, dims] ** 2, axis=0) * precision[dims])),
-                f"{block} spectrum": np.mean(np.log1p(effect[0, dims] ** 2) - np.log1p(effect[-1, dims] ** 2)),
-                f"{block} gamma^2 / v": np.mean(np.log1p(precision[dims] * total[dims])),
-                f"{block} v > 0": np.mean(rank[dims] > 0),
+                f"{name} {block.name} effect": squash(effect[..., :size]),
+                f"{name} {block.name} size": np.log(1e-3 + squares.sum(axis=1) * precision[:, :size]),
+                f"{name} {block.name} spectrum": np.log1p(squares[:, 0]) - np.log1p(squares[:, -1]),
+                f"{name} {block.name} gamma^2 / v": np.log1p(precision * total)[:, :size],
+                f"{name} {block.name} v > 0": rank[:, :size] > 0,
             }
-    if not form.learns_noise:  # nu is drawn, and has no effect.
-        found = {name: value for name, value in found.items() if not name.endswith(" nu")}
-    return {name: float(value) for name, value in found.items()}
+    return {name: each.reshape(len(each), -1).mean(axis=1) for name, each in found.items()}
 
 
 def geweke(form: Form, *, sweeps: int, draws: int, seed: int = 0) -> dict[str, float]:
@@ -178,27 +175,33 @@ def geweke(form: Form, *, sweeps: int, draws: int, seed: int = 0) -> dict[str, f
 
     def rate(state: list[np.ndarray]) -> np.ndarray:
         scores, precisions = scores_and_precisions(state, form)
-        return scores + rng.normal(size=len(scores)) / np.sqrt(precisions)
+        return scores + rng.normal(size=scores.shape) / np.sqrt(precisions)
 
-    independent = []
-    for _ in range(draws):
-        state = draw_from_prior(sampler, form, rng)
-        independent.append(features_of(state, sampler, rate(state), form))
+    independent = [draw_from_prior(sampler, form, rng) for _ in range(draws)]
+    state = independent[-1]
     for variable, value in zip(variables(sampler), state, strict=True):
         variable.assign(value)
-    sweep, chain = compiled(sampler), []
+    sweep, chain, rated = compiled(sampler), [], []
     for iteration in range(sweeps):
-        ratings = rate(state)
+        rated.append(rate(state))
         for side in (sampler.users, sampler.titles):
-            side.ratings.set_targets(ratings)
-        state = [each.numpy().astype(np.float64) for each in sweep(tf.constant(iteration), tf.constant(_RATE))[1]]
-        chain.append(features_of(state, sampler, ratings, form))
-    names = list(independent[0])
-    one, other = (np.array([list(each.values()) for each in part]) for part in (independent, chain))
-    batches = other.reshape(_BATCHES, -1, len(names)).mean(axis=1)
-    error = np.sqrt(one.var(axis=0, ddof=1) / draws + batches.var(axis=0, ddof=1) / _BATCHES)
-    geweke.last = (names, one, other)
-    return dict(zip(names, (other.mean(axis=0) - one.mean(axis=0)) / error, strict=True))
+            side.ratings.set_targets(rated[-1])
+        state = [each.numpy() for each in sweep(tf.constant(iteration), tf.constant(_RATE))]
+        chain.append(state)
+
+    def stacked(states: list[list[np.ndarray]]) -> list[np.ndarray]:
+        return [np.stack(each).astype(np.float64) for each in zip(*states, strict=True)]
+
+    prior, after = stacked(independent), stacked(chain)
+    one = functions_of(prior, rate(prior), sampler, form)
+    other = functions_of(after, np.stack(rated), sampler, form)
+    apart = {}
+    for name in one:
+        # Draws of a chain depend on each other, means of long batches hardly.
+        batches = other[name].reshape(_BATCHES, -1).mean(axis=1)
+        error = np.sqrt(one[name].var(ddof=1) / draws + batches.var(ddof=1) / _BATCHES)
+        apart[name] = float((batches.mean() - one[name].mean()) / error)
+    return apart
 
 
 @pytest.mark.parametrize("form", [EXPRESSIVE, FIXED_NOISE, BIASES], ids=["expressive", "fixed noise", "biases"])

@@ -22,7 +22,7 @@ def test_create_and_run(tmp_path: pathlib.Path) -> None:
     synthetic.write(data, rows=3_000, users=40, titles=100, seed=1)
     config = work / "config.yaml"
     config.write_text(
-        f"data: {{root: {data}}}\noutput: {work / 'output'}\nevaluator: {{rmse_bound: 9}}\n"
+        f"data: {{root: {data}}}\noutput: {work / 'output'}\nevaluator: {{rmse_bound: 9, baseline: none}}\n"
         "trainer: {preset: notebook, model: {epochs: 1}}\n"
     )
     environment = {**os.environ, "AIRFLOW_HOME": str(work), "HOME": str(work), "MOVIE_RANKING_CONFIG": str(config)}

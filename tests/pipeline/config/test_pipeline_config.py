@@ -39,7 +39,10 @@ def test_defaults_need_nothing_but_the_data() -> None:
         ({"evaluator": {"rmse_bound": 0}}, "evaluator.rmse_bound"),
         ({"evaluator": {"max_regression": -0.1}}, "evaluator.max_regression"),
         ({"evaluator": {"blessed_model": "best"}}, "evaluator.blessed_model"),
-        ({"evaluator": {"baseline": "latest"}}, "evaluator.baseline: expected evaluator.blessed_model"),
+        (
+            {"evaluator": {"baseline": "latest"}},
+            "evaluator.baseline: Input should be 'user_title_bias', 'title_mean', 'gl",
+        ),
         ({"data": {"root": "x", "rating_low": 5.0, "rating_high": 1.0}}, "rating_low must be below"),
         ({"data": {"root": "x", "splits": ["train"]}}, "splits must have 'test'"),
         ({"data": {}}, "data.root"),

@@ -95,6 +95,12 @@ def test_the_bound_lives_in_one_place() -> None:
     assert component(pipeline, "Evaluator").exec_properties["rmse_bound"] == 0.7654
 
 
+@pytest.mark.parametrize(("chosen", "passed"), [(None, "fast"), ("none", "none"), ("title_mean", "title_mean")])
+def test_the_baseline_is_the_presets_unless_another_is_chosen(chosen: str | None, passed: str) -> None:
+    pipeline = create(trainer={"preset": "fast"}, evaluator={"baseline": chosen})
+    assert component(pipeline, "Evaluator").exec_properties["baseline"] == passed
+
+
 def test_ratings_are_read_by_their_pattern_beside_the_side_tables() -> None:
     given = json.loads(component(create(), "RatingsExampleGen").exec_properties["input_config"])
     assert [split["pattern"] for split in given["splits"]] == [

@@ -34,6 +34,8 @@ ROWS, USERS, TITLES = 6_000, 60, 150
 # The notebook's batches of 8192 would be one step an epoch here.
 SMALL_BATCHES = ("trainer.model.batch_size=256", "trainer.model.epochs=8")
 BOUND = 1.1
+# Where what a model is worth is not the matter.
+BLESS_ANY = ("evaluator.rmse_bound=9", "evaluator.baseline=none")
 # The record of a folder that was made by hand.
 SCALE_ALONE = '{"rating_scale": [1, 5]}'
 
@@ -208,7 +210,10 @@ class TestOneOutputFolder:
             module=weak_models.__name__, config=weak_models.UnservableConfig, rmse_bound=9.0, summary="for tests"
         )
         monkeypatch.setitem(presets.PRESETS, "unservable", preset)
-        config = resolve.resolve({"data.root": str(ratings), "output": str(output), "trainer.preset": "unservable"})
+        config = resolve.resolve(
+            {"data.root": str(ratings), "output": str(output), "trainer.preset": "unservable"},
+            assignments=("evaluator.baseline=none",),
+        )
         assert run.run(config, plain=True) == ExitCode.NOT_SERVABLE
         assert "finite" in " ".join(last_run(output)["reasons"])
         assert pushed_versions(output) == pushed
@@ -242,7 +247,7 @@ def test_published_splits_are_taken_as_given(ratings: pathlib.Path, tmp_path: pa
         (data / split / "ratings.csv").write_text(header + "".join(rows), encoding="utf-8")
         sizes[split] = len(rows)
     (data / "ratings.json").write_text(SCALE_ALONE)
-    _, record = run_pipeline(data, tmp_path / "output", "evaluator.rmse_bound=9", "trainer.model.epochs=1")
+    _, record = run_pipeline(data, tmp_path / "output", *BLESS_ANY, "trainer.model.epochs=1")
     assert record["split_sizes"] == sizes
     assert record["metrics"]["example_count"] == 500
     assert record["exit_code"] == ExitCode.PUSHED
@@ -255,10 +260,10 @@ def test_folders_are_names_and_no_patterns(tmp_path: pathlib.Path, capfd) -> Non
     for folder, rows in ((data, 1_500), (data.with_name(decoy), 900)):
         synthetic.write(folder, rows=rows, users=30, titles=60, seed=rows, side_features=True)
     decoy_output = output.with_name(decoy)
-    assert run_pipeline(data.with_name(decoy), decoy_output, "evaluator.rmse_bound=9")[0] == ExitCode.PUSHED
+    assert run_pipeline(data.with_name(decoy), decoy_output, *BLESS_ANY)[0] == ExitCode.PUSHED
     untouched = sorted(decoy_output.rglob("*"))
     for again in (False, True):
-        code, record = run_pipeline(data, output, "evaluator.rmse_bound=9")
+        code, record = run_pipeline(data, output, *BLESS_ANY)
         assert code == ExitCode.PUSHED
         assert sum(record["split_sizes"].values()) == 1_500
         assert record["metrics"]["example_count"] == record["split_sizes"]["test"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import pytest
@@ -22,7 +23,7 @@ def reasons(tmp_path, candidate: float, blessed: float | None, *, bound: float) 
     """Of a candidate and a blessed model with such RMSEs, where it may be 0.01 worse."""
     rmse = {"candidate": candidate} | ({} if blessed is None else {"blessed": blessed})
     evaluation = {OVERALL: {model: {RMSE: value} for model, value in rmse.items()}}
-    config = evaluation_files.create_eval_config(list(rmse), rmse_bound=bound, max_regression=0.01)
+    config = evaluation_files.create_eval_config(list(rmse), rmse_bound=bound, max_regression=0.01, baseline=None)
     evaluation_files.write(str(tmp_path), evaluation, config, data="data", locations=dict.fromkeys(rmse, ""))
     validation = tfma.load_validation_result(str(tmp_path))
     return missed_thresholds(validation, evaluation_files.read(str(tmp_path)), "7 (models/7)")
@@ -54,6 +55,58 @@ def test_both_thresholds_have_a_reason(tmp_path) -> None:
         "the bound",
         "the 0.910",
     ]
+
+
+@pytest.mark.parametrize(
+    ("difference", "stderr", "ratings", "said"),
+    [
+        (0.03, 0.01, 1234, []),
+        (
+            0.01,
+            0.01,
+            1234,
+            [
+                "it is not significantly better than user + title bias: RMSE 0.9000 against 0.9200; the squared error "
+                "of user + title bias minus that of the model is 0.01 on average over the 1,234 test ratings, with a "
+                "standard error of 0.01; 1.00 standard errors, where 1.645 are needed"
+            ],
+        ),
+        (
+            -0.0185,
+            0.003,
+            1234,
+            [
+                "it is not better than user + title bias: RMSE 0.9000 against 0.9200; the squared error of user + "
+                "title bias minus that of the model is -0.0185 on average over the 1,234 test ratings, with a "
+                "standard error of 0.003"
+            ],
+        ),
+        (
+            0.5,
+            NAN,
+            1,
+            ["whether it is better than user + title bias cannot be told from 1 test rating; at least 2 are needed"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("rmse", [0.9, NAN])
+def test_a_reason_says_why_it_is_not_better_than_its_baseline(
+    tmp_path, difference: float, stderr: float, ratings: int, said: list[str], rmse: float
+) -> None:
+    compared = {"mse_difference": difference, "mse_difference_stderr": stderr, "mse_difference_z": difference / stderr}
+    if math.isnan(rmse):
+        compared, said = dict.fromkeys(compared, NAN), ["the model predicts something that is not a number"]
+    evaluation = {
+        OVERALL: {
+            "candidate": {RMSE: rmse, "example_count": ratings},
+            "user_title_bias": {RMSE: 0.92, "example_count": ratings, **compared},
+        }
+    }
+    models = list(evaluation[OVERALL])
+    config = evaluation_files.create_eval_config(models, rmse_bound=9, max_regression=0, baseline="user_title_bias")
+    evaluation_files.write(str(tmp_path), evaluation, config, data="data", locations=dict.fromkeys(models, ""))
+    validation = tfma.load_validation_result(str(tmp_path))
+    assert missed_thresholds(validation, evaluation_files.read(str(tmp_path)), None) == said
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_data_and_artifacts_may_be_remote(tmp_path: pathlib.Path) -> None:
 
 def test_an_evaluation_is_written_to_and_read_from_a_remote_folder() -> None:
     evaluation = {(): {"candidate": {"root_mean_squared_error": 0.9}}, ("user_activity", "3-9"): {"candidate": {}}}
-    config = evaluation_files.create_eval_config(["candidate"], rmse_bound=0.8, max_regression=0.0)
+    config = evaluation_files.create_eval_config(["candidate"], rmse_bound=0.8, max_regression=0.0, baseline=None)
     tf.io.gfile.makedirs(f"{ROOT}/evaluation")
     evaluation_files.write(f"{ROOT}/evaluation", evaluation, config, data="", locations={"candidate": ""})
     assert evaluation_files.read(f"{ROOT}/evaluation")[()] == evaluation[()]

@@ -10,7 +10,17 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from components import anomaly_gate
 from components.errors import AnomaliesError
 from data import synthetic
-from modules.sliced_metrics import EXAMPLE_COUNT, MAE, NDCG, OVERALL, PAIRWISE_ACCURACY, RMSE
+from modules.sliced_metrics import (
+    EXAMPLE_COUNT,
+    MAE,
+    MSE_DIFFERENCE,
+    MSE_DIFFERENCE_STDERR,
+    MSE_DIFFERENCE_Z,
+    NDCG,
+    OVERALL,
+    PAIRWISE_ACCURACY,
+    RMSE,
+)
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
 from pipeline.local import report
@@ -75,9 +85,15 @@ def metrics(rmse: float, ratings: int = 50) -> dict[str, float]:
     return {EXAMPLE_COUNT: ratings, RMSE: rmse, MAE: rmse - 0.2, NDCG: rmse - 0.1, PAIRWISE_ACCURACY: float("nan")}
 
 
+def compared(difference: float, stderr: float = 0.01) -> dict[str, float]:
+    return {MSE_DIFFERENCE: difference, MSE_DIFFERENCE_STDERR: stderr, MSE_DIFFERENCE_Z: difference / stderr}
+
+
 MODELS = {"global_mean": 1.4, "title_mean": 1.3, "user_title_bias": 1.2, "blessed": 1.1, "candidate": 1.0}
 EVALUATION = {
-    OVERALL: {model: metrics(rmse) for model, rmse in MODELS.items()},
+    OVERALL: {
+        model: metrics(rmse) | ({} if model == "candidate" else compared(rmse**2 - 1)) for model, rmse in MODELS.items()
+    },
     ("user_activity", "200+"): {model: metrics(rmse + 0.5, 1200) for model, rmse in MODELS.items()},
     ("user_activity", "0 (new)"): {model: metrics(rmse + 0.3) for model, rmse in MODELS.items()},
     ("title_popularity", "3-9"): {model: metrics(rmse + 0.4) for model, rmse in MODELS.items()},
@@ -87,12 +103,13 @@ EVALUATION = {
 def test_the_tables(tmp_path: pathlib.Path) -> None:
     text = shown(tmp_path, Outcome(exit_code=ExitCode.PUSHED, evaluation=EVALUATION, pushed_path="x"), "Evaluator")
     assert cells(text) == [
-        ["on the test ratings", "RMSE", "MAE", "NDCG@10", "pairwise accuracy"],
-        ["this model", "1.0000", "0.8000", "0.9000", ""],
-        ["blessed model", "1.1000", "0.9000", "1.0000", ""],
-        ["user + title bias", "1.2000", "1.0000", "1.1000", ""],
-        ["title mean", "1.3000", "1.1000", "1.2000", ""],
-        ["global mean", "1.4000", "1.2000", "1.3000", ""],
+        ["on the test", "", "", "", "pairwise", "MSE above this"],
+        ["ratings", "RMSE", "MAE", "NDCG@10", "accuracy", "model's"],
+        ["this model", "1.0000", "0.8000", "0.9000", "", ""],
+        ["blessed model", "1.1000", "0.9000", "1.0000", "", "0.2100 ± 0.0100"],
+        ["user + title bias", "1.2000", "1.0000", "1.1000", "", "0.4400 ± 0.0100"],
+        ["title mean", "1.3000", "1.1000", "1.2000", "", "0.6900 ± 0.0100"],
+        ["global mean", "1.4000", "1.2000", "1.3000", "", "0.9600 ± 0.0100"],
         ["slice", "test", "", "of user +", "", ""],
         ["(ratings when fitted)", "ratings", "RMSE", "title bias", "MAE", "NDCG@10"],
         ["title popularity 3-9", "50", "1.4000", "1.6000", "1.2000", "1.3000"],
@@ -122,15 +139,24 @@ def test_anomalies_are_counted(tmp_path: pathlib.Path, names: list[str], said: s
 ON_TEN_STARS = {"rating_low": 0.5, "rating_high": 10.0}
 
 
-def advice(measured: dict[str, float], *, bound: float | None, regression: float = 0.0, **scale: float) -> list[str]:
+def advice(
+    measured: dict[str, float],
+    *,
+    bound: float | None,
+    regression: float = 0.0,
+    baseline: str | None = "none",
+    stderr: float = 0.01,
+    **scale: float,
+) -> list[str]:
     """What stands below the reason why a model was not blessed."""
     stream = io.StringIO()
     config = PipelineConfig(
         data={"root": "/nowhere", **scale},
         trainer={"preset": "notebook"},
-        evaluator={"rmse_bound": bound, "max_regression": regression},
+        evaluator={"rmse_bound": bound, "max_regression": regression, "baseline": baseline},
     )
-    evaluation = {OVERALL: {model: metrics(rmse, 1_234) for model, rmse in measured.items()}}
+    differences = {model: compared(rmse**2 - measured["candidate"] ** 2, stderr) for model, rmse in measured.items()}
+    evaluation = {OVERALL: {model: metrics(rmse, 1_234) | differences[model] for model, rmse in measured.items()}}
     outcome = Outcome(exit_code=ExitCode.NOT_BLESSED, reasons=["the reason"], evaluation=evaluation)
     report.show(Console(file=stream, width=80), config, outcome, {}, 1.5)
     return [line.strip() for line in stream.getvalue().partition("the reason\n")[2].splitlines()]
@@ -174,6 +200,26 @@ def test_only_baselines_that_are_as_good_are_named() -> None:
 )
 def test_what_would_bless_it_beside_a_blessed_model(rmse: float, bound: float, regression: float, needed: str) -> None:
     assert advice({**MODELS, "candidate": rmse}, bound=bound, regression=regression)[-1] == needed
+
+
+LOST_BY_CHANCE = "another preset or more ratings may make it better; more test ratings may show that it is better"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "stderr", "baseline", "said"),
+    [
+        (1.3, 0.01, "title_mean", ["a looser bound", "--set evaluator.baseline=none would bless it, as bad as it is"]),
+        (1.1, 0.5, "user_title_bias", [LOST_BY_CHANCE, "--set evaluator.baseline=none would bless it"]),
+        (1.1, 0.4, None, ["RMSE of baselines"]),
+        (1.1, 0.6, None, [LOST_BY_CHANCE, "--set evaluator.baseline=none would bless it"]),
+    ],
+)
+def test_what_would_bless_a_model_that_does_not_beat_its_baseline(
+    candidate: float, stderr: float, baseline: str | None, said: list[str]
+) -> None:
+    """Left out, the baseline is the global mean: z is (1.96 - 1.21) / 0.4 = 1.875, and 1.25 with 0.6."""
+    lines = advice({**MODELS, "candidate": candidate}, bound=9, regression=9, baseline=baseline, stderr=stderr)
+    assert [line[: len(start)] for line, start in zip(lines[-len(said) :], said, strict=True)] == said
 
 
 @pytest.mark.parametrize("rmse", [0.00123456, 0.1, 0.8643, 1.2, 9.9999, 12.3449, 87.2, 123456.7])
