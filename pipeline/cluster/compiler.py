@@ -55,8 +55,8 @@ def for_cluster(config: PipelineConfig, platform: Platform) -> PipelineConfig:
     if platform == "kubeflow" and blessed_model != "none":
         raise ValueError(
             f"evaluator.blessed_model={blessed_model} needs a resolver, which open-source Kubeflow Pipelines does not "
-            "implement for TFX; expected evaluator.blessed_model=none: there a model is judged by the RMSE bound and the "
-            "baseline alone"
+            "implement for TFX; expected evaluator.blessed_model=none: there a model is judged by the RMSE bound and "
+            "the baseline alone"
         )
     if blessed_model == "other":
         raise ValueError(

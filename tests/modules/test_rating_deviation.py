@@ -69,7 +69,7 @@ def test_too_few_draws_have_an_infinite_error(number: int, draws: np.ndarray) ->
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
 def test_the_monte_carlo_error_is_that_of_an_autoregressive_chain(correlation: float, rng) -> None:
-    """Its asymptotic variance is s^2 (1 + r) / (1 - r), s^2 the variance of a state, r the correlation of neighbours."""
+    """Its asymptotic variance is (1 + r) / (1 - r) that of a state, r the correlation of neighbours."""
     pairs, number = 300, 2000
     moments = ScoreMoments(np.zeros(pairs, int), np.zeros(pairs, int), traced=pairs)
     state = rng.normal(size=pairs)

@@ -23,9 +23,9 @@ TITLES = ["[bold]x[/bold]", "[/x]", "[", ":smile: (1995)"]
 class _Model(tf.Module):
     """Rates a title by the length of its name."""
 
-    @tf.function(input_signature=[{name: tf.TensorSpec([None], tf.string) for name in ("movie_title", "user_id")}])
-    def __call__(self, pairs: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.cast(tf.strings.length(pairs["movie_title"]), tf.float32)[:, None]
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.string)])
+    def predict(self, user_id: tf.Tensor, movie_title: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"predicted_rating": tf.cast(tf.strings.length(movie_title), tf.float32)[:, None]}
 
     @tf.function(input_signature=[tf.TensorSpec([1], tf.string), tf.TensorSpec([None], tf.string)])
     def rank(self, user_id: tf.Tensor, movie_title: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -40,7 +40,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("home") / "a[/b]c"
     pushed = folder / "serving_model" / "1"
     model = _Model()
-    tf.saved_model.save(model, str(pushed), signatures={"rank": model.rank})
+    tf.saved_model.save(model, str(pushed), signatures={"predict": model.predict, "rank": model.rank})
     (pushed / "assets" / "movie_title").write_text("\n".join(TITLES) + "\n", encoding="utf-8")
     (pushed / "assets" / "user_id").write_text("[/7]\n", encoding="utf-8")
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner, Result
 
 from pipeline.commands.serve import predict, rank
@@ -83,6 +84,35 @@ def test_ids_and_titles_are_text(output: pathlib.Path, text: str, said: str) -> 
 def test_ids_and_titles_are_looked_up_as_models_spell_them(output: pathlib.Path) -> None:
     done = CliRunner().invoke(predict, ["--user", " [/7]", "--title", "[bold]x[/bold] ", "--output", str(output)])
     assert (done.stdout, done.stderr) == ("14.00  [bold]x[/bold]\n", "")
+
+
+class _SureModel(tf.Module):
+    """Rates every title three stars, and is the surer, the longer its name."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name) for name in ("user_id", "movie_title")])
+    def predict(self, user_id: tf.Tensor, movie_title: tf.Tensor) -> dict[str, tf.Tensor]:
+        deviation = 1.0 / tf.cast(tf.strings.length(movie_title), tf.float32)[:, None]
+        return {"predicted_rating": tf.fill(tf.shape(deviation), 3.0), "rating_stddev": deviation}
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([1], tf.string, name="user_id"), tf.TensorSpec([None], tf.string, "movie_title")]
+    )
+    def rank(self, user_id: tf.Tensor, movie_title: tf.Tensor) -> dict[str, tf.Tensor]:
+        rated = self.predict(tf.repeat(user_id, tf.size(movie_title)), movie_title)
+        return {"movie_title": movie_title, **{name: value[:, 0] for name, value in rated.items()}}
+
+
+def test_a_model_that_tells_how_sure_it_is_is_quoted(tmp_path: pathlib.Path) -> None:
+    model, pushed = _SureModel(), tmp_path / "serving_model" / "1"
+    tf.saved_model.save(model, str(pushed), signatures={"predict": model.predict, "rank": model.rank})
+    for column in ("movie_title", "user_id"):
+        (pushed / "assets" / column).write_text("Heat\nM\n7\n")
+    place = ["--output", str(tmp_path)]
+    rated = CliRunner().invoke(predict, ["--user", "7", "--title", "Heat", "--title", "M", *place])
+    assert rated.stdout.splitlines() == ["3.00 ± 0.25  Heat", "3.00 ± 1.00  M"], rated.output
+    (tmp_path / "titles.txt").write_text("M\nHeat\n")
+    best = CliRunner().invoke(rank, ["--user", "7", "--titles", str(tmp_path / "titles.txt"), *place])
+    assert best.stdout.splitlines() == ["  1  3.00 ± 1.00  M", "  2  3.00 ± 0.25  Heat"], best.output
 
 
 def test_a_file_in_place_of_the_output_folder_holds_no_model(tmp_path: pathlib.Path) -> None:

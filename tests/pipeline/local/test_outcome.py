@@ -135,6 +135,7 @@ def test_the_record_is_plain_json() -> None:
         exit_code=ExitCode.NOT_BLESSED,
         reasons=["too far off"],
         evaluation={OVERALL: {"candidate": {RMSE: 0.9}}, ("user_activity", "0 (new)"): cold},
+        fitted="form plain",
     )
     written = json.loads(json.dumps(measured.as_record(), allow_nan=False))
     assert written == {
@@ -154,6 +155,7 @@ def test_the_record_is_plain_json() -> None:
         ],
         "blessed_model": None,
         "pushed_path": None,
+        "fitted": "form plain",
     }
 
 
