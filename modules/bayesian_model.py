@@ -30,19 +30,16 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from modules import cold_start, dataset, prior_blocks
-from modules.baselines import UserTitleBias, blending_weight
-from modules.features import FLAGS
-from modules.gibbs_sampler import Draw, Form, GibbsSampler, Side
+from modules import cold_start, dataset
+from modules.baselines import blending_weight
+from modules.gibbs_sampler import Form
 from modules.mean_scores import MeanScores
-from modules.metrics import rmse
 from modules.model_configs import BayesianConfig
+from modules.rating_chain import Chain
 from modules.rating_deviation import ScoreMoments, calibrating_factor
 from modules.rating_models import EmbeddingModel
-from modules.rating_sums import BucketedRatings
-from modules.ratings import Ratings, standard_unit, standardize
+from modules.ratings import Ratings
 from modules.training_log import open_log
 
 FORMS = {
@@ -58,9 +55,6 @@ _FALLBACK = "cautious"
 _ENOUGH = 3000
 _PLENTY = 2_000_000  # ratings
 _FOLDS = 5
-# Pairs whose scores tell how far the chain has come.
-_PROBES = 4096
-_SWEEPS_PER_REPORT = 20
 # Pairs whose variances are followed.
 _MOST_PAIRS = 1 << 18
 
@@ -94,7 +88,7 @@ def choose(
     for fit_part, held_out in _folds(train, validation, seed):
         if not len(held_out):
             continue
-        chain = _Chain(fit_part, config, seed=seed, pairs=(held_out.user, held_out.title))
+        chain = Chain(fit_part, config, seed=seed, pairs=(held_out.user, held_out.title))
         for name in pilots:
             moments = chain.run(FORMS[name], iterations=config.pilot_iterations, burn_in=config.pilot_burn_in)
             pilots[name].append(
@@ -206,7 +200,7 @@ def fit(
     # Any title with any user, each as often as it was rated: what they will be asked for.
     pairs = ratings.user, np.random.default_rng(seed).permutation(ratings.title)
     chosen = np.random.default_rng(seed).permutation(len(ratings))[:_MOST_PAIRS]
-    chain = _Chain(ratings, config, seed=seed, pairs=tuple(each[chosen] for each in pairs))
+    chain = Chain(ratings, config, seed=seed, pairs=tuple(each[chosen] for each in pairs))
     form = config.form or _FALLBACK
     weights = {form: config.form_weight} | ({SIMPLEST: 1.0 - config.form_weight} if form != SIMPLEST else {})
     fitted = []
@@ -249,7 +243,7 @@ def _blended(weighted: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:
 
 
 def _exported(
-    chain: _Chain,
+    chain: Chain,
     moments: ScoreMoments,
     user_rows: np.ndarray,
     title_rows: np.ndarray,
@@ -311,137 +305,3 @@ def _of_all_features(effects: np.ndarray, features: np.ndarray) -> np.ndarray:
     made = np.zeros((features.shape[1], effects.shape[1]))
     made[: len(effects)] = effects
     return made
-
-
-class _Chain:
-    """A sampler over standardised ratings, and chains of it.
-
-    Attributes:
-      mean: of the ratings, stars.
-      scale: their standard deviation, stars; 1 where all are equal.
-    """
-
-    def __init__(
-        self, ratings: Ratings, config: BayesianConfig, *, seed: int, pairs: tuple[np.ndarray, np.ndarray]
-    ) -> None:
-        """Prepares everything that all forms share.
-
-        Args:
-          ratings: what to fit on.
-          config: sizes.
-          seed: of the initial values and of every draw.
-          pairs: users and titles whose scores are followed, int [pairs] each.
-        """
-        if not len(ratings):
-            raise ValueError("expected at least one rating to fit; got none; check the training split")
-        self.mean, self.scale = standard_unit(ratings.rating)
-        target = standardize(ratings.rating)
-        sides = [
-            _side(row, column, features, target, config, seed)
-            for row, column, features in (
-                (ratings.user, ratings.title, ratings.user_features),
-                (ratings.title, ratings.user, ratings.title_features),
-            )
-        ]
-        by_biases = UserTitleBias.fit(ratings).predict(ratings.user, ratings.title)
-        residual = (rmse(ratings.rating, by_biases) / self.scale) ** 2
-        self._sampler = GibbsSampler(*sides, ratings=len(ratings), residual=residual, seed=seed)
-        self._pairs, self._ratings = pairs, len(ratings)
-        self._sweep = self._compiled()
-
-    def in_stars(self, scores: np.ndarray) -> np.ndarray:
-        """Standardised scores as ratings, unclipped."""
-        return self.mean + self.scale * scores
-
-    def run(
-        self,
-        form: Form,
-        *,
-        iterations: int,
-        burn_in: int,
-        tolerance: float = 0.0,
-        scores: MeanScores | None = None,
-        log: Callable[[str, float, int], None] = lambda name, value, step: None,
-        report: Callable[[str], None] = lambda text: None,
-    ) -> ScoreMoments:
-        """Runs one chain from its beginning.
-
-        Args:
-          form: what is fixed in it.
-          iterations: the most sweeps.
-          burn_in: first sweeps that do not count. In the first half of them factors are protected, so that they come
-            alive.
-          tolerance: the chain ends when its Monte Carlo error adds less to the RMSE than this share of the standard
-            error that the RMSE has over as many ratings as were fitted on.
-          scores: takes the draws.
-          log: takes scalars of every sweep.
-          report: is called every 20 sweeps.
-
-        Returns:
-          the moments of the pairs' scores.
-        """
-        self._sampler.start(form)
-        moments = ScoreMoments(*self._pairs, traced=_PROBES)
-        for iteration in range(1, iterations + 1):
-            rate = Form().prior_rate if iteration <= burn_in // 2 else form.prior_rate
-            draw, *of_pairs = self._sweep(tf.constant(iteration), tf.constant(rate))
-            noise = float(draw.alpha) ** -0.5
-            log("noise", noise, iteration)
-            if iteration > burn_in:
-                moments.add(*(each.numpy() for each in of_pairs))
-                if scores is not None:
-                    scores.add(*_rows_to_export(draw))
-            if iteration % _SWEEPS_PER_REPORT and iteration < iterations:
-                continue
-            share = 0.5 * moments.monte_carlo_error() / moments.noise() if len(moments) else np.inf
-            report(
-                f"sweep {iteration}/{iterations}, noise {noise:.4f} deviations, Monte Carlo error {share:.1e} of RMSE"
-            )
-            if share < tolerance:
-                break
-        return moments
-
-    def _compiled(self) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
-        user, title = (tf.constant(each, tf.int32) for each in self._pairs)
-
-        @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32)])
-        def sweep(iteration: tf.Tensor, prior_rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            draw = self._sampler.sweep(iteration, prior_rate)
-            of_titles = tf.gather(draw.titles, title)
-            expected, drawn = (
-                tf.reduce_sum(rows[:, 1:] * of_titles[:, 1:], axis=1) + rows[:, 0] + of_titles[:, 0]
-                for rows in (tf.gather(draw.user_means, user), tf.gather(draw.users, user))
-            )
-            precision = draw.alpha * tf.gather(draw.user_precision, user) * tf.gather(draw.title_precision, title)
-            return draw, expected, drawn, 1.0 / precision
-
-        return sweep
-
-
-def _rows_to_export(draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 [rows, size]: users, then effects of their features; titles, the least rated one, then effects."""
-    users = np.concatenate([draw.user_means, draw.user_effects])
-    titles = np.concatenate([draw.titles, draw.least_rated, draw.title_effects])
-    return users, titles
-
-
-def _side(
-    row: np.ndarray, column: np.ndarray, features: np.ndarray, target: np.ndarray, config: BayesianConfig, seed: int
-) -> Side:
-    """The users' side, or the titles', whose rows have these side features, flags behind them."""
-    rows, columns, size = len(features), int(column.max()) + 1, 1 + config.factors
-    ratings = BucketedRatings(row, column, rows=rows, columns=columns, size=size)
-    ratings.set_targets(target)
-    blocks = (
-        prior_blocks.membership(
-            row,
-            column,
-            shape=(rows, columns),
-            exponent=config.membership_exponent,
-            rank=config.membership_rank,
-            seed=seed,
-        ),
-        prior_blocks.side_features(features[:, :-FLAGS], seed=seed),
-        prior_blocks.counts(ratings.count, seed=seed),
-    )
-    return Side(ratings, [block for block in blocks if block is not None], size=size)

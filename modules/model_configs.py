@@ -6,6 +6,9 @@ from typing import Literal
 
 import pydantic
 
+# Batch means take ten batches of two sweeps at least.
+_PILOT_SWEEPS = 20
+
 
 class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Size of the model, strength of its priors, length of the chain."""
@@ -25,8 +28,8 @@ class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         description="the chain ends when its Monte Carlo error adds less than this share of the standard error that "
         "the RMSE of as many ratings has",
     )
-    pilot_iterations: int = pydantic.Field(50, gt=0, description="sweeps of the chains that choose the form")
-    pilot_burn_in: int = pydantic.Field(20, ge=0, description="first sweeps of these that do not count")
+    pilot_iterations: int = pydantic.Field(90, gt=0, description="sweeps of the chains that choose the form")
+    pilot_burn_in: int = pydantic.Field(30, ge=0, description="first sweeps of these that do not count")
     export_rank: int = pydantic.Field(64, gt=0, description="numbers in an exported embedding, beside the bias")
     membership_rank: int = pydantic.Field(
         256, gt=0, description="singular vectors of who rated what that describe a user (title)"
@@ -44,10 +47,10 @@ class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
             raise ValueError(
                 f"burn_in must be below iterations; got {self.burn_in} of {self.iterations}; lower burn_in"
             )
-        if self.pilot_burn_in >= self.pilot_iterations:
+        if self.pilot_iterations - self.pilot_burn_in < _PILOT_SWEEPS:
             raise ValueError(
-                "pilot_burn_in must be below pilot_iterations; got "
-                f"{self.pilot_burn_in} of {self.pilot_iterations}; lower pilot_burn_in"
+                f"pilot_iterations must be at least {_PILOT_SWEEPS} above pilot_burn_in, since fewer sweeps tell no "
+                f"Monte Carlo error; got {self.pilot_iterations} and {self.pilot_burn_in}; raise pilot_iterations"
             )
         return self
 

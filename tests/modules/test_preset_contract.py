@@ -25,7 +25,7 @@ from tests.support import analyze, load, serialize, side_features, write_example
 USERS, TITLES = 25, 30
 LOW, HIGH = 0.5, 5.0
 SHORT = {
-    "default": {"iterations": 30, "burn_in": 10, "tolerance": 0, "pilot_iterations": 6, "pilot_burn_in": 2},
+    "default": {"iterations": 30, "burn_in": 10, "tolerance": 0, "pilot_iterations": 22, "pilot_burn_in": 2},
     "fast": {"epochs": 2, "steps": 10},
     "notebook": {"batch_size": 64},
 }

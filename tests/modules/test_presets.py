@@ -24,7 +24,7 @@ def test_an_unknown_preset_is_refused() -> None:
         (BayesianConfig, {"factors": 0}),
         (BayesianConfig, {"iterations": 0}),
         (BayesianConfig, {"burn_in": 800}),
-        (BayesianConfig, {"pilot_iterations": 10, "pilot_burn_in": 10}),
+        (BayesianConfig, {"pilot_iterations": 29, "pilot_burn_in": 10}),
         (BayesianConfig, {"form": "best"}),
         (BayesianConfig, {"form_weight": 1.1}),
         (HistoryConfig, {"model_weight": 0}),

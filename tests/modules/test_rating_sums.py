@@ -114,6 +114,13 @@ def test_numbers_gathered_at_once_are_bounded(monkeypatch) -> None:
     monkeypatch.setattr(rating_sums, "_BUCKET_NUMBERS", 16 * 5 * (3 + 1))
     buckets = BucketedRatings(row, column, rows=40, columns=5, size=3)._buckets
     assert [len(bucket.rows) for bucket in buckets] == [16, 16, 8]
+    # A single row may have more.
+    monkeypatch.setattr(rating_sums, "_BUCKET_NUMBERS", 1)
+    for rows, columns in ((row, column), (column, row)):
+        buckets = BucketedRatings(rows, columns, rows=rows.max() + 1, columns=40, size=3)._buckets
+        assert [len(bucket.rows) for bucket in buckets] == [1] * (rows.max() + 1)
+    once = BucketedRatings(np.arange(3), np.arange(3), rows=3, columns=3, size=3)._buckets
+    assert [len(bucket.rows) for bucket in once] == [1, 1, 1]
 
 
 def test_columns_and_ratings_of_a_bucket_lie_side_by_side(rng) -> None:
