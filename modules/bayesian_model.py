@@ -54,7 +54,7 @@ _FALLBACK = "cautious"
 # Held-out ratings that tell forms apart; fewer are made up for by folds.
 _ENOUGH = 3000
 _PLENTY = 2_000_000  # ratings
-_FOLDS = 5
+_PARTS, _FOLDS = 5, 3
 # Pairs whose variances are followed.
 _MOST_PAIRS = 1 << 18
 
@@ -157,8 +157,8 @@ def _joined(parts: Sequence[_Pilot]) -> _Pilot:
 def _folds(train: Ratings, validation: Ratings, seed: int) -> Iterator[tuple[Ratings, Ratings]]:
     """What to fit on and what to rate, of users and titles that both have.
 
-    Where few ratings are held out, all are shared out into five parts, each of which is held out once. Where there are
-    very many, some of the users stand for all.
+    Where few ratings are held out, all are shared out into five parts, three of which are held out in turn. Where there
+    are very many, some of the users stand for all.
     """
     if len(train) > _PLENTY:
         chosen = np.random.default_rng(seed).random(train.num_users) < _PLENTY / len(train)
@@ -167,7 +167,7 @@ def _folds(train: Ratings, validation: Ratings, seed: int) -> Iterator[tuple[Rat
         yield train, _known(validation, train)
         return
     everything = dataset.concatenate(train, validation)
-    part = np.random.default_rng(seed).permutation(len(everything)) % _FOLDS
+    part = np.random.default_rng(seed).permutation(len(everything)) % _PARTS
     for fold in range(_FOLDS):
         fit_part, held_out = everything.select(part != fold), everything.select(part == fold)
         yield fit_part, _known(held_out, fit_part)
@@ -221,7 +221,7 @@ def fit(
     user_rows, title_rows = (_blended([(w, rows[side]) for w, rows, _ in fitted]) for side in (0, 1))
     widest = max(fitted, key=lambda each: each[0])[2]
     model = _exported(chain, widest, user_rows, title_rows, ratings, config.deviation_scale)
-    model.summary = (
+    model.chosen = (
         f"form {form}, weight {config.form_weight:.2f} beside biases, mean of {len(widest)} sweeps behind "
         f"{config.burn_in}, deviations x {config.deviation_scale:.2f}"
     )

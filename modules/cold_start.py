@@ -3,7 +3,9 @@
 A title in no table is new, and nobody could have rated it: a user gives it what it gives on average, plus what its
 features say. A title of the catalogue that stayed unrated while others were rated is obscure: it is scored as the least
 rated titles are, plus its features. A new user gives each title what that has on average, plus what its own features
-say. The averages are of fitted scores, not of ratings, so that what else was rated, and by whom, is allowed for.
+say. The averages are of fitted scores, not of ratings, so that what else was rated, and by whom, is allowed for. How
+far an average tells of the next one is found by leaving out each score in turn: where users pick titles whatever their
+own, it tells nothing, and the bias alone is left.
 """
 
 from __future__ import annotations
@@ -66,8 +68,7 @@ def tables(users: Fitted, titles: Fitted, user: np.ndarray, title: np.ndarray) -
     Returns:
       float [users + 1, columns + 2], [titles + 1, columns + 2], [user features, ...], [title features, ...].
     """
-    rated = sparse.csr_matrix((np.ones(len(user)), (user, title)), shape=(len(users.rows), len(titles.rows)))
-    of_user, of_title = _own_means(rated, users, titles), _own_means(rated.T.tocsr(), titles, users)
+    of_user, of_title = _own_means(user, title, users, titles), _own_means(title, user, titles, users)
     # Of a new title by a new user: half from either side.
     any_user, any_title = (
         0.5 * float(np.average(own + side.rows[:, 0], weights=side.count))
@@ -86,13 +87,23 @@ def tables(users: Fitted, titles: Fitted, user: np.ndarray, title: np.ndarray) -
     return [user_table, title_table, user_features, title_features]
 
 
-def _own_means(rated: sparse.csr_matrix, side: Fitted, other: Fitted) -> np.ndarray:
-    """Float [rows]: a row's mean score, without features of what it rated, less its bias."""
+def _own_means(row: np.ndarray, column: np.ndarray, side: Fitted, other: Fitted) -> np.ndarray:
+    """Float [rows]: what is expected of a row's next score, without features of what is rated, less its bias.
+
+    With y the scores of what the row has rated, less the bias, and t that of what is typically rated:
+      expected = t + slope (sum of (y - t)) / (n + damping)
+    where the slope is that of the regression of y - t on the same quotient of all others of the row.
+    """
     net = other.rows - other.effect_of_features()
-    sums = rated @ net
     typical = np.average(net, axis=0, weights=other.count)
-    damped = (sums + _DAMPING * typical) / (side.count[:, np.newaxis] + _DAMPING)
-    return damped[:, 0] + np.sum(side.rows[:, 1:] * damped[:, 1:], axis=1)
+    beside = net - typical
+    sums = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(side.rows), len(net))) @ beside
+    total = sums[:, 0] + np.sum(side.rows[:, 1:] * sums[:, 1:], axis=1)
+    score = beside[column, 0] + np.einsum("nk,nk->n", side.rows[row, 1:], beside[column, 1:])
+    others = (total[row] - score) / (side.count[row] - 1 + _DAMPING)
+    spread = float(others @ others)
+    slope = min(max(float(others @ score) / spread, 0.0), 1.0) if spread > 0 else 0.0
+    return typical[0] + side.rows[:, 1:] @ typical[1:] + slope * total / (side.count + _DAMPING)
 
 
 def _least_rated(count: np.ndarray) -> np.ndarray:

@@ -142,7 +142,7 @@ def fit(
 
         model = _train(ratings, config, seed, log_epoch, strategy)
     model.blend_with_biases(UserTitleBias.fit(ratings), config.model_weight)
-    model.summary = f"{config.epochs} epochs, weight {config.model_weight:.2f} beside biases"
+    model.chosen = f"{config.epochs} epochs, weight {config.model_weight:.2f} beside biases"
     return model
 
 

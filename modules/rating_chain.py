@@ -21,6 +21,8 @@ from modules.ratings import Ratings, standard_unit, standardize
 # Pairs whose scores tell how far the chain has come.
 _PROBES = 4096
 _SWEEPS_PER_REPORT = 20
+# What the Monte Carlo error may add to the RMSE at most, as a share of it, however few ratings there are.
+_MOST_ADDED = 1e-3
 
 
 class Chain:
@@ -77,7 +79,7 @@ class Chain:
           burn_in: first sweeps that do not count. In the first half of them factors are protected, so that they come
             alive.
           tolerance: the chain ends when its Monte Carlo error adds less to the RMSE than this share of the standard
-            error that the RMSE has over as many ratings as were fitted on.
+            error that the RMSE has over as many ratings as were fitted on, and than a thousandth of it; zero never.
           scores: takes the draws.
           log: takes scalars of every sweep.
           report: is called every 20 sweeps.
@@ -100,9 +102,9 @@ class Chain:
                 continue
             # Both as shares of the RMSE, of normal errors.
             added = 0.5 * moments.monte_carlo_error() / moments.noise() if len(moments) else np.inf
-            standard_error = 1.0 / np.sqrt(2.0 * self._ratings)
+            bound = min(tolerance / np.sqrt(2.0 * self._ratings), _MOST_ADDED) if tolerance else 0.0
             report(f"sweep {iteration}/{iterations}, noise {noise:.4f}, Monte Carlo error {added:.1e} of RMSE")
-            if added < tolerance * standard_error:
+            if added < bound:
                 break
         return moments
 

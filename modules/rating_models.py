@@ -43,10 +43,10 @@ class EmbeddingModel(RatingModel):
       tables: variables, float32 [rows, 1 + rank], of users, titles, user features and title features.
       deviations: float32 [num_users + 1] and [num_titles + 1], whose product is the standard deviation of a rating
         around its prediction, stars; none where the model does not tell.
-      summary: what was chosen for the model, in words; empty where nothing was.
+      chosen: what was chosen for the model, in words; empty where nothing was.
     """
 
-    summary = ""
+    chosen = ""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import tensorflow_transform as tft
 from modules import dataset, distribution, paths, presets, progress, serving, side_tables
 from modules.ratings import Ratings
 from modules.side_features import SideFeatures
-from modules.training_log import SUMMARY_FILE
+from modules.training_log import CHOSEN_FILE
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -50,8 +50,8 @@ def run_fn(fn_args: FnArgs) -> None:
         strategy=strategy,
     )
     if is_chief:
-        with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, SUMMARY_FILE), "w") as file:
-            file.write(getattr(model, "summary", ""))
+        with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, CHOSEN_FILE), "w") as file:
+            file.write(getattr(model, "chosen", ""))
         progress.report("exporting")
         exported = serving.ServingModel(model, transform_output, fitted_on, side)
         serving.export(exported, fn_args.serving_model_dir)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 # Beside the logs: what was chosen for the model, in one line.
-SUMMARY_FILE = "summary.txt"
+CHOSEN_FILE = "chosen.txt"
 # What marks a tensor of a summary as a point of TensorBoard's scalar dashboard.
 _SCALARS = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
 

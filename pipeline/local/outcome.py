@@ -25,7 +25,7 @@ from modules.sliced_metrics import (
     RMSE,
     Evaluation,
 )
-from modules.training_log import SUMMARY_FILE
+from modules.training_log import CHOSEN_FILE
 from pipeline.exit_codes import ExitCode
 from pipeline.local.run_artifacts import RunArtifacts
 
@@ -124,7 +124,7 @@ def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
 
 def _fitted(model_run: metadata_store_pb2.Artifact | None) -> str:
     """What Trainer wrote beside its logs; nothing where it wrote none."""
-    path = os.path.join(model_run.uri, SUMMARY_FILE) if model_run else ""
+    path = os.path.join(model_run.uri, CHOSEN_FILE) if model_run else ""
     if not path or not fileio.exists(path):
         return ""
     with fileio.open(path) as file:

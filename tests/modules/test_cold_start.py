@@ -47,12 +47,50 @@ def effect(side: Fitted, vector: np.ndarray) -> np.ndarray:
     return (vector[:2] - mean) @ side.effects[:2] if vector[:2].any() else np.zeros(1 + RANK)
 
 
-def own_mean(row: np.ndarray, other: Fitted, rated: np.ndarray) -> float:
-    """The damped mean of a row's scores of what it rated, the features of which are left out."""
-    net = [other.rows[k] - effect(other, other.features[k]) for k in range(len(other.rows))]
+def own_means(side: Fitted, other: Fitted, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """What is expected of each row's next score: by a regression on its others, the features of all left out."""
+    net = np.array([other.rows[k] - effect(other, other.features[k]) for k in range(len(other.rows))])
     typical = np.average(net, axis=0, weights=other.count)
-    scores = [score(row, net[k]) for k in rated] + [score(row, typical)] * int(DAMPING)
-    return float(np.mean(scores))
+    base = [score(side.rows[k], typical) for k in range(len(side.rows))]
+    gains = {k: [score(side.rows[k], net[c]) - base[k] for c in column[row == k]] for k in range(len(side.rows))}
+    pairs = [
+        (sum(gain for place, gain in enumerate(own) if place != left_out) / (len(own) - 1 + DAMPING), own[left_out])
+        for own in gains.values()
+        for left_out in range(len(own))
+    ]
+    x, y = np.array(pairs).T
+    slope = np.clip(x @ y / (x @ x), 0, 1)
+    return np.array([base[k] + slope * sum(own) / (len(own) + DAMPING) for k, own in gains.items()])
+
+
+def picked(share_own: float) -> tuple[Fitted, Fitted, np.ndarray, np.ndarray]:
+    """Users of one taste who pick titles as good as their own standard, or whatever comes, and all rate them alike."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(200), 12)
+    standard = rng.normal(size=200)
+    wanted = share_own * standard[user] + rng.normal(size=len(user)) * (1 - share_own)
+    quality = np.sort(rng.normal(size=500))
+    title = np.clip(np.searchsorted(quality, wanted), 0, 499)
+    made = []
+    for size, ids, bias in ((200, user, np.zeros(200)), (500, title, quality)):
+        rows = np.zeros((size, 1 + RANK))
+        rows[:, 0] = bias
+        count = np.bincount(ids, minlength=size)
+        made.append(
+            Fitted(rows=rows, features=np.zeros((size, 0)), effects=np.zeros((0, 1 + RANK)), obscure=None, count=count)
+        )
+    return *made, user, title
+
+
+def test_an_average_counts_as_far_as_it_tells_of_the_next(sides) -> None:
+    for share_own, tells in ((0.8, True), (0.0, False)):
+        users, titles, user, title = picked(share_own)
+        expected = cold_start.tables(users, titles, user, title)[0][:-1, 1 + RANK]
+        # What a user has rated, which are the next user's titles' like where all users have a standard.
+        own = np.array([titles.rows[title[user == u], 0].mean() for u in range(200)])
+        spread = np.ptp(expected) / np.ptp(own)
+        assert (spread > 0.6) == tells
+        assert (spread < 0.2) != tells
 
 
 def test_known_pairs_keep_their_scores(sides) -> None:
@@ -70,7 +108,7 @@ def test_a_new_title_gets_a_users_own_mean_and_what_its_features_say(sides, vect
     added = effect(titles, np.array(vector))
     for u in range(USERS):
         row = tables[1][-1] + vector @ tables[3]
-        expected = own_mean(users.rows[u], titles, title[user == u]) + added[0] + users.rows[u, 1:] @ added[1:]
+        expected = own_means(users, titles, user, title)[u] + added[0] + users.rows[u, 1:] @ added[1:]
         assert score(tables[0][u], row) == pytest.approx(expected)
 
 
@@ -81,7 +119,7 @@ def test_a_new_user_gets_the_titles_own_mean_and_what_its_features_say(sides, ve
     added = effect(users, np.array(vector))
     for t in range(TITLES):
         row = tables[0][-1] + vector @ tables[2]
-        expected = own_mean(titles.rows[t], users, user[title == t]) + added[0] + titles.rows[t, 1:] @ added[1:]
+        expected = own_means(titles, users, title, user)[t] + added[0] + titles.rows[t, 1:] @ added[1:]
         assert score(row, tables[1][t]) == pytest.approx(expected)
 
 
@@ -95,15 +133,14 @@ def test_an_unrated_title_of_the_catalogue_is_like_the_least_rated(sides, vector
         assert score(tables[0][u], row) == pytest.approx(score(users.rows[u], expected))
     # For a new user, the mean of what the least rated titles have of theirs.
     least = titles.count <= np.sort(titles.count)[0]
-    means = [own_mean(titles.rows[t], users, user[title == t]) - titles.rows[t, 0] for t in np.flatnonzero(least)]
+    means = (own_means(titles, users, title, user) - titles.rows[:, 0])[least]
     assert score(tables[0][-1], row) == pytest.approx(expected[0] + np.mean(means))
 
 
 def test_a_new_user_and_a_new_title_meet_half_way(sides) -> None:
     users, titles, user, title = sides
     tables = cold_start.tables(users, titles, user, title)
-    of_users = [own_mean(users.rows[u], titles, title[user == u]) for u in range(USERS)]
-    of_titles = [own_mean(titles.rows[t], users, user[title == t]) for t in range(TITLES)]
+    of_users, of_titles = own_means(users, titles, user, title), own_means(titles, users, title, user)
     expected = 0.5 * np.average(of_users, weights=users.count) + 0.5 * np.average(of_titles, weights=titles.count)
     assert score(tables[0][-1], tables[1][-1]) == pytest.approx(expected)
 

@@ -41,7 +41,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory, schema: str) -> CompiledJob:
     [
         {},
         {"seed": 0, "rmse_bound": 0.5, "training_budget": 1},
-        {**DEFAULT, "training_budget": 61},
+        {**DEFAULT, "training_budget": 81},
         {**DEFAULT, "training_budget": 0},
         {"preset": "fast", "rmse_bound": 1.0, "training_budget": 1},
         {"preset": "notebook"},
