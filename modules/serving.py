@@ -35,7 +35,7 @@ TITLE_MEAN = "title_mean"
 USER_TITLE_BIAS = "user_title_bias"
 SLICE_BOUNDARIES = (1, 3, 10, 50, 200)
 # The first is of those in no table, the second of those in a side table whom nobody rated (or who rated nothing).
-SLICE_NAMES = ("0 (new)", "0 (unrated)", "1-2", "3-9", "10-49", "50-199", "200+")
+SLICE_NAMES = ("new", "unrated", "1-2", "3-9", "10-49", "50-199", "200+")
 
 
 class ServingModel(tf.Module):

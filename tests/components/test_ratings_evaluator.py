@@ -28,7 +28,7 @@ from modules import judge, metrics, presets, sliced_metrics
 from modules.sliced_metrics import OVERALL, RMSE
 from tests import support
 
-ACTIVITY, POPULARITY = ("0 (new)", "3-9", "200+"), ("0 (new)", "1-2", "10-49", "50-199")
+ACTIVITY, POPULARITY = ("new", "3-9", "200+"), ("new", "1-2", "10-49", "50-199")
 REQUEST = {name: tf.io.FixedLenFeature([], tf.string) for name in ("user_id", "movie_title")}
 LABELLED = {**REQUEST, "user_rating": tf.io.FixedLenFeature([], tf.float32)}
 # How far off, in stars, the baselines of every model here are.

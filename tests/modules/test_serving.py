@@ -161,8 +161,8 @@ def evaluated(loaded, pairs: list[tuple[str, str]]) -> dict[str, list]:
 def test_slices_count_the_ratings_fitted_on(loaded) -> None:
     answer = evaluated(loaded, [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("8", "Untold"), ("?", "?")])
     # User 7 has three ratings, 07 one; Heat two, Alien one.
-    assert answer["user_activity"] == [b"3-9", b"1-2", b"0 (unrated)", b"0 (new)"]
-    assert answer["title_popularity"] == [b"1-2", b"1-2", b"0 (unrated)", b"0 (new)"]
+    assert answer["user_activity"] == [b"3-9", b"1-2", b"unrated", b"new"]
+    assert answer["title_popularity"] == [b"1-2", b"1-2", b"unrated", b"new"]
 
 
 @pytest.mark.parametrize(("count", "name"), [(1, 2), (2, 2), (3, 3), (9, 3), (10, 4), (199, 5), (200, 6)])
@@ -281,7 +281,7 @@ def test_every_signature_gives_one_answer_to_all_spellings_of_a_name_in_a_fresh_
     # What is the same for all spellings tells one pair from another, and each from what is not known at all.
     stars = [of_one_pair[0][0][0][0] for of_one_pair in per_pair]
     assert len({*stars, answer_to_unknown[0][0][0]}) == 5
-    expected = [["1-2", "1-2"], ["1-2", "0 (unrated)"], ["0 (unrated)", "1-2"], ["0 (unrated)", "0 (unrated)"]]
+    expected = [["1-2", "1-2"], ["1-2", "unrated"], ["unrated", "1-2"], ["unrated", "unrated"]]
     for of_one_pair, slices in zip(per_pair, expected, strict=True):
         evaluated = of_one_pair[0][4]
         assert [evaluated["user_activity"], evaluated["title_popularity"]] == [f"[{each.encode()}]" for each in slices]

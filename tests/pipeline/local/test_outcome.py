@@ -134,7 +134,7 @@ def test_the_record_is_plain_json() -> None:
     measured = Outcome(
         exit_code=ExitCode.NOT_BLESSED,
         reasons=["too far off"],
-        evaluation={OVERALL: {"candidate": {RMSE: 0.9}}, ("user_activity", "0 (new)"): cold},
+        evaluation={OVERALL: {"candidate": {RMSE: 0.9}}, ("user_activity", "new"): cold},
         fitted="form plain",
     )
     written = json.loads(json.dumps(measured.as_record(), allow_nan=False))
@@ -147,7 +147,7 @@ def test_the_record_is_plain_json() -> None:
         "slices": [
             {
                 "feature": "user_activity",
-                "value": "0 (new)",
+                "value": "new",
                 RMSE: 1.0,
                 "ndcg": None,
                 "other_models": {"global_mean": {RMSE: None, "ndcg": None}},

@@ -62,6 +62,8 @@ def test_what_comes_from_users_and_data_is_no_markup(tmp_path: pathlib.Path) -> 
     assert "pushed to out[local]/a[/b]c/7\n" in shown(tmp_path, pushed)
     measured = Outcome(exit_code=ExitCode.PUSHED, evaluation=EVALUATION, blessed_model="3 (a[/b]c)")
     assert "3 (a[/b]c)" in shown(tmp_path, measured)
+    fitted = Outcome(exit_code=ExitCode.PUSHED, pushed_path="x", fitted="form plain, weight 0.50 beside [b]")
+    assert "model form plain, weight 0.50 beside [b]" in " ".join(shown(tmp_path, fitted).split())
 
 
 @pytest.mark.parametrize("name", ["[v2]data", "a[/b]c", "[bold]x[/bold]", ":smile:"])
@@ -95,7 +97,7 @@ EVALUATION = {
         model: metrics(rmse) | ({} if model == "candidate" else compared(rmse**2 - 1)) for model, rmse in MODELS.items()
     },
     ("user_activity", "200+"): {model: metrics(rmse + 0.5, 1200) for model, rmse in MODELS.items()},
-    ("user_activity", "0 (new)"): {model: metrics(rmse + 0.3) for model, rmse in MODELS.items()},
+    ("user_activity", "new"): {model: metrics(rmse + 0.3) for model, rmse in MODELS.items()},
     ("title_popularity", "3-9"): {model: metrics(rmse + 0.4) for model, rmse in MODELS.items()},
 }
 
@@ -113,7 +115,7 @@ def test_the_tables(tmp_path: pathlib.Path) -> None:
         ["slice", "test", "", "of user +", "", ""],
         ["(ratings when fitted)", "ratings", "RMSE", "title bias", "MAE", "NDCG@10"],
         ["title popularity 3-9", "50", "1.4000", "1.6000", "1.2000", "1.3000"],
-        ["user activity 0 (new)", "50", "1.3000", "1.5000", "1.1000", "1.2000"],
+        ["user activity new", "50", "1.3000", "1.5000", "1.1000", "1.2000"],
         ["user activity 200+", "1,200", "1.5000", "1.7000", "1.3000", "1.4000"],
     ]
     assert "RMSE 1.0000, at most 1.5000 is allowed" in text
