@@ -150,8 +150,12 @@ class _Pilot:
 
 def _joined(parts: Sequence[_Pilot]) -> _Pilot:
     """The ratings of all parts."""
-    columns = ("rating", "prediction", "deviation", "monte_carlo")
-    return _Pilot(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
+    return _Pilot(
+        rating=np.concatenate([part.rating for part in parts]),
+        prediction=np.concatenate([part.prediction for part in parts]),
+        deviation=np.concatenate([part.deviation for part in parts]),
+        monte_carlo=np.concatenate([part.monte_carlo for part in parts]),
+    )
 
 
 def _folds(train: Ratings, validation: Ratings, seed: int) -> Iterator[tuple[Ratings, Ratings]]:
@@ -198,9 +202,9 @@ def fit(
       ValueError: no ratings.
     """
     # Any title with any user, each as often as it was rated: what they will be asked for.
-    pairs = ratings.user, np.random.default_rng(seed).permutation(ratings.title)
+    titles = np.random.default_rng(seed).permutation(ratings.title)
     chosen = np.random.default_rng(seed).permutation(len(ratings))[:_MOST_PAIRS]
-    chain = Chain(ratings, config, seed=seed, pairs=tuple(each[chosen] for each in pairs))
+    chain = Chain(ratings, config, seed=seed, pairs=(ratings.user[chosen], titles[chosen]))
     form = config.form or _FALLBACK
     weights = {form: config.form_weight} | ({SIMPLEST: 1.0 - config.form_weight} if form != SIMPLEST else {})
     fitted = []

@@ -59,7 +59,7 @@ def membership(
 
 def side_features(features: np.ndarray, *, seed: int) -> Block | None:
     """Side features, float32 [rows, features]; zeros where nothing is known of a row, which is not centred then."""
-    described = features.any(axis=1)
+    described = np.any(features != 0, axis=1)
     if not described.any():
         return None
     centred = np.where(described[:, np.newaxis], features - features[described].mean(axis=0), 0.0)
