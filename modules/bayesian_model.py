@@ -191,8 +191,8 @@ def fit(
       ratings: training rows and side features; features without any value make no difference.
       config: form, sizes and length.
       seed: of the initial values and of every draw.
-      log_dir: folder for TensorBoard's scalars, if any: `noise`, 1 / sqrt(alpha) of every sweep, in standard deviations
-        of the ratings.
+      log_dir: folder for TensorBoard's scalars, if any: of each form `FORM/noise`, 1 / sqrt(alpha) of every sweep, in
+        standard deviations of the ratings.
       report: is called with one line of progress every 20 sweeps.
 
     Returns:

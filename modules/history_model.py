@@ -2,12 +2,13 @@
 
 The model. For user u, and with the roles exchanged for title i:
   p_u = c + e_u + W x_u + s_u x mean over its ratings j of ((r_uj - m_j) y_j + z_j),   s_u = sqrt(n_u) n_u / (n_u + 3),
-  r_ui = mean + b_u + b_i + p_u . q_i + MLP([p_u, q_i]),
-where b_u is one more number beside p_u made in the same way, n_u counts its ratings, x_u are its side features and m_j
-is title j's damped mean. Every step hides the ratings that it is trained on, and a random share of the others, from
-the pooled means: a pool that held the rating to predict would give it away. The pools are centred by the other side's
-means for the same reason: the user's own mean holds the rating too. A few users and titles a step count as unknown,
-that is by c + W x alone, so that unknown ones of a request are served by numbers that were trained.
+  r_ui = b_u + b_i + p_u . q_i + MLP([p_u, q_i]),
+where ratings r are standardised by their mean and standard deviation, b_u is one more number beside p_u made in the
+same way, n_u counts its ratings, x_u are its side features and m_j is title j's damped mean. Every step hides the
+ratings that it is trained on, and a random share of the others, from the pooled means: a pool that held the rating to
+predict would give it away. The pools are centred by the other side's means for the same reason: the user's own mean
+holds the rating too. A few users and titles a step count as unknown, that is by c + W x alone, so that unknown ones of
+a request are served by numbers that were trained. At the end scores are blended with user and title biases.
 
 Sources: Koren 2008, "Factorization meets the neighborhood: a multifaceted collaborative filtering model" (pooled sums,
 of users); Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders" (hiding).
