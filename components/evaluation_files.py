@@ -36,7 +36,8 @@ def create_eval_config(
 ) -> config_pb2.EvalConfig:
     """All metrics of TFMA's that are written, overall and by slice, and the thresholds, which are on all ratings.
 
-    The pairwise accuracy and the paired comparisons are written too, but TFMA has no such metrics.
+    The pairwise accuracy, the paired comparisons and how well a model tells its uncertainty are written too, but TFMA
+    has no such metrics.
 
     Args:
       models: names of the models that are evaluated.

@@ -181,10 +181,10 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
     takes 5.4 s for the RMSE of one model, this one 0.8 s for all metrics of a model and three baselines (`make bench`,
     two cores, legacy lane).
 
-    What this one cannot do: it takes no `eval_config`. Metrics (RMSE, MAE, NDCG@10 and pairwise accuracy by user),
-    slices (all, by user activity, by title popularity) and thresholds are fixed in `evaluation_files`; no confidence
-    intervals, example weights or plots. Besides, a NaN among the predictions makes every metric of it NaN, and slices
-    are the candidate's alone.
+    What this one cannot do: it takes no `eval_config`. Metrics (RMSE, MAE, NDCG@10 and pairwise accuracy by user,
+    calibration of a candidate that gives standard deviations), slices (all, by user activity, by title popularity) and
+    thresholds are fixed in `evaluation_files`; no confidence intervals, example weights or plots. Besides, a NaN among
+    the predictions makes every metric of it NaN, and slices are the candidate's alone.
 
     ```
     evaluator = RatingsEvaluator(

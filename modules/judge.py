@@ -22,7 +22,7 @@ BASELINES = (serving.USER_TITLE_BIAS, serving.TITLE_MEAN, serving.GLOBAL_MEAN)
 SLICINGS = (serving.USER_ACTIVITY, serving.TITLE_POPULARITY)
 PREDICT_SIGNATURE = "serving_default"
 
-# Ratings that are collected before they are handed on, about 40 bytes each.
+# Ratings that are collected before they are handed on, about 50 bytes each.
 BLOCK_ROWS = 1 << 18
 _SPEC = {
     features.USER_ID.name: tf.io.FixedLenFeature([], tf.string),
@@ -72,18 +72,26 @@ class Scorer:
         # 63 bits, so that two of a hundred million users fall together once in a thousand evaluations.
         user = tf.strings.to_hash_bucket_fast(parsed[features.USER_ID.name], 2**63 - 1)
         answers = self._evaluate(examples)
+        predicted = [predict(examples) for predict in self._predict]
         predictions = [
-            *((serving.PREDICTED_RATING, predict(examples)[serving.PREDICTED_RATING]) for predict in self._predict),
+            *((serving.PREDICTED_RATING, each[serving.PREDICTED_RATING]) for each in predicted),
             *((name, answers[name]) for name in BASELINES),
         ]
         slicings = [
             (np.zeros(batch, np.int32), (OVERALL,)),
             *(_slices(name, _column(name, answers[name], batch)) for name in SLICINGS),
         ]
+        # Of the candidate alone, if it tells.
+        deviation = [
+            _column(name, values, batch).numpy()
+            for name, values in predicted[0].items()
+            if name == serving.RATING_STDDEV
+        ]
         return ScoredRatings(
             user=user.numpy(),
             label=parsed[features.USER_RATING.name].numpy(),
             prediction=np.stack([_column(name, values, batch).numpy() for name, values in predictions]),
+            deviation=np.array(deviation, np.float32).reshape(len(deviation), batch),
             slice_code=np.stack([codes for codes, _ in slicings]),
             slice_keys=tuple(keys for _, keys in slicings),
         )

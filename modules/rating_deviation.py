@@ -7,17 +7,22 @@ one factor, chosen so that intervals hold the share of held-out ratings that the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import special
 
 from modules.baselines import damped_mean
 
-# Shares of ratings that intervals are made to hold.
+# Shares of ratings that intervals are made to hold, and how far these reach to either side, in standard deviations of a
+# normal distribution.
 LEVELS = (0.5, 0.8, 0.95)
+HALF_WIDTHS = np.sqrt(2.0) * special.erfinv(LEVELS)
 _BATCHES = 10
 _SWEEPS = 10
 _DAMPING = 2.0
-_FACTORS = np.geomspace(0.25, 4.0, 161)
+# Of the factor at which the middle interval holds its share.
+_FACTORS = np.geomspace(0.5, 2.0, 81)
 
 
 class ScoreMoments:
@@ -61,6 +66,17 @@ class ScoreMoments:
 
     def __len__(self) -> int:
         return self._draws
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that it has gathered."""
+        sums = np.stack([self._expected, self._drawn, self._square, self._noise])
+        return {"sums": sums, "trace": np.array(self._trace, np.float32)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes a state back."""
+        self._expected, self._drawn, self._square, self._noise = state["sums"]
+        self._trace = list(state["trace"])
+        self._draws = len(self._trace)
 
     def mean(self) -> np.ndarray:
         """Float64 [pairs]: the mean scores."""
@@ -106,18 +122,20 @@ def calibrating_factor(standardized: np.ndarray) -> float:
     """What to multiply deviations by, so that intervals hold the shares LEVELS of the errors as nearly as possible.
 
     Args:
-      standardized: float [ratings], |rating - prediction| / deviation; 1 is returned for none.
+      standardized: float [ratings], |rating - prediction| / deviation; 1 is returned for none, and where
+        there is no error.
     """
-    if not len(standardized):
+    middle = float(np.quantile(standardized, LEVELS[1]) / HALF_WIDTHS[1]) if len(standardized) else 0.0
+    if not middle:
         return 1.0
+    factors = middle * _FACTORS
     gaps = [
         sum((share - level) ** 2 for share, level in zip(shares_inside(standardized / factor), LEVELS, strict=True))
-        for factor in _FACTORS
+        for factor in factors
     ]
-    return float(_FACTORS[int(np.argmin(gaps))])
+    return float(factors[int(np.argmin(gaps))])
 
 
 def shares_inside(standardized: np.ndarray) -> list[float]:
     """The shares of |error| / deviation that lie inside the intervals of LEVELS of a normal distribution."""
-    bounds = np.sqrt(2.0) * special.erfinv(LEVELS)
-    return [float(np.mean(standardized <= bound)) for bound in bounds]
+    return [float(np.mean(standardized <= half_width)) for half_width in HALF_WIDTHS]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from modules import metrics
+from modules import metrics, rating_deviation
 
 EXAMPLE_COUNT = "example_count"
 RMSE = "root_mean_squared_error"
@@ -24,6 +24,10 @@ MSE_DIFFERENCE = "mse_difference"
 MSE_DIFFERENCE_STDERR = "mse_difference_stderr"
 MSE_DIFFERENCE_Z = "mse_difference_z"
 PAIRED = (MSE_DIFFERENCE, MSE_DIFFERENCE_STDERR, MSE_DIFFERENCE_Z)
+# Of a candidate that tells how sure it is: the RMSE that its standard deviations amount to, stars, and the shares of
+# ratings inside the intervals around its predictions that are made to hold 50, 80 and 95 %, by level.
+EXPECTED_RMSE = "expected_rmse"
+SHARES_INSIDE = {level: f"share_inside_{100 * level:g}" for level in rating_deviation.LEVELS}
 # Ranks that count for NDCG.
 RANKING_DEPTH = 10
 
@@ -53,6 +57,8 @@ class ScoredRatings:
       user: int64 [ratings], what titles are ranked within.
       label: float32 [ratings], stars.
       prediction: float32 [models, ratings], stars; the candidate's first.
+      deviation: float32 [1, ratings], the standard deviation that the candidate gives each rating around its
+        prediction, stars; [0, ratings] of a candidate that gives none.
       slice_code: int32 [slicings, ratings], position in `slice_keys`.
       slice_keys: the slices of each slicing.
     """
@@ -60,6 +66,7 @@ class ScoredRatings:
     user: np.ndarray
     label: np.ndarray
     prediction: np.ndarray
+    deviation: np.ndarray
     slice_code: np.ndarray
     slice_keys: tuple[tuple[SliceKey, ...], ...]
 
@@ -73,6 +80,7 @@ class ScoredRatings:
             user=self.user[rows],
             label=self.label[rows],
             prediction=self.prediction[:, rows],
+            deviation=self.deviation[:, rows],
             slice_code=self.slice_code[:, rows],
         )
 
@@ -108,6 +116,8 @@ class SliceSums:
       difference: float64 [models], sum of how much larger the squared error of each rating is than the candidate's,
         stars squared.
       difference_squared: float64 [models], sum of the squares of that.
+      calibration: float64 [1 + levels], sum of the variances that the candidate gives, stars squared, and how many
+        ratings lie inside the interval of each level; empty of a candidate that gives none.
       by_user: sums of the metrics that are means over users, by name.
     """
 
@@ -116,6 +126,7 @@ class SliceSums:
     absolute_error: np.ndarray
     difference: np.ndarray
     difference_squared: np.ndarray
+    calibration: np.ndarray
     by_user: dict[str, UserSum]
 
     def __add__(self, other: SliceSums) -> SliceSums:
@@ -125,6 +136,7 @@ class SliceSums:
             absolute_error=self.absolute_error + other.absolute_error,
             difference=self.difference + other.difference,
             difference_squared=self.difference_squared + other.difference_squared,
+            calibration=self.calibration + other.calibration,
             by_user={name: each + other.by_user[name] for name, each in self.by_user.items()},
         )
 
@@ -135,8 +147,15 @@ class SliceSums:
             RMSE: float(np.sqrt(self.squared_error[model] / self.ratings)),
             MAE: float(self.absolute_error[model] / self.ratings),
             **{name: each.mean(model) for name, each in self.by_user.items()},
-            **({} if model == _CANDIDATE else self._paired(model)),
+            **(self._calibrated() if model == _CANDIDATE else self._paired(model)),
         }
+
+    def _calibrated(self) -> dict[str, float]:
+        """How well the candidate's deviations describe its errors; nothing where it gives none."""
+        if not len(self.calibration):
+            return {}
+        variance, *inside = (self.calibration / self.ratings).tolist()
+        return {EXPECTED_RMSE: variance**0.5, **dict(zip(SHARES_INSIDE.values(), inside, strict=True))}
 
     def _paired(self, model: int) -> dict[str, float]:
         """The paired comparison with the candidate: large values of z speak for the candidate.
@@ -168,6 +187,7 @@ def concatenate(parts: Sequence[ScoredRatings]) -> ScoredRatings:
         user=np.concatenate([part.user for part in parts]),
         label=np.concatenate([part.label for part in parts]),
         prediction=np.concatenate([part.prediction for part in parts], axis=1),
+        deviation=np.concatenate([part.deviation for part in parts], axis=1),
         slice_code=np.stack(codes),
         slice_keys=keys,
     )
@@ -208,7 +228,13 @@ def sum_by_slice(ratings: ScoredRatings) -> dict[SliceKey, SliceSums]:
     error = ratings.prediction.astype(np.float64) - ratings.label
     squared, absolute = np.square(error), np.abs(error)
     difference = squared - squared[_CANDIDATE]
-    by_rating = (squared, absolute, difference, np.square(difference))
+    by_rating = (
+        squared,
+        absolute,
+        difference,
+        np.square(difference),
+        _calibration(error[_CANDIDATE], ratings.deviation.astype(np.float64)),
+    )
     _, user = np.unique(ratings.user, return_inverse=True)
     by_user = _measure_users(user, ratings)
 
@@ -231,12 +257,29 @@ def sum_by_slice(ratings: ScoredRatings) -> dict[SliceKey, SliceSums]:
                 absolute_error=summed[1][:, code],
                 difference=summed[2][:, code],
                 difference_squared=summed[3][:, code],
+                calibration=summed[4][:, code],
                 by_user={
                     name: UserSum(total=total[:, code], users=int(number[code]))
                     for name, (total, number) in user_sums.items()
                 },
             )
     return sums
+
+
+def _calibration(error: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Float64 [1 + levels, ratings]: the variance of each rating, and whether it lies inside the interval of a level.
+
+    Args:
+      error: float64 [ratings].
+      deviation: float64 [1, ratings]; [0, ratings] gives [0, ratings].
+    """
+    if not len(deviation):
+        return deviation
+    inside = np.abs(error) <= rating_deviation.HALF_WIDTHS[:, np.newaxis] * deviation
+    calibration = np.concatenate([np.square(deviation), inside])
+    # What is not a number lies neither inside nor outside.
+    calibration[:, np.isnan(error + deviation[0])] = np.nan
+    return calibration
 
 
 def _measure_users(user: np.ndarray, ratings: ScoredRatings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -254,7 +297,7 @@ def _measure_users(user: np.ndarray, ratings: ScoredRatings) -> dict[str, tuple[
 
 def _sum_by(code: np.ndarray, values: np.ndarray, codes: int) -> np.ndarray:
     """Float64 [models, codes]: the sums of values [models, rows] by code."""
-    return np.stack([np.bincount(code, weights=row, minlength=codes) for row in values])
+    return np.reshape([np.bincount(code, weights=row, minlength=codes) for row in values], (len(values), codes))
 
 
 def merge(parts: Iterable[dict[SliceKey, SliceSums]]) -> dict[SliceKey, SliceSums]:

@@ -14,6 +14,7 @@ from data.sidecar import Sidecar
 from modules import judge, presets, serving
 from modules.sliced_metrics import (
     EXAMPLE_COUNT,
+    EXPECTED_RMSE,
     MAE,
     MSE_DIFFERENCE,
     MSE_DIFFERENCE_STDERR,
@@ -22,11 +23,17 @@ from modules.sliced_metrics import (
     OVERALL,
     PAIRWISE_ACCURACY,
     RMSE,
+    SHARES_INSIDE,
     SliceKey,
 )
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
 from pipeline.local.outcome import MODELS, Outcome
+
+# Of fewer ratings a share has a standard error of more than five points.
+_ENOUGH_FOR_SHARES = 100
+# A difference from here on, or its standard error, is written with an exponent.
+_MANY_DIGITS = 1e5
 
 
 def show(
@@ -48,6 +55,8 @@ def show(
     if outcome.evaluation:
         console.print(_model_table(outcome))
         console.print(_slice_table(outcome))
+        if EXPECTED_RMSE in outcome.metrics:
+            console.print(_calibration_table(outcome))
     # What comes from users and data is text: a `[local]` in a path is no markup.
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(config, outcome, ended, seconds):
@@ -130,7 +139,13 @@ def _model_table(outcome: Outcome) -> Table:
 def _with_stderr(measured: dict[str, float]) -> str:
     """By how much the mean squared error is above the candidate's, and the standard error of that."""
     difference, stderr = (measured.get(name, math.nan) for name in (MSE_DIFFERENCE, MSE_DIFFERENCE_STDERR))
-    return "" if math.isnan(stderr) else f"{difference:.4f} ± {stderr:.4f}"
+    if math.isnan(stderr):
+        return ""
+    larger = max(abs(difference), stderr)
+    if larger >= _MANY_DIGITS:
+        return f"{difference:.2e} ± {stderr:.1e}".replace("e+0", "e").replace("e+", "e")
+    decimals = _decimals(larger)
+    return f"{difference:,.{decimals}f} ± {stderr:,.{decimals}f}"
 
 
 def _slice_table(outcome: Outcome) -> Table:
@@ -140,8 +155,24 @@ def _slice_table(outcome: Outcome) -> Table:
     for key in sorted(filter(None, outcome.evaluation), key=_slice_order):
         mine, bias = (outcome.evaluation[key][model] for model in (judge.CANDIDATE, serving.USER_TITLE_BIAS))
         numbers = map(_decimal, (mine[RMSE], bias[RMSE], mine[MAE], mine[NDCG]))
-        table.add_row(f"{key[0].replace('_', ' ')} {key[1]}", f"{mine[EXAMPLE_COUNT]:,.0f}", *numbers)
+        table.add_row(_slice_name(key), f"{mine[EXAMPLE_COUNT]:,.0f}", *numbers)
     return table
+
+
+def _calibration_table(outcome: Outcome) -> Table:
+    """Whether the candidate is as sure as it may be: on all test ratings, and by slices with enough of them."""
+    levels = (f"of\n{_percent(level, 0)}" for level in SHARES_INSIDE)
+    table = Table("test ratings inside\ntheir intervals", *levels, "RMSE", "RMSE\npromised")
+    for key in (OVERALL, *sorted(filter(None, outcome.evaluation), key=_slice_order)):
+        mine = outcome.evaluation[key][judge.CANDIDATE]
+        if key == OVERALL or mine[EXAMPLE_COUNT] >= _ENOUGH_FOR_SHARES:
+            shares = (_percent(mine[name]) for name in SHARES_INSIDE.values())
+            table.add_row(_slice_name(key), *shares, _decimal(mine[RMSE]), _decimal(mine[EXPECTED_RMSE]))
+    return table
+
+
+def _slice_name(key: SliceKey) -> str:
+    return " ".join(key).replace("_", " ") if key else "all"
 
 
 def _slice_order(key: SliceKey) -> tuple[str, int]:
@@ -151,8 +182,17 @@ def _slice_order(key: SliceKey) -> tuple[str, int]:
 
 
 def _decimal(value: float) -> str:
-    """Four decimals; nothing where there is no such number."""
-    return "" if math.isnan(value) else f"{value:.4f}"
+    """Four decimals, fewer of large numbers; nothing where there is no such number."""
+    return "" if math.isnan(value) else f"{value:,.{_decimals(value)}f}"
+
+
+def _decimals(value: float) -> int:
+    """How many decimals make five digits of a number; at most four."""
+    return max(0, 5 - len(f"{abs(value):.4f}".partition(".")[0]))
+
+
+def _percent(share: float, decimals: int = 1) -> str:
+    return "" if math.isnan(share) else f"{100 * share:.{decimals}f} %"
 
 
 def _facts(

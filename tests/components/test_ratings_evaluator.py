@@ -36,7 +36,7 @@ BASELINE_ERRORS = {"user_title_bias": 1.5, "title_mean": 1.7, "global_mean": 1.9
 EXAMPLES = [tf.TensorSpec([None], tf.string, "examples")]
 PATH = "Format-Serving"
 # Metrics that TFMA does not have.
-OURS = ("pairwise_accuracy", "mse_difference")
+OURS = ("pairwise_accuracy", "mse_difference", "expected_rmse", "share_inside")
 
 
 def rate(examples: tf.Tensor, error: float, salt: str) -> tf.Tensor:
@@ -76,9 +76,26 @@ class NoisyModel(tf.Module):
         return {"predicted_rating": rating}
 
 
-def save(folder: pathlib.Path, error: float, *, old: bool = False) -> standard_artifacts.Model:
+class TellingModel(NoisyModel):
+    """Its errors are normal, and it tells their standard deviation, which depends on the title."""
+
+    @tf.function(input_signature=EXAMPLES, autograph=False)
+    def predict(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_example(examples, LABELLED)
+        kind = tf.strings.to_hash_bucket_fast(parsed["movie_title"], 3)
+        deviation = self.error * tf.gather([0.5, 1.0, 1.5], kind)
+        pair = tf.strings.join([parsed["user_id"], parsed["movie_title"]], "|")
+        # Above 0 and below 1.
+        share = (tf.cast(tf.strings.to_hash_bucket_fast(pair, 2**20), tf.float32) + 0.5) / 2**20
+        rating = parsed["user_rating"] + deviation * tf.math.ndtri(share)
+        return {"predicted_rating": rating[:, None], "rating_stddev": deviation[:, None]}
+
+
+def save(
+    folder: pathlib.Path, error: float, *, old: bool = False, kind: type[NoisyModel] = NoisyModel
+) -> standard_artifacts.Model:
     """A model's artifact; an old one lacks the signature `evaluation`."""
-    model = NoisyModel(error)
+    model = kind(error)
     signatures = {"serving_default": model.predict}
     if not old:
         signatures["evaluation"] = model.evaluation
@@ -132,6 +149,11 @@ def better(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
     return save(tmp_path_factory.mktemp("better"), error=0.5)
 
 
+@pytest.fixture(scope="module")
+def telling(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
+    return save(tmp_path_factory.mktemp("telling"), error=0.6, kind=TellingModel)
+
+
 def run(
     executor: type[base_beam_executor.BaseBeamExecutor],
     folder: pathlib.Path,
@@ -174,7 +196,10 @@ def expected_metrics(rows: list[dict], models: dict[str, types.Artifact]) -> sli
     frame = pd.DataFrame(rows).assign(**{name: values.numpy() for name, values in answers.items()})
     for name, model in models.items():
         loaded = tf.saved_model.load(os.path.join(model.uri, PATH))
-        frame[name] = loaded.signatures["serving_default"](serialized)["predicted_rating"].numpy()[:, 0]
+        told = loaded.signatures["serving_default"](serialized)
+        frame[name] = told["predicted_rating"].numpy()[:, 0]
+        if name == "candidate" and "rating_stddev" in told:
+            frame["deviation"] = told["rating_stddev"].numpy()[:, 0]
     groups = {OVERALL: frame} | {
         (name, value.decode()): group
         for name in ("user_activity", "title_popularity")
@@ -183,7 +208,8 @@ def expected_metrics(rows: list[dict], models: dict[str, types.Artifact]) -> sli
     names = (*models, *BASELINE_ERRORS)
     return {
         key: {
-            name: measure(frame, group, name) | ({} if name == "candidate" else compare(group, name)) for name in names
+            name: measure(frame, group, name) | (calibrate(group) if name == "candidate" else compare(group, name))
+            for name in names
         }
         for key, group in groups.items()
     }
@@ -195,8 +221,22 @@ def compare(group: pd.DataFrame, model: str) -> dict[str, float]:
     return {
         "mse_difference": (other - candidate).mean(),
         "mse_difference_stderr": scipy.stats.sem(other - candidate),
-        "mse_difference_z": scipy.stats.ttest_rel(other, candidate).statistic,
+        # Models that are the same differ by nothing, with certainty.
+        "mse_difference_z": scipy.stats.ttest_rel(other, candidate).statistic if any(other != candidate) else 0.0,
     }
+
+
+def calibrate(group: pd.DataFrame) -> dict[str, float]:
+    """How well a candidate's deviations describe its errors; nothing where it gives none."""
+    if "deviation" not in group:
+        return {}
+    deviation = group["deviation"].astype(float)
+    standardized = (group["candidate"].astype(float) - group["user_rating"]).abs() / deviation
+    shares = {
+        f"share_inside_{level}": (standardized <= scipy.stats.norm.isf((1 - level / 100) / 2)).mean()
+        for level in (50, 80, 95)
+    }
+    return {"expected_rmse": float(np.sqrt((deviation**2).mean())), **shares}
 
 
 def measure(frame: pd.DataFrame, group: pd.DataFrame, model: str) -> dict[str, float]:
@@ -231,6 +271,21 @@ def test_metrics_of_every_model_and_slice(
     assert_agree(evaluation_files.read(uri), expected, 1e-9)
     assert os.listdir(blessing.uri) == ["BLESSED"]
     assert sorted(os.listdir(uri)) == ["eval_config.json", "metrics-00000-of-00001.tfrecord", "validations.tfrecord"]
+
+
+@pytest.mark.parametrize("blessed", [None, "good", "telling"])
+def test_deviations_are_judged_where_the_candidate_tells_them(
+    request, examples, rows: list[dict], telling, tmp_path: pathlib.Path, blessed: str | None
+) -> None:
+    models = {"candidate": telling} | ({"blessed": request.getfixturevalue(blessed)} if blessed else {})
+    uri, _ = evaluate(tmp_path, examples, telling, models.get("blessed"))
+    assert_agree(evaluation_files.read(uri), expected_metrics(rows, models), 1e-9)
+    found = tfma.load_eval_result(uri, model_name="candidate").get_metrics_for_slice()
+    # Four standard errors of a share, and the errors of so many ratings.
+    for level in (50, 80, 95):
+        stderr = (level * (100 - level) / 1e4 / len(rows)) ** 0.5
+        assert found[f"share_inside_{level}"]["doubleValue"] == pytest.approx(level / 100, abs=4 * stderr)
+    assert found["expected_rmse"]["doubleValue"] == pytest.approx(found[RMSE]["doubleValue"], rel=0.1)
 
 
 def test_tfma_loads_every_model(examples, rows: list[dict], good, bad, tmp_path: pathlib.Path) -> None:
@@ -485,12 +540,21 @@ def failures(validation: tfma.ValidationResult) -> dict[tuple, tuple]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("blessed", "bound", "ok"),
-    [(None, 1.2, True), ("bad", 1.2, True), ("bad", 0.1, False), ("better", 9.0, False)],
+    ("candidate", "blessed", "bound", "ok"),
+    [
+        ("good", None, 1.2, True),
+        ("good", "bad", 1.2, True),
+        ("good", "bad", 0.1, False),
+        ("good", "better", 9.0, False),
+        ("telling", "bad", 1.2, True),
+    ],
 )
-def test_tfma_agrees(request, examples, good, tmp_path: pathlib.Path, blessed, bound: float, ok: bool) -> None:
-    models = {"candidate": good} | ({"blessed": request.getfixturevalue(blessed)} if blessed else {})
-    ours, blessing = evaluate(tmp_path / "ours", examples, good, models.get("blessed"), bound=bound)
+def test_tfma_agrees(
+    request, examples, tmp_path: pathlib.Path, candidate: str, blessed: str | None, bound: float, ok: bool
+) -> None:
+    names = {"candidate": candidate} | ({"blessed": blessed} if blessed else {})
+    models = {name: request.getfixturevalue(fixture) for name, fixture in names.items()}
+    ours, blessing = evaluate(tmp_path / "ours", examples, models["candidate"], models.get("blessed"), bound=bound)
     theirs = tfma_evaluation(tmp_path / "theirs", examples, models, bound)
 
     found = {key: value for key, value in values_by_key(ours).items() if not any(name in key[1] for name in OURS)}

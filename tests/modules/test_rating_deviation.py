@@ -132,14 +132,14 @@ def test_no_variance_at_all_is_finite() -> None:
     np.testing.assert_allclose(of_title, 1.0)
 
 
-@pytest.mark.parametrize("factor", [0.4, 1.0, 1.7, 3.0])
+@pytest.mark.parametrize("factor", [1e-3, 0.4, 1.0, 1.7, 300.0])
 def test_the_factor_is_that_by_which_errors_are_too_large(factor: float, rng) -> None:
     errors = np.abs(factor * rng.normal(size=100_000))
     assert calibrating_factor(errors) == pytest.approx(factor, rel=0.03)
     np.testing.assert_allclose(shares_inside(errors / calibrating_factor(errors)), LEVELS, atol=0.01)
 
 
-@pytest.mark.parametrize(("errors", "factor"), [([], 1.0), ([0.0] * 5, 0.25), ([3.9] * 5, 3.9 / 1.2816)])
+@pytest.mark.parametrize(("errors", "factor"), [([], 1.0), ([0.0] * 5, 1.0), ([3.9] * 5, 3.9 / 1.2816)])
 def test_factors_of_odd_errors(errors: list[float], factor: float) -> None:
     """None; perfect ones; equal ones, which lie inside two of the intervals if divided by that factor or more."""
     assert calibrating_factor(np.array(errors)) == pytest.approx(factor, rel=0.02)

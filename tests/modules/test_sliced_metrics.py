@@ -7,6 +7,7 @@ import scipy.stats
 
 from modules import metrics, sliced_metrics
 from modules.sliced_metrics import (
+    EXPECTED_RMSE,
     MAE,
     MSE_DIFFERENCE,
     MSE_DIFFERENCE_STDERR,
@@ -16,6 +17,7 @@ from modules.sliced_metrics import (
     PAIRED,
     PAIRWISE_ACCURACY,
     RMSE,
+    SHARES_INSIDE,
     ScoredRatings,
 )
 
@@ -23,13 +25,14 @@ COLOURS = ("red", "green", "blue")
 RED, GREEN, BLUE = KEYS = tuple(("colour", each) for each in COLOURS)
 
 
-def scored(user, label, prediction, colour=None) -> ScoredRatings:
-    """Ratings of one or more models, sliced by nothing and by colour."""
+def scored(user, label, prediction, colour=None, deviation=None) -> ScoredRatings:
+    """Ratings of one or more models, sliced by nothing and by colour; the first model may give deviations."""
     colours = np.zeros(len(user), np.int32) if colour is None else np.asarray(colour, np.int32)
     return ScoredRatings(
         user=np.asarray(user, np.int64),
         label=np.asarray(label, np.float32),
         prediction=np.atleast_2d(np.asarray(prediction, np.float32)),
+        deviation=np.zeros((0, len(user)), np.float32) if deviation is None else np.array([deviation], np.float32),
         slice_code=np.stack([np.zeros(len(user), np.int32), colours]),
         slice_keys=((OVERALL,), KEYS),
     )
@@ -43,7 +46,7 @@ def ratings(rng: np.random.Generator) -> ScoredRatings:
     user = rng.integers(0, 30, rows) ** 2 // 2 * (10**15 + 1)
     label = rng.integers(1, 6, rows) * (user > 10**16)
     prediction = np.stack([rng.integers(0, 8, rows) / 2, rng.normal(3, 1, rows)])
-    return scored(user, label, prediction, rng.integers(0, 2, rows))
+    return scored(user, label, prediction, rng.integers(0, 2, rows), rng.uniform(0.5, 4, rows))
 
 
 def paired(candidate: np.ndarray, other: np.ndarray) -> dict[str, float]:
@@ -53,6 +56,15 @@ def paired(candidate: np.ndarray, other: np.ndarray) -> dict[str, float]:
         MSE_DIFFERENCE: difference.mean(),
         MSE_DIFFERENCE_STDERR: scipy.stats.sem(difference),
         MSE_DIFFERENCE_Z: scipy.stats.ttest_rel(other, candidate).statistic,
+    }
+
+
+def calibration(error: np.ndarray, deviation: np.ndarray) -> dict[str, float]:
+    """What the deviations promise, and the shares inside the intervals of a normal distribution, by scipy."""
+    inside = {level: np.abs(error) <= scipy.stats.norm(0, deviation).interval(level)[1] for level in (0.5, 0.8, 0.95)}
+    return {
+        "expected_rmse": np.sqrt(np.mean(np.square(deviation))),
+        **{f"share_inside_{100 * level:.0f}": each.mean() for level, each in inside.items()},
     }
 
 
@@ -71,6 +83,9 @@ def test_metrics_agree_with_pandas_in_every_slice(ratings: ScoredRatings) -> Non
             if compared:
                 squared = np.square(ratings.prediction.astype(float)[:, rows.index] - rows["label"].to_numpy())
                 assert compared == pytest.approx(paired(*squared), rel=1e-10)
+            told = {name: measured.pop(name) for name in (EXPECTED_RMSE, *SHARES_INSIDE.values()) if name in measured}
+            expected = calibration(error, ratings.deviation[0].astype(float)[rows.index]) if model == 0 else {}
+            assert told == pytest.approx(expected, rel=1e-12)
             assert measured == {
                 "example_count": len(rows),
                 RMSE: pytest.approx(np.sqrt((error**2).mean()), rel=1e-12),
@@ -130,12 +145,14 @@ def test_parts_that_number_their_slices_differently_are_joined(ratings: ScoredRa
         user=second.user,
         label=second.label,
         prediction=second.prediction,
+        deviation=second.deviation,
         slice_code=np.stack([second.slice_code[0], 2 - second.slice_code[1]]),
         slice_keys=((OVERALL,), KEYS[::-1]),
     )
     joined = sliced_metrics.concatenate([first, turned])
     np.testing.assert_array_equal(joined.user, ratings.user)
     np.testing.assert_array_equal(joined.prediction, ratings.prediction)
+    np.testing.assert_array_equal(joined.deviation, ratings.deviation)
     names = [joined.slice_keys[1][code] for code in joined.slice_code[1]]
     assert names == [KEYS[code] for code in ratings.slice_code[1]]
 
@@ -181,3 +198,33 @@ def test_a_nan_prediction_spoils_its_model_and_its_slices_alone() -> None:
             compared = [values.pop(name) for name in PAIRED if name in values]
             assert np.isnan(list(values.values())).tolist() == [False] + [spoilt and model == 0] * 4
             assert np.isnan(compared).tolist() == [spoilt] * 3 * model
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, 2.0])
+def test_deviations_that_are_right_hold_the_shares_and_others_do_not(rng: np.random.Generator, factor: float) -> None:
+    """Errors are drawn around known deviations, of which the model tells a multiple."""
+    rows = 100_000
+    deviation = rng.choice([0.25, 0.5, 3.0], rows)
+    label = rng.integers(1, 6, rows)
+    ratings = scored(np.arange(rows) % 999, label, label + deviation * rng.normal(size=rows), None, factor * deviation)
+    measured = sliced_metrics.sum_by_slice(ratings)[OVERALL].metrics(0)
+    assert measured[EXPECTED_RMSE] == pytest.approx(factor * measured[RMSE], rel=0.01)
+    for level, name in SHARES_INSIDE.items():
+        reach = factor * scipy.stats.norm.ppf((1 + level) / 2)
+        assert measured[name] == pytest.approx(1 - 2 * scipy.stats.norm.sf(reach), abs=0.005)
+
+
+@pytest.mark.parametrize(("prediction", "deviation"), [(np.nan, 1.0), (3.0, np.nan)])
+def test_what_is_no_number_lies_neither_inside_nor_outside(prediction: float, deviation: float) -> None:
+    sums = sliced_metrics.sum_by_slice(scored([1, 2], [3, 3], [[prediction, 4]], [0, 1], [deviation, 1]))
+    spoilt, other = ([sums[key].metrics(0)[name] for name in SHARES_INSIDE.values()] for key in (RED, GREEN))
+    assert np.isnan(spoilt).all()
+    assert np.isnan(sums[RED].metrics(0)[EXPECTED_RMSE])
+    # One deviation lies between the half-widths of 50 and 80 %.
+    assert other == [0, 1, 1]
+    assert np.isnan(sums[OVERALL].metrics(0)[EXPECTED_RMSE])
+
+
+def test_no_error_lies_inside_an_interval_without_width() -> None:
+    measured = sliced_metrics.sum_by_slice(scored([1, 2], [3, 3], [[3, 4]], None, [0, 0]))[OVERALL].metrics(0)
+    assert [measured[name] for name in (EXPECTED_RMSE, *SHARES_INSIDE.values())] == [0, 0.5, 0.5, 0.5]

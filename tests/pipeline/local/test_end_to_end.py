@@ -36,6 +36,8 @@ SMALL_BATCHES = ("trainer.model.batch_size=256", "trainer.model.epochs=8")
 BOUND = 1.1
 # Where what a model is worth is not the matter.
 BLESS_ANY = ("evaluator.rmse_bound=9", "evaluator.baseline=none")
+# What is measured of a model that tells how sure it is.
+CALIBRATION = ("share_inside_50", "share_inside_80", "share_inside_95", "expected_rmse")
 # The record of a folder that was made by hand.
 SCALE_ALONE = '{"rating_scale": [1, 5]}'
 
@@ -112,6 +114,9 @@ class TestOneOutputFolder:
         shown = capfd.readouterr().out
         for part in ("this model", "user + title bias", "global mean", "train", "anomalies", "pushed", "Trainer"):
             assert part in shown
+        # This preset does not tell how sure it is.
+        assert "their intervals" not in shown
+        assert not [name for name in record["metrics"] if name in CALIBRATION]
         for name in record["components"]:
             assert (output / "logs" / f"{name}.log").stat().st_size > 0
 
@@ -236,6 +241,26 @@ def test_a_run_that_stops_before_the_model_starts_no_process_for_it(
         code, _ = run_pipeline(ratings, tmp_path, to_component="CuratedSchema")
     assert code == ExitCode.STOPPED_EARLY
     assert not started
+
+
+def test_a_model_that_tells_how_sure_it_is_is_judged_by_it(
+    ratings: pathlib.Path, tmp_path: pathlib.Path, capfd
+) -> None:
+    short = {"iterations": 40, "burn_in": 20, "tolerance": 0, "pilot_iterations": 30, "pilot_burn_in": 10}
+    settings = [f"trainer.model.{name}={value}" for name, value in short.items()]
+    config = resolve.resolve({"data.root": str(ratings), "output": str(tmp_path)}, assignments=(*settings, *BLESS_ANY))
+    assert run.run(config, plain=True) == ExitCode.PUSHED
+    measured = last_run(tmp_path)["metrics"]
+    shares = [measured[name] for name in CALIBRATION[:3]]
+    # Of so few ratings, that are whole stars, no more than this.
+    assert shares == pytest.approx([0.5, 0.8, 0.95], abs=0.06)
+    assert measured["expected_rmse"] == pytest.approx(measured["root_mean_squared_error"], rel=0.1)
+    (row,) = (line for line in capfd.readouterr().out.splitlines() if line.startswith("│ all "))
+    assert [cell.strip() for cell in row.split("│")[2:5]] == [f"{100 * share:.1f} %" for share in shares]
+    of_slices = [by_slice for by_slice in last_run(tmp_path)["slices"] if by_slice["feature"] == "user_activity"]
+    for name in CALIBRATION[:3]:
+        inside = sum(by_slice["example_count"] * by_slice[name] for by_slice in of_slices)
+        assert inside == pytest.approx(measured["example_count"] * measured[name])
 
 
 def test_published_splits_are_taken_as_given(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:

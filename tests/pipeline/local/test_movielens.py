@@ -62,6 +62,8 @@ def test_the_default_preset_is_far_better(ratings: pathlib.Path, output: pathlib
     assert record["metrics"]["root_mean_squared_error"] < 0.89
     bias = record["other_models"]["user_title_bias"]["root_mean_squared_error"]
     assert record["metrics"]["root_mean_squared_error"] < bias - 0.05
+    shares = [record["metrics"][f"share_inside_{level}"] for level in (50, 80, 95)]
+    assert shares == pytest.approx([0.5, 0.8, 0.95], abs=0.02)
     assert record["blessed_model"]
     # The two runs share everything up to Trainer.
     assert record["components"]["Transform"]["state"] == "cached"

@@ -12,6 +12,7 @@ from components.errors import AnomaliesError
 from data import synthetic
 from modules.sliced_metrics import (
     EXAMPLE_COUNT,
+    EXPECTED_RMSE,
     MAE,
     MSE_DIFFERENCE,
     MSE_DIFFERENCE_STDERR,
@@ -20,6 +21,9 @@ from modules.sliced_metrics import (
     OVERALL,
     PAIRWISE_ACCURACY,
     RMSE,
+    SHARES_INSIDE,
+    Evaluation,
+    SliceKey,
 )
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
@@ -121,9 +125,77 @@ def test_the_tables(tmp_path: pathlib.Path) -> None:
     assert "RMSE 1.0000, at most 1.5000 is allowed" in text
 
 
-def test_the_tables_fit_on_a_narrow_terminal(tmp_path: pathlib.Path) -> None:
-    outcome = Outcome(exit_code=ExitCode.PUSHED, evaluation=EVALUATION, pushed_path="x")
+def told(shares: dict[SliceKey, tuple[float, float, float]], expected: float = 0.95) -> Evaluation:
+    """The evaluation of a candidate that tells how sure it is."""
+    calibration = {
+        key: {EXPECTED_RMSE: expected, **dict(zip(SHARES_INSIDE.values(), each, strict=True))}
+        for key, each in shares.items()
+    }
+    return {
+        key: {**by_model, "candidate": {**by_model["candidate"], **calibration[key]}}
+        for key, by_model in EVALUATION.items()
+    }
+
+
+NAN = float("nan")
+TOLD = told(
+    {
+        OVERALL: (0.50949, 0.79, 0.9996),
+        ("user_activity", "200+"): (0.4, 1.0, NAN),
+        ("user_activity", "new"): (0.0, 0.0, 0.0),
+        ("title_popularity", "3-9"): (0.0, 0.0, 0.0),
+    }
+)
+
+
+def test_how_sure_it_is_where_enough_ratings_tell(tmp_path: pathlib.Path) -> None:
+    outcome = Outcome(exit_code=ExitCode.PUSHED, evaluation=TOLD, pushed_path="x")
+    found = cells(shown(tmp_path, outcome))
+    without = cells(shown(tmp_path, Outcome(exit_code=ExitCode.PUSHED, evaluation=EVALUATION, pushed_path="x")))
+    assert found[: len(without)] == without
+    assert found[len(without) :] == [
+        ["test ratings inside", "of", "of", "of", "", "RMSE"],
+        ["their intervals", "50 %", "80 %", "95 %", "RMSE", "promised"],
+        ["all", "50.9 %", "79.0 %", "100.0 %", "1.0000", "0.9500"],
+        ["user activity 200+", "40.0 %", "100.0 %", "", "1.5000", "0.9500"],
+    ]
+
+
+@pytest.mark.parametrize("evaluation", [EVALUATION, TOLD])
+def test_the_tables_fit_on_a_narrow_terminal(tmp_path: pathlib.Path, evaluation: Evaluation) -> None:
+    outcome = Outcome(exit_code=ExitCode.PUSHED, evaluation=evaluation, pushed_path="x")
     assert cells(shown(tmp_path, outcome, width=80)) == cells(shown(tmp_path, outcome))
+
+
+@pytest.mark.parametrize(
+    ("rmse", "difference", "stderr", "said"),
+    [
+        (0.31234, -0.01234, 0.00123, ["0.3123", "-0.0123 ± 0.0012"]),
+        (9.99994, 9.99994, 0.5, ["9.9999", "9.9999 ± 0.5000"]),
+        (17.12345, 20.12345, 1.12345, ["17.123", "20.123 ± 1.123"]),
+        (112.3456, 2345.67, 123.4, ["112.35", "2,345.7 ± 123.4"]),
+        (3744.12, 14_017_536.0, 1_234_567.0, ["3,744.1", "1.40e7 ± 1.2e6"]),
+        (3744.12, -1.0, 1_234_567.0, ["3,744.1", "-1.00e0 ± 1.2e6"]),
+        (28_180.4, 1.24396e10, 1.0e9, ["28,180", "1.24e10 ± 1.0e9"]),
+    ],
+)
+def test_numbers_of_any_scale_have_few_digits_and_fit(
+    tmp_path: pathlib.Path, rmse: float, difference: float, stderr: float, said: list[str]
+) -> None:
+    large = dict.fromkeys((RMSE, MAE, EXPECTED_RMSE), rmse)
+    evaluation = {
+        key: {
+            model: {**values, **large} | ({} if model == "candidate" else compared(difference, stderr))
+            for model, values in by_model.items()
+        }
+        for key, by_model in TOLD.items()
+    }
+    outcome = Outcome(exit_code=ExitCode.PUSHED, evaluation=evaluation, pushed_path="x")
+    found = cells(shown(tmp_path, outcome, width=80))
+    # Nothing is wrapped or cut.
+    assert found == cells(shown(tmp_path, outcome))
+    (row,) = (row for row in found if row[0] == "blessed model")
+    assert row == ["blessed model", said[0], said[0], "1.0000", "", said[1]]
 
 
 @pytest.mark.parametrize(("names", "said"), [([], "none"), (["mood", "user_age"], "2")])
