@@ -27,12 +27,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from modules import cold_start, dataset
 from modules.baselines import blending_weight
+from modules.checkpoints import Checkpoint, fingerprint
 from modules.gibbs_sampler import Form
 from modules.mean_scores import MeanScores
 from modules.model_configs import BayesianConfig
@@ -42,10 +45,11 @@ from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings
 from modules.training_log import open_log
 
+# In the order in which their pilot chains go on from each other: the one that keeps factors alive comes first.
 FORMS = {
-    "expressive": Form(learns_exponents=True, prior_rate=1e-3),
-    "plain": Form(prior_rate=1e-3),
     "cautious": Form(),
+    "plain": Form(prior_rate=1e-3),
+    "expressive": Form(learns_exponents=True, prior_rate=1e-3),
     "biases": Form(has_factors=False, learns_noise=False),
 }
 SIMPLEST = "biases"
@@ -64,9 +68,11 @@ def choose(
 ) -> BayesianConfig:
     """Picks the form of the model, and how wide its intervals have to be, on held-out ratings.
 
-    Each form runs a chain of `pilot_iterations` sweeps. What the Monte Carlo error of so short a chain adds to its
-    squared error is taken off, since the longer chain will not have it. A form is blended with the biases with the
-    weight that suits the held-out ratings best: where there is little to learn, shrinking helps.
+    The first form runs a chain of `pilot_iterations` sweeps, each of the others goes on from where the one before it
+    has ended, with a third of the burn-in and as many sweeps that count. What the Monte Carlo error of so short a chain
+    adds to its squared error is taken off, since the longer chain will not have it. A form is blended with the biases
+    with the weight that suits the held-out ratings best: where there is little to learn, shrinking helps. The best of
+    them is taken if it is better than the biases by more than a standard error.
 
     Args:
       train: what to fit on.
@@ -82,15 +88,16 @@ def choose(
     Raises:
       ValueError: no ratings to fit on.
     """
-    # The biases first, so that they are taken of equally good ones.
-    names = list(dict.fromkeys([SIMPLEST, *([config.form] if config.form else FORMS)]))
-    pilots: dict[str, list[_Pilot]] = {name: [] for name in names}
+    pilots: dict[str, list[_Pilot]] = {name: [] for name in ([config.form] if config.form else FORMS)}
+    pilots.setdefault(SIMPLEST, [])
     for fit_part, held_out in _folds(train, validation, seed):
         if not len(held_out):
             continue
         chain = Chain(fit_part, config, seed=seed, pairs=(held_out.user, held_out.title))
-        for name in pilots:
-            moments = chain.run(FORMS[name], iterations=config.pilot_iterations, burn_in=config.pilot_burn_in)
+        counted = config.pilot_iterations - config.pilot_burn_in
+        for place, name in enumerate(pilots):
+            burn_in = config.pilot_burn_in // 3 if place else config.pilot_burn_in
+            moments = chain.run(FORMS[name], iterations=burn_in + counted, burn_in=burn_in, goes_on=place > 0)
             pilots[name].append(
                 _Pilot(
                     rating=held_out.rating,
@@ -104,8 +111,10 @@ def choose(
         report(f"form {config.form or _FALLBACK} is taken: no user and title could be held out that have other ratings")
         return config
     biases = _joined(pilots[SIMPLEST])
-    blends = {name: biases if name == SIMPLEST else _joined(pilots[name]).blended_with(biases) for name in names}
-    form = config.form or min(names, key=lambda name: blends[name].rmse())
+    blends = {name: biases if name == SIMPLEST else _joined(pilots[name]).blended_with(biases) for name in pilots}
+    form: str = config.form or min(blends, key=lambda name: blends[name].rmse())
+    if not config.form and not blends[form].is_better_than(biases):
+        form = SIMPLEST
     chosen = blends[form]
     report(f"form {form} is taken, weight {chosen.weight:.2f} beside biases: RMSE {chosen.rmse():.4f}")
     factor = calibrating_factor(np.abs(chosen.rating - chosen.prediction) / chosen.deviation)
@@ -130,10 +139,22 @@ class _Pilot:
     monte_carlo: np.ndarray
     weight: float = 1.0
 
+    def squares(self) -> np.ndarray:
+        """Float64 [ratings]: squared errors of a chain that is long enough, without what the Monte Carlo error adds."""
+        return np.square(self.rating - self.prediction, dtype=np.float64) - self.monte_carlo
+
     def rmse(self) -> float:
-        """Of a chain that is long enough: without what the Monte Carlo error adds."""
-        squares = np.square(self.rating - self.prediction, dtype=np.float64) - self.monte_carlo
-        return float(np.sqrt(max(squares.mean(), 0.0)))
+        """Of a chain that is long enough."""
+        return float(np.sqrt(max(self.squares().mean(), 0.0)))
+
+    def is_better_than(self, other: _Pilot) -> bool:
+        """Whether the squared errors are lower by more than the standard error of their mean difference.
+
+        Source: Breiman et al. 1984, "Classification and regression trees", section 3.4.3: of models that are as good
+        within a standard error, the simplest.
+        """
+        gain = other.squares() - self.squares()
+        return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
 
     def blended_with(self, biases: _Pilot) -> _Pilot:
         """The weighted mean of both predictions with the least squared error; all weight for a form that is as good."""
@@ -183,7 +204,13 @@ def _known(ratings: Ratings, fitted_on: Ratings) -> Ratings:
 
 
 def fit(
-    ratings: Ratings, config: BayesianConfig, *, seed: int, log_dir: str | None, report: Callable[[str], None]
+    ratings: Ratings,
+    config: BayesianConfig,
+    *,
+    seed: int,
+    log_dir: str | None,
+    report: Callable[[str], None],
+    checkpoints: str | None = None,
 ) -> EmbeddingModel:
     """Runs the sampler and compresses the mean of its scores.
 
@@ -194,6 +221,8 @@ def fit(
       log_dir: folder for TensorBoard's scalars, if any: of each form `FORM/noise`, 1 / sqrt(alpha) of every sweep, in
         standard deviations of the ratings.
       report: is called with one line of progress every 20 sweeps.
+      checkpoints: folder for the states of long chains, from which the same call goes on after a kill; it is removed at
+        the end. None keeps none.
 
     Returns:
       The fitted model.
@@ -202,11 +231,12 @@ def fit(
       ValueError: no ratings.
     """
     # Any title with any user, each as often as it was rated: what they will be asked for.
-    titles = np.random.default_rng(seed).permutation(ratings.title)
-    chosen = np.random.default_rng(seed).permutation(len(ratings))[:_MOST_PAIRS]
+    rng = np.random.default_rng(seed)
+    titles, chosen = rng.permutation(ratings.title), rng.permutation(len(ratings))[:_MOST_PAIRS]
     chain = Chain(ratings, config, seed=seed, pairs=(ratings.user[chosen], titles[chosen]))
     form = config.form or _FALLBACK
-    weights = {form: config.form_weight} | ({SIMPLEST: 1.0 - config.form_weight} if form != SIMPLEST else {})
+    weights = {SIMPLEST: 1.0} if form == SIMPLEST else {form: config.form_weight, SIMPLEST: 1.0 - config.form_weight}
+    place = checkpoints and os.path.join(checkpoints, _fingerprint(ratings, config, seed))
     fitted = []
     with open_log(log_dir) as log:
         for name, weight in weights.items():
@@ -218,6 +248,7 @@ def fit(
                     burn_in=config.burn_in,
                     tolerance=config.tolerance,
                     scores=scores,
+                    checkpoint=Checkpoint(place and os.path.join(place, name)),
                     log=functools.partial(_log, log, name),
                     report=functools.partial(_report, report, name),
                 )
@@ -229,7 +260,14 @@ def fit(
         f"form {form}, weight {config.form_weight:.2f} beside biases, mean of {len(widest)} sweeps behind "
         f"{config.burn_in}, deviations x {config.deviation_scale:.2f}"
     )
+    if checkpoints and tf.io.gfile.exists(checkpoints):
+        tf.io.gfile.rmtree(checkpoints)
     return model
+
+
+def _fingerprint(ratings: Ratings, config: BayesianConfig, seed: int) -> str:
+    columns = (ratings.user, ratings.title, ratings.rating, ratings.user_features, ratings.title_features)
+    return fingerprint(config.model_dump_json(), str(seed), str((ratings.low, ratings.high)), *columns)
 
 
 def _log(log: Callable[[str, float, int], None], form: str, name: str, value: float, step: int) -> None:

@@ -121,10 +121,13 @@ class _Regression:
         self._determinant = determinant
         self.log_prior = tf.Variable(tf.cast(determinant, tf.float32))
 
-    def start(self, form: Form) -> None:
-        """Puts the state back; the grid holds the exponents of the form."""
+    def start(self) -> None:
+        """Puts the state back."""
         for variable in (self.effect, self.square, self.rank):
             variable.assign(tf.zeros_like(variable))
+
+    def take(self, form: Form) -> None:
+        """Lets the grid hold the exponents of the form."""
         left_out = (np.array(self._of_exponent) != 1.0) & (not form.learns_exponents)
         self.log_prior.assign(np.where(left_out, -1e30, self._determinant).astype(np.float32))
 
@@ -172,14 +175,25 @@ class Side:
     def start(self, form: Form, rng: np.random.Generator) -> None:
         """Draws initial vectors, and puts everything else back."""
         self.vectors.assign(_START * rng.standard_normal(self.vectors.shape))
-        self.counted.assign([1.0] + [float(form.has_factors)] * (self.vectors.shape[1] - 1))
         self.noise_precision.assign(tf.ones_like(self.noise_precision))
         self.prior_precision.assign(tf.ones_like(self.prior_precision))
         self.intercept.assign(tf.zeros_like(self.intercept))
         self.noise_shape.assign(_NOISE_SHAPES[-1])
+        for regression in self.regressions:
+            regression.start()
+        self.take(form)
+
+    def variables(self) -> list[tf.Variable]:
+        """What a sweep changes."""
+        own = [self.vectors, self.noise_precision, self.prior_precision, self.intercept, self.noise_shape]
+        return own + [each for part in self.regressions for each in (part.effect, part.square, part.rank)]
+
+    def take(self, form: Form) -> None:
+        """Goes on under another form."""
+        self.counted.assign([1.0] + [float(form.has_factors)] * (self.vectors.shape[1] - 1))
         self._learns_noise.assign(form.learns_noise)
         for regression in self.regressions:
-            regression.start(form)
+            regression.take(form)
 
     def draw_prior(self, prior_rate: tf.Tensor, draw: Draws) -> None:
         """Draws lambda and the regression given w: block by block, then beta0."""
@@ -327,7 +341,8 @@ def _draw_vectors(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws w; returns its mean, too.
 
-    w ~ N(P^-1 (alpha a sum of a_i y z + lambda prior mean), P^-1), P = alpha a sum of a_i z z^T + diag(lambda)
+    w ~ N(P^-1 t, P^-1),  P = alpha a sum of a_i z z^T + diag(lambda),  t = alpha a sum of a_i y z + lambda prior mean
+    With P = L L^T the last row of the root of [P t; t^T c] is L^-1 t, whatever c that leaves it positive definite.
 
     Args:
       sums: of the rows' ratings.
@@ -336,11 +351,17 @@ def _draw_vectors(
       prior_precision: float32 [size], lambda.
       noise: float32 [rows, size], standard normal.
     """
-    root = tf.linalg.cholesky(sums.gram * precision[:, tf.newaxis, tf.newaxis] + tf.linalg.diag(prior_precision))
+    full = sums.gram * precision[:, tf.newaxis, tf.newaxis] + tf.linalg.diag(prior_precision)
     target = precision[:, tf.newaxis] * sums.target + prior_precision * prior_mean
-    half = tf.linalg.triangular_solve(root, target[:, :, tf.newaxis])
-    both = tf.concat([half, half + noise[:, :, tf.newaxis]], axis=2)
-    solved = tf.linalg.triangular_solve(root, both, adjoint=True)
+    # The least is t^T P^-1 t <= sum of alpha a a_i y^2 + lambda prior mean^2; more than rounding takes off is added.
+    corner = precision * sums.square + tf.reduce_sum(prior_precision * prior_mean**2, axis=1)
+    last = tf.concat([target, (1.0 + 1.01 * corner)[:, tf.newaxis]], axis=1)
+    # What is above the diagonal is not read.
+    bordered = tf.concat([tf.pad(full, [[0, 0], [0, 0], [0, 1]]), last[:, tf.newaxis]], axis=1)
+    root = tf.linalg.cholesky(bordered)
+    half = root[:, -1, :-1]
+    both = tf.stack([half, half + noise], axis=2)
+    solved = tf.linalg.triangular_solve(root[:, :-1, :-1], both, adjoint=True)
     return solved[:, :, 0], solved[:, :, 1]
 
 
@@ -409,6 +430,15 @@ class GibbsSampler:
         for side in (self.users, self.titles):
             side.start(form, rng)
         self.alpha.assign(1.0)
+
+    def take(self, form: Form) -> None:
+        """Goes on from the present state under another form."""
+        for side in (self.users, self.titles):
+            side.take(form)
+
+    def variables(self) -> list[tf.Variable]:
+        """What a sweep changes."""
+        return [self.alpha, *self.users.variables(), *self.titles.variables()]
 
     def sweep(self, iteration: tf.Tensor, prior_rate: tf.Tensor) -> Draw:
         """Draws everything once.

@@ -28,8 +28,10 @@ class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         description="the chain ends when its Monte Carlo error adds less than this share of the standard error that "
         "the RMSE of as many ratings has",
     )
-    pilot_iterations: int = pydantic.Field(90, gt=0, description="sweeps of the chains that choose the form")
-    pilot_burn_in: int = pydantic.Field(30, ge=0, description="first sweeps of these that do not count")
+    pilot_iterations: int = pydantic.Field(
+        70, gt=0, description="sweeps of the first of the chains that choose the form; the others need no start"
+    )
+    pilot_burn_in: int = pydantic.Field(30, ge=0, description="first sweeps of it that do not count")
     export_rank: int = pydantic.Field(64, gt=0, description="numbers in an exported embedding, beside the bias")
     membership_rank: int = pydantic.Field(
         256, gt=0, description="singular vectors of who rated what that describe a user (title)"

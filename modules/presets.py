@@ -27,6 +27,7 @@ class Preset:
       baseline: what it must be better than to be blessed, by the paired test on the test ratings.
       distributes: its `fit`, and its `choose` if it has one, take a `strategy`, which is a `tf.distribute.Strategy`, to
         train on several devices or workers.
+      resumes: its `fit` takes `checkpoints`, a folder for what it goes on from after a kill.
       chooses: the model picks something on held-out ratings (it has a `choose`), then fits on all of them.
       summary: one line for help texts.
     """
@@ -37,6 +38,7 @@ class Preset:
     summary: str
     baseline: Baseline = "user_title_bias"
     chooses: bool = False
+    resumes: bool = False
     distributes: bool = False
 
     def load(self) -> types.ModuleType:
@@ -51,6 +53,7 @@ PRESETS = {
         rmse_bound=0.95,
         summary="Bayesian matrix factorisation with side information, the most accurate",
         chooses=True,
+        resumes=True,
     ),
     "fast": Preset(
         module="modules.history_model",

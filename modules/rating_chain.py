@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from modules import prior_blocks
 from modules.baselines import UserTitleBias
+from modules.checkpoints import Checkpoint
 from modules.features import FLAGS
 from modules.gibbs_sampler import Draw, Form, GibbsSampler, Side
 from modules.mean_scores import MeanScores
@@ -21,8 +22,11 @@ from modules.ratings import Ratings, standard_unit, standardize
 # Pairs whose scores tell how far the chain has come.
 _PROBES = 4096
 _SWEEPS_PER_REPORT = 20
-# What the Monte Carlo error may add to the RMSE at most, as a share of it, however few ratings there are.
-_MOST_ADDED = 1e-3
+# Standard errors by which the noise of sweeps differs where a chain is not in equilibrium.
+_DRIFT_ERRORS = 3.0
+# Bounds of what the Monte Carlo error may add to the RMSE, as shares of it: less cannot be seen in four digits, more
+# would be seen however few ratings there are.
+_ADDED = 2e-4, 1e-3
 
 
 class Chain:
@@ -55,6 +59,7 @@ class Chain:
         self._sampler = GibbsSampler(*sides, ratings=len(ratings), residual=residual, seed=seed)
         self._pairs, self._ratings = pairs, len(ratings)
         self._sweep = self._compiled()
+        self._sweeps = 0  # of the chain that is under way
 
     def in_stars(self, scores: np.ndarray) -> np.ndarray:
         """Standardised scores as ratings, unclipped."""
@@ -66,47 +71,89 @@ class Chain:
         *,
         iterations: int,
         burn_in: int,
+        goes_on: bool = False,
         tolerance: float = 0.0,
         scores: MeanScores | None = None,
+        checkpoint: Checkpoint | None = None,
         log: Callable[[str, float, int], None] = lambda name, value, step: None,
         report: Callable[[str], None] = lambda text: None,
     ) -> ScoreMoments:
-        """Runs one chain from its beginning.
+        """Runs one chain.
 
         Args:
           form: what is fixed in it.
           iterations: the most sweeps.
           burn_in: first sweeps that do not count. In the first half of them factors are protected, so that they come
-            alive.
+            alive. Where the chain has to converge to a tolerance, there are more of them while the noise still drifts.
+          goes_on: the chain starts from the state that the chain before it, of another form, has left.
           tolerance: the chain ends when its Monte Carlo error adds less to the RMSE than this share of the standard
-            error that the RMSE has over as many ratings as were fitted on, and than a thousandth of it; zero never.
+            error that the RMSE has over as many ratings as were fitted on, within bounds that hold for any number of
+            ratings; zero never.
           scores: takes the draws.
+          checkpoint: where a killed chain has left its state, from which it goes on to the same end.
           log: takes scalars of every sweep.
           report: is called every 20 sweeps.
 
         Returns:
           the moments of the pairs' scores.
         """
-        self._sampler.start(form)
         moments = ScoreMoments(*self._pairs, traced=_PROBES)
-        for iteration in range(1, iterations + 1):
-            rate = Form().prior_rate if iteration <= burn_in // 2 else form.prior_rate
-            draw, *of_pairs = self._sweep(tf.constant(iteration), tf.constant(rate))
-            noise = float(draw.alpha) ** -0.5
-            log("noise", noise, iteration)
+        protected = 0 if goes_on else burn_in // 2
+        noises: list[float] = []
+        if goes_on:
+            self._sampler.take(form)
+        else:
+            self._sampler.start(form)
+            self._sweeps = 0
+        if checkpoint and (state := checkpoint.load()):
+            self._restore(state, moments, scores)
+            noises, burn_in = state["noises"].tolist(), int(state["burn_in"])
+            report(f"goes on behind sweep {len(noises)}/{iterations} of a run that was ended")
+        for iteration in range(len(noises) + 1, iterations + 1):
+            self._sweeps += 1
+            rate = Form().prior_rate if iteration <= protected else form.prior_rate
+            draw, *of_pairs = self._sweep(tf.constant(self._sweeps), tf.constant(rate))
+            noises.append(float(draw.alpha) ** -0.5)
+            log("noise", noises[-1], iteration)
             if iteration > burn_in:
                 moments.add(*(each.numpy() for each in of_pairs))
                 if scores is not None:
                     scores.add(*_rows_to_export(draw))
+            elif iteration == burn_in and tolerance and _drift(noises):
+                burn_in = min(burn_in + _SWEEPS_PER_REPORT, iterations // 2)
             if iteration % _SWEEPS_PER_REPORT and iteration < iterations:
                 continue
             # Both as shares of the RMSE, of normal errors.
             added = 0.5 * moments.monte_carlo_error() / moments.noise() if len(moments) else np.inf
-            bound = min(tolerance / np.sqrt(2.0 * self._ratings), _MOST_ADDED) if tolerance else 0.0
-            report(f"sweep {iteration}/{iterations}, noise {noise:.4f}, Monte Carlo error {added:.1e} of RMSE")
+            bound = np.clip(tolerance / np.sqrt(2.0 * self._ratings), *_ADDED) if tolerance else 0.0
+            report(f"sweep {iteration}/{iterations}, noise {noises[-1]:.4f}, Monte Carlo error {added:.1e} of RMSE")
             if added < bound:
                 break
+            if checkpoint and checkpoint.is_due():
+                own = {"noises": np.array(noises), "burn_in": np.array(burn_in)}
+                checkpoint.save(own | self._state(moments, scores))
         return moments
+
+    def _state(self, moments: ScoreMoments, scores: MeanScores | None) -> dict[str, np.ndarray]:
+        """What a chain goes on from."""
+        parts = {
+            "moments": moments.state(),
+            "scores": scores.state() if scores else {},
+            "sampler": {str(place): each.numpy() for place, each in enumerate(self._sampler.variables())},
+        }
+        named = {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        return named | {"sweeps": np.array(self._sweeps)}
+
+    def _restore(self, state: dict[str, np.ndarray], moments: ScoreMoments, scores: MeanScores | None) -> None:
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+        moments.restore(part("moments/"))
+        if scores:
+            scores.restore(part("scores/"))
+        for place, variable in enumerate(self._sampler.variables()):
+            variable.assign(state[f"sampler/{place}"])
+        self._sweeps = int(state["sweeps"])
 
     def _compiled(self) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
         user, title = (tf.constant(each, tf.int32) for each in self._pairs)
@@ -123,6 +170,16 @@ class Chain:
             return draw, expected, drawn, 1.0 / precision
 
         return sweep
+
+
+def _drift(noises: list[float]) -> bool:
+    """Whether the noise of the last sweeps differs from that of as many before by more than chance and than matters."""
+    half = min(_SWEEPS_PER_REPORT, len(noises) // 2)
+    if not half:
+        return False
+    before, last = np.array(noises[-2 * half : -half]), np.array(noises[-half:])
+    error = np.sqrt((before.var() + last.var()) / half)
+    return bool(abs(last.mean() - before.mean()) > max(_DRIFT_ERRORS * error, _ADDED[1] * last.mean()))
 
 
 def _rows_to_export(draw: Draw) -> tuple[np.ndarray, np.ndarray]:

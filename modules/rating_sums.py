@@ -20,6 +20,10 @@ _SMALL = 4096  # padded ratings
 _BUCKET_NUMBERS = 1 << 23
 
 
+# Of the function of a bucket: its columns, targets and rows.
+_BUCKET = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32)]
+
+
 class Sums(NamedTuple):
     """Sums over the ratings of each row, with z = [1, q], y = target - b and a, b, q of the rating's column.
 
@@ -96,20 +100,28 @@ class BucketedRatings:
         bias, embedding = vectors[:, :1], vectors[:, 1:]
         # The last row is that of the padding.
         weighted = tf.pad(tf.concat([root, root * embedding, root * bias], axis=1), [[0, 1], [0, 0]])
-        parts = [
-            function(_sums(tf.gather(weighted, columns), target), rows)
-            for columns, target, rows in zip(self._columns, self._targets, self._rows, strict=True)
-        ]
+
+        def of_bucket(columns: tf.Tensor, target: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return function(_sums(tf.gather(weighted, columns), target), rows)
+
+        if not tf.executing_eagerly():
+            # Traced once, and not for every bucket.
+            of_bucket = tf.function(of_bucket, autograph=False, input_signature=_BUCKET)
+        parts = [of_bucket(*bucket) for bucket in zip(self._columns, self._targets, self._rows, strict=True)]
         return [tf.gather(tf.concat(each, axis=0), self._places) for each in zip(*parts, strict=True)]
 
 
 def _sums(weighted: tf.Tensor, target: tf.Tensor) -> Sums:
-    """The sums of rows whose ratings have sqrt(a) [z, b], float32 [rows, width, size + 1]."""
-    known, bias = weighted[:, :, :-1], weighted[:, :, -1:]
-    residual = weighted[:, :, :1] * target[:, :, tf.newaxis] - bias
-    both = tf.concat([known, residual], axis=2)
-    products = tf.matmul(both, both, transpose_a=True)
-    return Sums(gram=products[:, :-1, :-1], target=products[:, :-1, -1], square=products[:, -1, -1])
+    """The sums of rows whose ratings have sqrt(a) [z, b], float32 [rows, width, size + 1], multiplied out.
+
+    With t the target, sum of a y z = sum of a t z - sum of a b z: only what has the size of a row is put together.
+    """
+    products = tf.matmul(weighted, weighted, transpose_a=True)
+    rated = weighted[:, :, 0] * target
+    with_target = tf.matmul(weighted, rated[:, :, tf.newaxis], transpose_a=True)[:, :, 0]
+    with_residual = with_target - products[:, :, -1]
+    square = tf.reduce_sum(rated**2, axis=1) - with_target[:, -1] - with_residual[:, -1]
+    return Sums(gram=products[:, :-1, :-1], target=with_residual[:, :-1], square=square)
 
 
 def _deal(row: np.ndarray, column: np.ndarray, count: np.ndarray, columns: int, most: int) -> list[Bucket]:

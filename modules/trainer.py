@@ -47,6 +47,8 @@ def run_fn(fn_args: FnArgs) -> None:
         values=settings["model"],
         seed=settings["seed"],
         log_dir=fn_args.model_run_dir if is_chief else None,
+        # Beside the logs, since a Trainer that runs again may get another folder for them, but beside the same.
+        checkpoints=os.path.join(os.path.dirname(fn_args.model_run_dir), "checkpoints"),
         strategy=strategy,
     )
     if is_chief:
@@ -66,6 +68,7 @@ def train(
     values: dict[str, Any],
     seed: int,
     log_dir: str | None = None,
+    checkpoints: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> tuple[tfrs.Model, Ratings]:
     """Fits a preset on all ratings given; a preset that chooses does so on `eval_ratings` first.
@@ -77,6 +80,7 @@ def train(
       values: configuration over the preset's defaults.
       seed: seeds every random choice.
       log_dir: folder for TensorBoard logs.
+      checkpoints: folder from which a preset that can goes on after a kill; None keeps nothing.
       strategy: several devices or workers to train on; None for one device.
 
     Returns:
@@ -92,8 +96,10 @@ def train(
     module = chosen.load()
     config = presets.build_config(preset, values)
     everything = train_ratings if eval_ratings is None else dataset.concatenate(train_ratings, eval_ratings)
-    several = {} if strategy is None else {"strategy": strategy}
+    several: dict[str, Any] = {} if strategy is None else {"strategy": strategy}
     if chosen.chooses:
         fit_part, choose_part = dataset.carve(train_ratings) if eval_ratings is None else (train_ratings, eval_ratings)
         config = module.choose(fit_part, choose_part, config, seed=seed, report=progress.report, **several)
+    if chosen.resumes:
+        several["checkpoints"] = checkpoints
     return module.fit(everything, config, seed=seed, log_dir=log_dir, report=progress.report, **several), everything

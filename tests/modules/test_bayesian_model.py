@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from data import synthetic
-from modules import bayesian_model
+from modules import bayesian_model, checkpoints, rating_chain
 from modules.baselines import UserTitleBias
 from modules.features import FLAGS
 from modules.metrics import rmse
@@ -110,11 +110,13 @@ def test_another_unit_changes_nothing_but_the_unit(stars: Ratings, factor: float
 
 @pytest.mark.parametrize(("factor", "shift"), [(20.0, 0.0), (0.25, -0.25)])
 def test_another_unit_is_chosen_the_same_form_for(stars: Ratings, factor: float, shift: float) -> None:
-    configs = [
+    one, other = (
         bayesian_model.choose(*halves(each), SHORT, seed=0, report=quiet)
         for each in (stars, scaled(stars, factor, shift))
-    ]
-    assert configs[0] == configs[1]
+    )
+    # Numbers to float64's precision.
+    numbers = {name: pytest.approx(getattr(other, name), rel=1e-9) for name in ("form_weight", "deviation_scale")}
+    assert dict(one) == dict(other) | numbers
 
 
 def test_comes_within_three_percent_of_the_noise_floor() -> None:
@@ -256,6 +258,85 @@ def test_fields_reach_their_places(ratings: Ratings) -> None:
     np.testing.assert_allclose(doubled.deviation(ids([1], [2])), 2 * fit(ratings).deviation(ids([1], [2])), rtol=1e-5)
 
 
+class KilledError(Exception):
+    """Ends a fit where a kill would."""
+
+
+def test_a_fit_that_was_killed_goes_on_to_the_same_model(ratings: Ratings, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
+    config = SHORT.model_copy(update={"form": "plain", "form_weight": 0.7, "iterations": 70})
+    folder = str(tmp_path / "checkpoints")
+    whole = fit(ratings, config, checkpoints=folder)
+    assert not tf.io.gfile.exists(folder)
+
+    def killed_at(start: str) -> None:
+        def report(text: str) -> None:
+            if text.startswith(start):
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            fit(ratings, config, checkpoints=folder, report=report)
+
+    # In the first chain, in the same again, and in the second.
+    killed_at("plain, sweep 40/")
+    killed_at("plain, sweep 60/")
+    killed_at("biases, sweep 60/")
+    lines: list[str] = []
+    resumed = fit(ratings, config, checkpoints=folder, report=lines.append)
+    assert [line for line in lines if "goes on" in line] == [
+        "plain, goes on behind sweep 70/70 of a run that was ended",
+        "biases, goes on behind sweep 40/70 of a run that was ended",
+    ]
+    for one, other in zip(whole.variables, resumed.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not tf.io.gfile.exists(folder)
+    # What is left of other ratings, or of another seed, is not gone on from.
+    killed_at("biases, sweep 60/")
+    for kwargs in ({"seed": 1}, {"ratings": ratings.select(np.arange(500))}):
+        lines.clear()
+        fit(**{"ratings": ratings, "config": config, "report": lines.append, "checkpoints": folder, **kwargs})
+        assert not [line for line in lines if "goes on" in line]
+        killed_at("plain, sweep 40/")
+
+
+def test_a_chain_burns_in_for_as_long_as_its_noise_drifts(ratings: Ratings, monkeypatch) -> None:
+    def drawn(drifting: int, **values: Any) -> int:
+        answers = iter([True] * drifting + [False] * 1000)
+        monkeypatch.setattr(rating_chain, "_drift", lambda noises: next(answers))
+        chain = Chain(ratings, SHORT, seed=0, pairs=(ratings.user, ratings.title))
+        form = bayesian_model.FORMS["plain"]
+        return len(chain.run(form, **{"iterations": 100, "burn_in": 10, "tolerance": 1e-9, **values}))
+
+    assert drawn(0) == 90
+    assert drawn(2) == 50
+    # Half of the sweeps count, whatever they do; and where there is no tolerance, all behind the burn-in.
+    assert drawn(99) == 50
+    assert drawn(99, tolerance=0.0) == 90
+
+
+def test_noise_drifts_by_more_than_chance_and_than_matters() -> None:
+    noise = np.random.default_rng(0).normal(0.7, 0.002, 100)
+    assert not rating_chain._drift(noise.tolist())
+    assert rating_chain._drift((noise + np.linspace(0.1, 0, 100)).tolist())
+    # What lies before the last forty does not matter.
+    assert not rating_chain._drift([*np.linspace(9, 1, 50), *noise].copy())
+    small = noise * 0 + 0.7
+    small[-20:] += 1e-4
+    assert not rating_chain._drift(small.tolist())
+    small[-20:] += 1e-3
+    assert rating_chain._drift(small.tolist())
+    wide = np.random.default_rng(1).normal(0.7, 0.1, 40)
+    assert not rating_chain._drift(wide.tolist())
+    assert not rating_chain._drift([0.7])
+
+
+def test_the_biases_need_no_weight(ratings: Ratings) -> None:
+    """They are all there is, whatever weight a configuration names."""
+    one, other = (fit(ratings, SHORT.model_copy(update={"form": "biases", "form_weight": w})) for w in (0.0, 1.0))
+    for first, second in zip(one.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_exactly_the_sweeps_behind_the_burn_in_count(ratings: Ratings, monkeypatch) -> None:
     added = []
     monkeypatch.setattr(
@@ -380,8 +461,9 @@ def test_features_that_nobody_has_make_no_difference(ratings: Ratings) -> None:
 def test_no_operation_runs_on_one_core_or_without_a_deterministic_kernel(ratings: Ratings) -> None:
     """Sparse products have no deterministic kernel on GPUs, nor have sums into repeated places."""
     chain = Chain(ratings, SHORT, seed=0, pairs=(ratings.user, ratings.title))
-    graph = chain._sweep.get_concrete_function().graph
-    operations = {operation.type for operation in graph.get_operations()}
+    graph = chain._sweep.get_concrete_function().graph.as_graph_def()
+    called = [node for each in graph.library.function for node in each.node_def]
+    operations = {node.op for node in (*graph.node, *called)}
     assert "BatchMatMulV2" in operations
     refused = ("Sparse", "Segment", "Scatter", "Bincount", "Bias")
     assert not [each for each in operations if any(name in each for name in refused)]
