@@ -330,6 +330,19 @@ def test_noise_drifts_by_more_than_chance_and_than_matters() -> None:
     assert not rating_chain._drift([0.7])
 
 
+@pytest.mark.parametrize(("errors", "is_better"), [(0.9, False), (1.1, True), (-1.1, False)])
+def test_a_form_is_better_than_the_biases_by_a_standard_error(errors: float, is_better: bool) -> None:
+    """Of the squared errors, without what the Monte Carlo error adds to either."""
+    gain = np.random.default_rng(0).normal(0.0, 1.0, 400)
+    gain += errors * gain.std() / 20 - gain.mean()
+    nothing = np.zeros(400)
+    pilots = [
+        bayesian_model._Pilot(rating=rating, prediction=nothing, deviation=nothing, monte_carlo=monte_carlo)
+        for rating, monte_carlo in ((np.full(400, 3.0), nothing + 1.0), (np.sqrt(10.0 + gain), nothing + 2.0))
+    ]
+    assert pilots[0].is_better_than(pilots[1]) is is_better
+
+
 def test_the_biases_need_no_weight(ratings: Ratings) -> None:
     """They are all there is, whatever weight a configuration names."""
     one, other = (fit(ratings, SHORT.model_copy(update={"form": "biases", "form_weight": w})) for w in (0.0, 1.0))
