@@ -6,6 +6,7 @@ import codecs
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -36,11 +37,14 @@ USER_OPTION = click.option("--user", type=Name(), required=True, metavar="ID", h
 def predict(user: str, titles: tuple[str, ...], output: str) -> None:
     """Rate titles for a user, in stars, and say how sure that is: a third of ratings lie further off than ±.
 
-    Unknown users and titles get what is known of users and titles at large.
+    A title is found without its year, its article or its capitals where that leaves no other. Unknown users and titles
+    get what is known of users and titles at large.
     """
     model = _load(output)
-    _warn_if_unknown(model, user, titles)
-    for rated in model.rate(user, titles):
+    with usage_errors():
+        found = _find(model, titles)
+    _warn_if_unknown(model, user, ())
+    for rated in model.rate(user, found):
         click.echo(str(rated))
 
 
@@ -81,6 +85,26 @@ def _load(output: str) -> PushedModel:
         return PushedModel.latest(output)
 
 
+def _find(model: PushedModel, names: Sequence[str]) -> list[str]:
+    """The titles that names stand for; a name that no title has stays as it is, and near misses are named.
+
+    Raises:
+      ValueError: a name could be that of several titles.
+    """
+    from modules import features
+    from pipeline.local.title_search import TitleSearch
+
+    search = TitleSearch(model.vocabulary(features.MOVIE_TITLE))
+    titles = []
+    for name in names:
+        title = search.find(name)
+        if title is None:
+            alike = " or ".join(map(repr, search.suggest(name)))
+            print(f"note: title {name!r} is unknown to the model{alike and f'; is it {alike}?'}", file=sys.stderr)
+        titles.append(name if title is None else title)
+    return titles
+
+
 def _read_titles(file: str) -> list[str]:
     """The titles of a file, one a line, or of standard input for `-`; blank lines are left out.
 
@@ -110,7 +134,7 @@ def _read_titles(file: str) -> list[str]:
     return [title for title in titles if title]
 
 
-def _warn_if_unknown(model: PushedModel, user: str, titles: tuple[str, ...] | list[str]) -> None:
+def _warn_if_unknown(model: PushedModel, user: str, titles: Sequence[str]) -> None:
     from modules import features
 
     asked = [(features.USER_ID, "user", user), *((features.MOVIE_TITLE, "title", title) for title in titles)]

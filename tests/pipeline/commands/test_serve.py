@@ -115,6 +115,31 @@ def test_a_model_that_tells_how_sure_it_is_is_quoted(tmp_path: pathlib.Path) -> 
     assert best.stdout.splitlines() == ["  1  3.00 ± 1.00  M", "  2  3.00 ± 0.25  Heat"], best.output
 
 
+def test_titles_are_found_without_their_exact_spelling(tmp_path: pathlib.Path) -> None:
+    model, pushed = _SureModel(), tmp_path / "serving_model" / "1"
+    tf.saved_model.save(model, str(pushed), signatures={"predict": model.predict})
+    (pushed / "assets" / "user_id").write_text("7\n")
+    (pushed / "assets" / "movie_title").write_text("12 Angry Men (1957)\nSabrina (1954)\nSabrina (1995)\n")
+
+    def predicted(*titles: str) -> Result:
+        named = [word for title in titles for word in ("--title", title)]
+        return CliRunner().invoke(predict, ["--user", "7", *named, "--output", str(tmp_path)])
+
+    done = predicted("12 angry men", "12 angry woman", "Alien")
+    assert [line.split("  ")[1] for line in done.stdout.splitlines()] == [
+        "12 Angry Men (1957)",
+        "12 angry woman",
+        "Alien",
+    ]
+    assert done.stderr.splitlines() == [
+        "note: title '12 angry woman' is unknown to the model; is it '12 Angry Men (1957)'?",
+        "note: title 'Alien' is unknown to the model",
+    ]
+    several = predicted("sabrina")
+    assert several.exit_code == ExitCode.BAD_INPUT
+    assert "which could be 'Sabrina (1954)', 'Sabrina (1995)'; give the whole title" in several.stderr
+
+
 def test_a_file_in_place_of_the_output_folder_holds_no_model(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("")
     for place in ("file", "file/below"):
