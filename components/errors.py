@@ -3,3 +3,11 @@
 
 class AnomaliesError(Exception):
     """The data does not fit the schema; nothing was trained."""
+
+
+class ProbeError(Exception):
+    """The process that probes a model gave no answer, which is no verdict on the model: try again."""
+
+
+class IntegrityError(Exception):
+    """A model's files are not, or are no longer, those that were judged; they are not pushed."""

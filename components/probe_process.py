@@ -7,11 +7,16 @@ come, the process may be started ahead.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 
+from components.errors import ProbeError
+
 TIMEOUT_S = 600
+# Modules that are started by name, of which no import tells: `pipeline.graph.fingerprint` reads this.
+STARTS = ("components.servable_probe",)
 
 
 class _ProbeProcess:
@@ -21,7 +26,7 @@ class _ProbeProcess:
         # A file, since nobody reads what the process writes while it waits.
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         # By this process' path: `-m` would look first in the current folder, which may have other `components`.
-        script = f"import sys; sys.path[:] = {sys.path!r}; from components import servable_probe; servable_probe.main()"
+        script = f"import importlib, sys; sys.path[:] = {sys.path!r}; importlib.import_module({STARTS[0]!r}).main()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", script],
             stdin=subprocess.PIPE,
@@ -34,14 +39,23 @@ class _ProbeProcess:
         request = json.dumps({"model": model_path, "low": low, "high": high})
         try:
             answer, _ = self._process.communicate(request, timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            return [f"the model did not answer within {TIMEOUT_S} s"]
+        except subprocess.TimeoutExpired as error:
+            raise ProbeError(
+                f"expected the model to answer within {TIMEOUT_S} s; got nothing; the same command asks it again, "
+                "better while the machine has less to do"
+            ) from error
         finally:
             self.stop()
-        if self._process.returncode:
+        code = self._process.returncode
+        if code or not answer.strip():
             self._errors.seek(0)
             said = self._errors.read().strip()[-2000:]
-            return [f"the process that loaded the model ended with {self._process.returncode}: {said}"]
+            ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+            memory = " (out of memory, perhaps)" if -code == signal.SIGKILL else ""
+            raise ProbeError(
+                f"expected an answer of the process that loads the model; it {ended}{memory}"
+                f"{f', and wrote: {said}' if said else ''}; the same command asks it again"
+            )
         return json.loads(answer.splitlines()[-1])["failures"]
 
     def stop(self) -> None:
@@ -74,6 +88,9 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
       model_path: folder of the SavedModel.
       low: no rating may be lower.
       high: no rating may be higher.
+
+    Raises:
+      ProbeError: the process was killed, failed, or did not answer in time.
     """
     global _ahead
     process, _ahead = _ahead or _ProbeProcess(), None

@@ -23,7 +23,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts, standa
 from tfx.types.system_executions import Evaluate
 from tfx.utils import io_utils, path_utils
 
-from components import evaluation_files, example_files
+from components import evaluation_files, example_files, model_digest
 from modules import judge, paths, presets, sliced_metrics
 from modules.sliced_metrics import ScoredRatings, SliceKey, SliceSums
 
@@ -86,6 +86,7 @@ class Executor(executor.Executor):
         Raises:
           ValueError: the split holds no example, the examples are no tf.Examples, a model has not the signatures that
             `judge.Scorer` asks for, no RMSE can meet the bound, or there is no such baseline.
+          IntegrityError: the candidate has no files, or they changed meanwhile.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
@@ -107,6 +108,7 @@ class Executor(executor.Executor):
         # A bound that nothing meets is refused before anything is scored.
         evaluation_files.create_eval_config(list(locations), **thresholds)
 
+        digest = model_digest.of_folder(models[judge.CANDIDATE])
         files = example_files.split_files(examples, [exec_properties[SPLIT_KEY]])
         with self._make_beam_pipeline() as pipeline:
             (
@@ -124,6 +126,8 @@ class Executor(executor.Executor):
                 "give the split ratings, or evaluate on another one"
             )
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
+        model_digest.check(models[judge.CANDIDATE], digest)
+        blessing.set_string_custom_property(model_digest.PROPERTY, digest)
         _bless(blessing, candidate, blessed, ok=tfma.load_validation_result(paths.plain(folder)).validation_ok)
         if "current_component_id" in exec_properties:
             blessing.set_string_custom_property("component_id", exec_properties["current_component_id"])
@@ -195,7 +199,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
 
     Outputs:
       evaluation: metrics, validation and configuration, as `tfma.load_eval_result` and its like read them.
-      blessing: whether the model met the thresholds, in the properties and the file that TFX's Evaluator writes.
+      blessing: whether the model met the thresholds, in the properties and the file that TFX's Evaluator writes, and
+        the digest of the model that was judged.
     """
 
     SPEC_CLASS = RatingsEvaluatorSpec

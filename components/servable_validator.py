@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components import probe_process
+from components import model_digest, probe_process
 
 BLESSED_FILE = "INFRA_BLESSED"
 NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
@@ -31,7 +31,7 @@ def ServableValidator(
 ) -> None:
     """Blesses a model whose every signature answers rightly in a fresh process; needs no Docker.
 
-    The reasons against a model are in the blessing's file, one a line.
+    The reasons against a model are in the blessing's file, one a line. The blessing names the digest of the model.
 
     Args:
       model: what Trainer exported.
@@ -39,9 +39,17 @@ def ServableValidator(
       rating_low: lowest rating of the scale.
       rating_high: highest rating of the scale.
       code_fingerprint: of this component's code, so that an edit invalidates the cache.
+
+    Raises:
+      IntegrityError: the model has no files, or they changed meanwhile.
+      ProbeError: there was no answer. That is no verdict: the component fails, and the next run asks again.
     """
     del code_fingerprint
-    failures = probe_process.probe(path_utils.serving_model_path(model.uri), rating_low, rating_high)
+    folder = path_utils.serving_model_path(model.uri)
+    digest = model_digest.of_folder(folder)
+    failures = probe_process.probe(folder, rating_low, rating_high)
+    model_digest.check(folder, digest)
+    blessing.set_string_custom_property(model_digest.PROPERTY, digest)
     blessing.set_int_custom_property("blessed", 0 if failures else 1)
     blessing.set_int_custom_property("has_model", 0)
     name = NOT_BLESSED_FILE if failures else BLESSED_FILE

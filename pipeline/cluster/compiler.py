@@ -8,6 +8,7 @@ parameters, labels and the identity that Vertex runs it under.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from data import atomic
@@ -36,6 +37,7 @@ Job = dict[str, Any]
 RESOLVER_MARK = "-resolver"
 # The components that read the data folder.
 READERS = ("RatingsExampleGen", "TablesExampleGen")
+PUSHER = "Pusher"
 MAX_RETRY_DELAY_S = 3600
 
 
@@ -74,8 +76,12 @@ def for_cluster(config: PipelineConfig, platform: Platform) -> PipelineConfig:
         locations.check_no_pattern(folder)
     if platform == "vertex" and not root.startswith("gs://"):
         raise ValueError(f"Vertex AI keeps artifacts in Cloud Storage; expected gs://BUCKET/FOLDER; got {root!r}")
+    if config.cache and cluster.pushes_to_folder:
+        # Pusher itself looks whether the model is there, and nothing else would notice that it no longer is.
+        cluster = _never_cached(cluster, [PUSHER])
     if platform == "kubeflow":
-        cluster = _without_stale_data(cluster)
+        # It runs no driver before a task, so nothing would notice that files changed under an unchanged path.
+        cluster = _never_cached(cluster, READERS)
     return config.model_copy(
         update={
             "output": root,
@@ -87,13 +93,10 @@ def for_cluster(config: PipelineConfig, platform: Platform) -> PipelineConfig:
     )
 
 
-def _without_stale_data(cluster: ClusterConfig) -> ClusterConfig:
-    """Keeps the ratings and the tables beside them from being taken from the cache.
-
-    Kubeflow runs no driver before a task, so nothing there notices that files changed under an unchanged path.
-    """
-    readers = {name: cluster.settings(name).model_copy(update={"cache": False}) for name in READERS}
-    return cluster.model_copy(update={"components": {**cluster.components, **readers}})
+def _never_cached(cluster: ClusterConfig, components: Iterable[str]) -> ClusterConfig:
+    """Has components run in every job."""
+    changed = {name: cluster.settings(name).model_copy(update={"cache": False}) for name in components}
+    return cluster.model_copy(update={"components": {**cluster.components, **changed}})
 
 
 def compile_job(config: PipelineConfig, schema: Schema = "2.1.0") -> Job:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from tfx.components import ExampleValidator, Pusher
+from tfx.components import ExampleValidator
 from tfx.components.example_gen import utils
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
+from tfx.proto import example_gen_pb2, trainer_pb2
 from tfx.types import artifact_utils
 
 from components.anomaly_gate import AnomalyGate
 from components.columnar_statistics_gen import ColumnarStatisticsGen
 from components.columnar_transform import ColumnarTransform
 from components.curated_schema import CuratedSchema
+from components.model_pusher import ModelPusher
 from components.ratings_evaluator import RatingsEvaluator
 from components.ratings_example_gen import RatingsExampleGen
 from components.ratings_trainer import RatingsTrainer
@@ -107,12 +108,11 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "model_blessing": evaluator.outputs["blessing"],
         "infra_blessing": servable.outputs["blessing"],
     }
-    pusher = Pusher(
+    pusher = ModelPusher(
         **approved,
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_dir)
-        ),
-    )
+        folder=config.serving_dir,
+        code_fingerprint=fingerprint("components.model_pusher"),
+    ).with_id("Pusher")
     nodes = [ratings, tables, statistics, schema, anomalies, gate, transform, trainer, blessed, evaluator, servable]
     pushers = [pusher if config.cluster.pushes_to_folder else None, vertex.endpoint_pusher(config, **approved)]
     return Pipeline(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.graph.fingerprint import fingerprint
+
 if TYPE_CHECKING:
     from tfx.dsl.components.base.base_component import BaseComponent
     from tfx.types.channel import Channel
@@ -60,7 +62,8 @@ def endpoint_pusher(config: PipelineConfig, **inputs: Channel) -> BaseComponent 
     if endpoint is None:
         return None
     from tfx.extensions.google_cloud_ai_platform import constants
-    from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher
+
+    from components.vertex_pusher import EndpointPusher
 
     serving = {
         "project_id": config.cluster.project,
@@ -75,8 +78,9 @@ def endpoint_pusher(config: PipelineConfig, **inputs: Channel) -> BaseComponent 
         constants.VERTEX_REGION_KEY: config.cluster.region,
         constants.VERTEX_CONTAINER_IMAGE_URI_KEY: endpoint.serving_image,
         constants.SERVING_ARGS_KEY: serving,
+        "code_fingerprint": fingerprint("components.vertex_pusher"),
     }
-    return Pusher(**inputs, custom_config=settings).with_id("EndpointPusher")
+    return EndpointPusher(**inputs, custom_config=settings)
 
 
 def _given(**values: str | None) -> dict[str, str]:

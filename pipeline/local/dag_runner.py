@@ -19,11 +19,16 @@ from components import probe_process
 from modules import progress
 from pipeline.config.component_order import position
 from pipeline.local.capture import captured
+from pipeline.local.notes import Notes
 from pipeline.local.observers import Observer
+from pipeline.local.pushed import is_outdated
+from pipeline.local.run_artifacts import RunArtifacts
 
 State = metadata_store_pb2.Execution
 # The component whose process can be started ahead.
 PROBING = "ServableValidator"
+# The component whose result is of use only while it lies where servers take it from.
+PUSHING = "Pusher"
 DONE, CACHED, SKIPPED, FAILED = "done", "cached", "skipped", "failed"
 
 
@@ -46,6 +51,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
     Attributes:
       started: whether anything was run; TFX's command line replaces `run` where it only registers a pipeline.
       executions: each component that ran or was cached, to its execution in ML Metadata.
+      notes: what components had to tell beside their verdicts.
     """
 
     def __init__(self, log_dir: str, observer: Observer, *, verbose: bool = False):
@@ -60,6 +66,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         self._log_dir, self._observer, self._verbose = log_dir, observer, verbose
         self.started = False
         self.executions: dict[str, int] = {}
+        self.notes: list[str] = []
         self._before_probe: set[str] = set()
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
@@ -88,9 +95,12 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         self._observer.run_started([node.node_info.id for node in nodes])
         to_run = [node.node_info.id for node in nodes if not node.execution_options.HasField("skip")]
         self._before_probe = set(to_run[: to_run.index(PROBING)]) if PROBING in to_run else set()
+        told = Notes()
+        self.notes = told.lines
         try:
-            for node in nodes:
-                self._run_node(node, pipeline, deployment, connection)
+            with told:
+                for node in nodes:
+                    self._run_node(node, pipeline, deployment, connection)
         finally:
             probe_process.stop_ahead()
 
@@ -114,28 +124,43 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                 if node.execution_options.run.perform_snapshot:
                     with metadata.Metadata(connection) as handle:
                         partial_run_utils.snapshot(handle, pipeline)
-                info = launcher.Launcher(
-                    pipeline_node=node,
-                    mlmd_connection=metadata.Metadata(connection),
-                    pipeline_info=pipeline.pipeline_info,
-                    pipeline_runtime_spec=pipeline.runtime_spec,
-                    executor_spec=executor_spec,
-                    custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
-                ).launch()
+                if name == PUSHING and is_outdated(RunArtifacts(connection.sqlite.filename_uri, self.executions)):
+                    node.execution_options.caching_options.enable_cache = False
+                execution_id, state = _launch(node, pipeline, deployment, connection)
         except Exception as error:
             self._observer.component_ended(name, FAILED, time.perf_counter() - began)
             raise ComponentError(name, log_path, f"{type(error).__name__}: {error}") from error
-        state = _execution_state(connection, info.execution_id) if info and info.execution_id else State.CANCELED
         # TFX reports inputs that it cannot resolve by the state alone, without an exception.
-        if state not in (State.COMPLETE, State.CACHED):
+        if execution_id is None or state not in (State.COMPLETE, State.CACHED):
             self._observer.component_ended(name, FAILED, time.perf_counter() - began)
             raise ComponentError(name, log_path, "TFX could not resolve its inputs")
-        self.executions[name] = info.execution_id
+        self.executions[name] = execution_id
         done = CACHED if state == State.CACHED else DONE
         # What comes behind a component that ran will run too; a resolver, which has no executor, says nothing of it.
         if done == DONE and executor_spec is not None and name in self._before_probe:
             probe_process.start_ahead()
         self._observer.component_ended(name, done, time.perf_counter() - began)
+
+
+def _launch(
+    node: pipeline_pb2.PipelineNode,
+    pipeline: pipeline_pb2.Pipeline,
+    deployment: local_deployment_config_pb2.LocalDeploymentConfig,
+    connection: metadata_store_pb2.ConnectionConfig,
+) -> tuple[int | None, int]:
+    """Runs a component, or takes its result from the cache; gives its execution, if there is one, and the state."""
+    name = node.node_info.id
+    info = launcher.Launcher(
+        pipeline_node=node,
+        mlmd_connection=metadata.Metadata(connection),
+        pipeline_info=pipeline.pipeline_info,
+        pipeline_runtime_spec=pipeline.runtime_spec,
+        executor_spec=runner_utils.extract_executor_spec(deployment, name),
+        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+    ).launch()
+    if not info or not info.execution_id:
+        return None, State.CANCELED
+    return info.execution_id, _execution_state(connection, info.execution_id)
 
 
 class _Progress(logging.Handler):

@@ -13,7 +13,7 @@ from tfx.components.evaluator import constants as evaluator_constants
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import curated_schema, evaluation_files
+from components import curated_schema, evaluation_files, model_digest, pushed_versions
 from components.servable_validator import NOT_BLESSED_FILE
 from modules import judge, paths, serving
 from modules.sliced_metrics import (
@@ -27,6 +27,7 @@ from modules.sliced_metrics import (
 )
 from modules.training_log import CHOSEN_FILE
 from pipeline.exit_codes import ExitCode
+from pipeline.local.pushed import Pushed
 from pipeline.local.run_artifacts import RunArtifacts
 
 # The models of an evaluation, for people.
@@ -51,6 +52,7 @@ class Outcome:
       blessed_model: the model, blessed before, that the candidate was compared with, as "id (folder)".
       pushed_path: where the model was pushed.
       fitted: what Trainer chose for the model, in words.
+      notes: what components had to tell beside their verdicts.
     """
 
     exit_code: ExitCode
@@ -60,6 +62,7 @@ class Outcome:
     blessed_model: str | None = None
     pushed_path: str | None = None
     fitted: str = ""
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -87,6 +90,7 @@ class Outcome:
             "blessed_model": self.blessed_model,
             "pushed_path": self.pushed_path,
             "fitted": self.fitted,
+            "notes": self.notes,
         }
 
 
@@ -108,17 +112,16 @@ def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
     """
     artifacts = RunArtifacts(metadata_path, executions)
     evaluation = artifacts.get("Evaluator", "evaluation")
-    pushed = artifacts.get("Pusher", "pushed_model")
-    pushed_path = _text(pushed, "pushed_destination") if pushed and _number(pushed, "pushed") else None
+    pushed = Pushed.of(artifacts.get("Pusher", "pushed_model"))
     reached = Outcome(
         exit_code=ExitCode.PUSHED,
         split_sizes=_split_sizes(artifacts.get("StatisticsGen", "statistics")),
         evaluation=evaluation_files.read(evaluation.uri) if evaluation else {},
         blessed_model=_blessed_model(artifacts.get("Evaluator", "blessing")),
-        pushed_path=pushed_path,
+        pushed_path=pushed.version if pushed else None,
         fitted=_fitted(artifacts.get("Trainer", "model_run")),
     )
-    exit_code, reasons = _verdict(artifacts, reached)
+    exit_code, reasons = _verdict(artifacts, reached, pushed)
     return dataclasses.replace(reached, exit_code=exit_code, reasons=reasons)
 
 
@@ -131,27 +134,35 @@ def _fitted(model_run: metadata_store_pb2.Artifact | None) -> str:
         return file.read()
 
 
-def _verdict(artifacts: RunArtifacts, reached: Outcome) -> tuple[ExitCode, list[str]]:
+def _verdict(artifacts: RunArtifacts, reached: Outcome, pushed: Pushed | None) -> tuple[ExitCode, list[str]]:
     blessing, servable = artifacts.get("Evaluator", "blessing"), artifacts.get("ServableValidator", "blessing")
     if blessing and not _number(blessing, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY):
         validation = tfma.load_validation_result(paths.plain(artifacts.require("Evaluator", "evaluation").uri))
         return ExitCode.NOT_BLESSED, missed_thresholds(validation, reached.evaluation, reached.blessed_model)
     if servable and not _number(servable, "blessed"):
+        if blessing and _text(blessing, model_digest.PROPERTY) != _text(servable, model_digest.PROPERTY):
+            return ExitCode.FAILED, [_changed_between(blessing)]
         with fileio.open(os.path.join(servable.uri, NOT_BLESSED_FILE)) as file:
             return ExitCode.NOT_SERVABLE, file.read().splitlines()
     if artifacts.get("Pusher", "pushed_model") is None:
         return ExitCode.STOPPED_EARLY, ["the run ended before Pusher"]
-    if reached.pushed_path is None:
+    if pushed is None:
         if blessing and servable:
             return ExitCode.FAILED, ["Pusher did not push although both blessings were given; see its log"]
         # Evaluator was skipped, and perhaps ServableValidator.
         return ExitCode.FAILED, ["an earlier run did not bless the model; run with --from Evaluator, which says why"]
-    if not os.path.isdir(reached.pushed_path):
-        return ExitCode.FAILED, [
-            f"the model was pushed to {reached.pushed_path} by an earlier run, but it is no longer there; "
-            "run with --from Pusher --no-cache to push it again"
-        ]
+    if fault := pushed_versions.fault(pushed.version, pushed.digest):
+        return ExitCode.FAILED, [f"{fault}; the same command pushes it again"]
     return ExitCode.PUSHED, []
+
+
+def _changed_between(blessing: metadata_store_pb2.Artifact) -> str:
+    """Of a model that ServableValidator found in another state than Evaluator."""
+    model = _text(blessing, evaluator_constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY)
+    return (
+        f"the files in {model} were damaged or changed after Evaluator judged them, so that the model is not servable; "
+        "run with --from Trainer --no-cache, which trains the model anew and judges it"
+    )
 
 
 def missed_thresholds(

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from components import pushed_versions
 from data import reader, tables
 from data.rejects import Rejects, parse_text
 from data.sidecar import ratings_pattern
@@ -49,16 +50,18 @@ class PushedModel:
 
     @classmethod
     def latest(cls: type[Model], output: str) -> Model:
-        """Loads the latest version under a pipeline's output folder.
+        """Loads the version under a pipeline's output folder that servers take.
 
         Raises:
           ValueError: nothing was pushed there.
+          OSError: the version cannot be loaded.
         """
         folder = pathlib.Path(output) / "serving_model"
-        versions = [path for path in folder.glob("*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
-        if not versions:
+        versions = pushed_versions.versions(str(folder))
+        whole = {number: path for number, path in versions.items() if tf.saved_model.contains_saved_model(path)}
+        if not whole:
             raise ValueError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
-        return cls(max(versions, key=lambda path: int(path.name)))
+        return cls(pathlib.Path(whole[max(whole)]))
 
     def vocabulary(self, column: features.Column) -> list[str]:
         """Every user or title that the model knows: what it was fitted on, most rated first, then what tables add."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from components.evaluation_files import SIGNIFICANT_Z
@@ -58,7 +58,7 @@ def show(
         if EXPECTED_RMSE in outcome.metrics:
             console.print(_calibration_table(outcome))
     # What comes from users and data is text: a `[local]` in a path is no markup.
-    facts = Table.grid(padding=(0, 2))
+    facts = Table.grid("", Column(overflow="fold"), padding=(0, 2))
     for name, value in _facts(config, outcome, ended, seconds):
         facts.add_row(name, Text(value))
     console.print(facts)
@@ -217,6 +217,7 @@ def _facts(
     executed = [name for name, (state, _) in ended.items() if state == "done" and name != "BlessedModel"]
     if ended and not executed and outcome.exit_code == ExitCode.PUSHED:
         facts.append(("cache", "nothing has changed since an earlier run; no component was executed"))
+    facts += [("note", line) for line in outcome.notes]
     facts.append(
         ("time", f"{seconds:.1f} s: " + ", ".join(f"{name} {spent:.1f}" for name, (_, spent) in ended.items()))
     )

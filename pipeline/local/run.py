@@ -86,7 +86,7 @@ def run(
     if not runner.started:
         return ExitCode.PUSHED
     with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
-        result = outcome.read(config.metadata_path, runner.executions)
+        result = dataclasses.replace(outcome.read(config.metadata_path, runner.executions), notes=runner.notes)
     if code != ExitCode.PUSHED:
         result = dataclasses.replace(result, exit_code=code, reasons=reasons, pushed_path=None)
     seconds = time.perf_counter() - began

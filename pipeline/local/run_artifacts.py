@@ -29,6 +29,10 @@ class RunArtifacts:
                 return self._store.get_artifacts_by_id([event.artifact_id])[0]
         return None
 
+    def all_of_type(self, name: str) -> list[metadata_store_pb2.Artifact]:
+        """Every artifact of a type, of this run and all before it, in the order in which they were made."""
+        return sorted(self._store.get_artifacts_by_type(name), key=lambda artifact: artifact.id)
+
     def require(self, component: str, key: str) -> metadata_store_pb2.Artifact:
         """The component's output of that key.
 

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from components import probe_process, servable_probe
+from components.errors import ProbeError
 
 USERS, TITLES, UNRATED = ["1", "2"], ["A", "B", "C"], "D"
 
@@ -134,13 +135,29 @@ def started(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_a_process_that_dies_is_a_failure(started: pathlib.Path, ahead: bool) -> None:
+def test_a_process_that_fails_is_no_verdict(started: pathlib.Path, ahead: bool) -> None:
     if ahead:
         probe_process.start_ahead()
-    (failure,) = probe_process.probe("nowhere", 1.0, 5.0)
-    assert "ended with 137" in failure
-    assert "out of memory" in failure
+    with pytest.raises(ProbeError, match=r"ended with 137, and wrote: out of memory; the same command asks it again"):
+        probe_process.probe("nowhere", 1.0, 5.0)
     assert len(started.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        ("kill -KILL $$", r"was ended by SIGKILL \(out of memory, perhaps\); the same command asks it again"),
+        ("kill -SEGV $$", "was ended by SIGSEGV; "),
+        ("exit 0", "ended with 0; "),
+    ],
+)
+def test_a_process_that_is_killed_is_no_verdict(tmp_path: pathlib.Path, monkeypatch, ending: str, said: str) -> None:
+    broken = tmp_path / "python"
+    broken.write_text(f"#!/bin/sh\nread request\n{ending}\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(probe_process.sys, "executable", str(broken))
+    with pytest.raises(ProbeError, match=said):
+        probe_process.probe("nowhere", 1.0, 5.0)
 
 
 def test_a_process_that_nobody_asked_is_stopped(started: pathlib.Path) -> None:
@@ -159,7 +176,8 @@ def test_a_process_that_does_not_answer_is_stopped(tmp_path: pathlib.Path, monke
     monkeypatch.setattr(probe_process, "TIMEOUT_S", 0.1)
     probe_process.start_ahead()
     process = probe_process._ahead._process
-    assert probe_process.probe("nowhere", 1.0, 5.0) == ["the model did not answer within 0.1 s"]
+    with pytest.raises(ProbeError, match=r"expected the model to answer within 0\.1 s; got nothing; the same command"):
+        probe_process.probe("nowhere", 1.0, 5.0)
     assert process.returncode == -signal.SIGKILL
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import pathlib
+import re
 import sys
 
 import pytest
 
 from pipeline.graph import fingerprint as fingerprints
 from pipeline.graph.fingerprint import fingerprint
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -48,3 +51,42 @@ def test_training_code_reaches_the_model_and_its_columns() -> None:
         ["modules.trainer"]
     )
     assert not {name for name in fingerprints._closure(["modules.preprocessing"]) if name.startswith("pipeline")}
+
+
+def test_what_is_started_by_name_counts(package: pathlib.Path) -> None:
+    (package / "a.py").write_text('STARTS = ("sample_package.c",)\n')
+    before = fingerprint("sample_package.a")
+    (package / "c.py").write_text("value = 4\n")
+    assert fingerprint("sample_package.a") != before
+
+
+def test_the_probe_counts_for_the_component_that_starts_it() -> None:
+    closure = fingerprints._closure(["components.servable_validator"])
+    assert {"components.probe_process", "components.servable_probe", "modules.side_tables"} <= closure
+
+
+@pytest.mark.parametrize("distribution", ["tensorflow", "tfx", "tensorflow-transform"])
+def test_another_release_counts(package: pathlib.Path, monkeypatch: pytest.MonkeyPatch, distribution: str) -> None:
+    before = fingerprint("sample_package.c")
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99.0" if name == distribution else version(name))
+    assert fingerprint("sample_package.c") != before
+
+
+def test_what_the_code_starts_by_name_is_listed() -> None:
+    """Who runs or imports by a name that it holds says so in `STARTS`, or is handed the name by the graph."""
+    rooms = ("pipeline", "components", "modules", "data")
+    files = {path.relative_to(ROOT): path.read_text("utf-8") for room in rooms for path in (ROOT / room).rglob("*.py")}
+    by_name = {str(path) for path, text in files.items() if re.search(r"import_module\(|\bPopen\(|runpy", text)}
+    assert by_name == {
+        "components/probe_process.py",
+        # The preprocessing function, which `create_pipeline` names to the fingerprint, too.
+        "components/columnar_transform.py",
+        # The module of a preset, which `create_pipeline` names to the fingerprint, too.
+        "modules/presets.py",
+        # No components.
+        "pipeline/cli.py",
+        "pipeline/commands/errors.py",
+        "pipeline/experiments/peers.py",
+    }
+    assert "STARTS = (" in files[pathlib.Path("components/probe_process.py")]

@@ -124,7 +124,7 @@ def test_a_push_that_was_not_made_has_a_reason(skipped: list[str], said: str) ->
             artifact.custom_properties["blessed"].int_value = 1
             return None if component in skipped else artifact
 
-    code, (reason,) = outcome._verdict(Artifacts(), Outcome(exit_code=ExitCode.PUSHED))
+    code, (reason,) = outcome._verdict(Artifacts(), Outcome(exit_code=ExitCode.PUSHED), None)
     assert code == ExitCode.FAILED
     assert re.fullmatch(said, reason)
 
@@ -136,6 +136,7 @@ def test_the_record_is_plain_json() -> None:
         reasons=["too far off"],
         evaluation={OVERALL: {"candidate": {RMSE: 0.9}}, ("user_activity", "new"): cold},
         fitted="form plain",
+        notes=["something to know"],
     )
     written = json.loads(json.dumps(measured.as_record(), allow_nan=False))
     assert written == {
@@ -156,6 +157,7 @@ def test_the_record_is_plain_json() -> None:
         "blessed_model": None,
         "pushed_path": None,
         "fitted": "form plain",
+        "notes": ["something to know"],
     }
 
 

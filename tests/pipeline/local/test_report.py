@@ -70,6 +70,13 @@ def test_what_comes_from_users_and_data_is_no_markup(tmp_path: pathlib.Path) -> 
     assert "model form plain, weight 0.50 beside [b]" in " ".join(shown(tmp_path, fitted).split())
 
 
+def test_notes_are_whole_however_long_they_are(tmp_path: pathlib.Path) -> None:
+    path = "/".join(["a-folder-whose-path-is-long"] * 9)
+    text = shown(tmp_path, Outcome(exit_code=ExitCode.PUSHED, pushed_path="x", notes=[f"{path} [b] is gone", "two"]))
+    assert f"note{path}[b]isgone" in "".join(text.split())
+    assert [line.split() for line in text.splitlines() if line.startswith("note ")][-1] == ["note", "two"]
+
+
 @pytest.mark.parametrize("name", ["[v2]data", "a[/b]c", "[bold]x[/bold]", ":smile:"])
 def test_a_folder_is_named_as_it_is(tmp_path: pathlib.Path, name: str) -> None:
     (line,) = (

@@ -1,0 +1,202 @@
+"""The folder of pushed models, one folder a version: a version appears whole, or not at all.
+
+Servers take the version of the highest number. TensorFlow Serving looks at nothing but the names in the folder, and
+takes every one that is a number; a version that is not complete must therefore have another kind of name. Here it is
+copied under a name that begins with a dot, flushed to the disk, compared with what was judged, and renamed.
+
+A store of objects, such as `gs://`, can rename objects, but no folder. There a version is uploaded under such a name
+and compared, and then its objects are renamed one by one, `saved_model.pb` last: a server that looks in that short time
+finds a version that it cannot load yet, and tries again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from components import model_digest
+from components.errors import IntegrityError
+from modules.notes import note
+
+_PARTIAL_PREFIX = ".pushing-"
+# The file by which TensorFlow knows that a folder holds a model.
+_MODEL_FILE = "saved_model.pb"
+# TensorFlow Serving reads versions as int64.
+_MOST = 2**63 - 1
+# Pushes to a store of objects cannot lock one another out; what is younger than this may still be under way.
+_ABANDONED_S = 3600.0
+
+
+def versions(base: str) -> dict[int, str]:
+    """The versions that servers see in a folder, here or on `gs://`: path by number; none if there is no folder."""
+    return {int(name): os.path.join(base, name) for name in _names(base) if _is_number(name)}
+
+
+def newest(base: str) -> str | None:
+    """The version that servers take: the path of the one with the highest number."""
+    found = versions(base)
+    return found[max(found)] if found else None
+
+
+def fault(version: str, expected: str) -> str | None:
+    """In which way a version is not the judged model that servers take, in words; None if it is.
+
+    Args:
+      version: path of a version's folder.
+      expected: digest of the model that was judged.
+    """
+    if not tf.io.gfile.isdir(version):
+        return f"{version} is no longer there"
+    taken = newest(os.path.dirname(version))
+    if taken != version:
+        return f"{version} is no longer the newest version; servers take {taken}"
+    try:
+        model_digest.check(version, expected)
+    except IntegrityError:
+        return f"{version} was damaged or changed: its files are not those that were judged"
+    return None
+
+
+def push(source: str, base: str, expected: str) -> str:
+    """Makes a model the newest version, unless it is that already.
+
+    Versions are seconds since 1970, or one more than the highest number there is, if that is more: they are unique and
+    rise, also when the clock was set back or two pushes come within a second.
+
+    Args:
+      source: folder of the model.
+      base: folder of the versions.
+      expected: digest of the model that was judged.
+
+    Returns:
+      path of the version.
+
+    Raises:
+      IntegrityError: the files of the model, or those that were copied, are not those that were judged.
+      OSError: the folder cannot be written to, or is full. Nothing is left there.
+    """
+    tf.io.gfile.makedirs(base)
+    with _alone(base):
+        _remove_leftovers(base)
+        taken = newest(base)
+        if taken is not None and fault(taken, expected) is None:
+            return taken
+        model_digest.check(source, expected)
+        number = _next_version(base)
+        partial, version = (os.path.join(base, f"{prefix}{number}") for prefix in (_PARTIAL_PREFIX, ""))
+        try:
+            _copy(source, partial)
+            model_digest.check(partial, expected)
+            _publish(partial, version)
+        finally:
+            _remove(partial)
+        return version
+
+
+def _names(base: str) -> list[str]:
+    # On `gs://` names of folders end in a slash.
+    return [name.rstrip("/") for name in tf.io.gfile.listdir(base)] if tf.io.gfile.isdir(base) else []
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and int(name) <= _MOST
+
+
+def _is_local(folder: str) -> bool:
+    return "://" not in folder
+
+
+def _next_version(base: str) -> int:
+    taken = [int(name) for name in (each.removeprefix(_PARTIAL_PREFIX) for each in _names(base)) if _is_number(name)]
+    highest = max(taken, default=0)
+    if highest == _MOST:
+        raise ValueError(
+            f"expected versions in {base} that a higher one can follow; got {highest}, the highest that TensorFlow "
+            "Serving reads; rename it"
+        )
+    return max(int(time.time()), highest + 1)
+
+
+@contextlib.contextmanager
+def _alone(base: str) -> Iterator[None]:
+    """Waits until no other push to a folder on this machine is under way; a killed one holds nothing."""
+    if not _is_local(base):
+        yield
+        return
+    # Beside the folder, in which there is nothing but versions.
+    parent, name = os.path.split(os.path.abspath(base))
+    with open(os.path.join(parent, f".{name}.lock"), "a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_leftovers(base: str) -> None:
+    """Removes what pushes have left that were killed."""
+    for name in _names(base):
+        partial, version = os.path.join(base, name), os.path.join(base, name.removeprefix(_PARTIAL_PREFIX))
+        if not name.startswith(_PARTIAL_PREFIX) or not _is_abandoned(partial):
+            continue
+        _remove(partial)
+        # On `gs://` the first objects may have got their final names.
+        if not _is_local(base) and not tf.io.gfile.exists(os.path.join(version, _MODEL_FILE)):
+            _remove(version)
+        note(f"removed {partial}, which a push had left that was interrupted")
+
+
+def _is_abandoned(partial: str) -> bool:
+    """Whether nobody works on it any more; here it is known from the lock."""
+    if _is_local(partial):
+        return True
+    times = [tf.io.gfile.stat(os.path.join(partial, name)).mtime_nsec for name in model_digest.files_below(partial)]
+    return time.time() - max(times, default=0) / 1e9 > _ABANDONED_S
+
+
+def _remove(folder: str) -> None:
+    if tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copies all files below a folder; on this machine, all of it is on the disk afterwards."""
+    for name in model_digest.files_below(source):
+        path = os.path.join(target, name)
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        if _is_local(target):
+            with tf.io.gfile.GFile(os.path.join(source, name), "rb") as original, open(path, "wb") as copy:
+                shutil.copyfileobj(original, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+        else:
+            # Objects are durable once they are closed.
+            tf.io.gfile.copy(os.path.join(source, name), path)
+    if _is_local(target):
+        for folder, _, _ in os.walk(target):
+            _flush_folder(folder)
+
+
+def _flush_folder(folder: str) -> None:
+    """Has the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(partial: str, version: str) -> None:
+    """Gives a complete copy the name by which servers know it."""
+    if _is_local(version):
+        # Fails if that name was given in the meantime.
+        os.rename(partial, version)
+        _flush_folder(os.path.dirname(version))
+        return
+    for name in sorted(model_digest.files_below(partial), key=lambda each: each == _MODEL_FILE):
+        path = os.path.join(version, name)
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        tf.io.gfile.rename(os.path.join(partial, name), path)
