@@ -17,12 +17,14 @@ from tfx.dsl.io import fileio
 
 from modules import features, judge, paths, serving
 from modules.sliced_metrics import (
+    EXAMPLE_COUNT,
     MAE,
     MSE_DIFFERENCE_Z,
     NDCG,
     PAIRED,
     RANKING_DEPTH,
     RMSE,
+    USER_COUNT,
     Evaluation,
     SliceKey,
 )
@@ -32,12 +34,18 @@ SIGNIFICANT_Z = 1.645
 
 
 def create_eval_config(
-    models: Sequence[str], *, rmse_bound: float, max_regression: float, baseline: str | None
+    models: Sequence[str],
+    *,
+    rmse_bound: float,
+    max_regression: float,
+    baseline: str | None,
+    min_ratings: int = 0,
+    min_users: int = 0,
 ) -> config_pb2.EvalConfig:
     """All metrics of TFMA's that are written, overall and by slice, and the thresholds, which are on all ratings.
 
-    The pairwise accuracy, the paired comparisons and how well a model tells its uncertainty are written too, but TFMA
-    has no such metrics.
+    The number of users, the pairwise accuracy, the paired comparisons and how well a model tells its uncertainty are
+    written too, but TFMA has no such metrics.
 
     Args:
       models: names of the models that are evaluated.
@@ -45,6 +53,8 @@ def create_eval_config(
       max_regression: how much worse than the blessed model's its RMSE may be, stars; ignored where `models` has no
         blessed model.
       baseline: the model that the candidate must be better than, by the paired test on the same ratings; None: none.
+      min_ratings: fewer ratings bless no candidate; 0: any number does.
+      min_users: ratings of fewer users bless no candidate; 0: any number does.
 
     Raises:
       ValueError: no RMSE can meet the bound, or the baseline is not among the models.
@@ -60,11 +70,14 @@ def create_eval_config(
         threshold.change_threshold.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
         threshold.change_threshold.absolute.value = max_regression
     # A threshold without slices would have to hold in every slice.
-    overall = [config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)]
-    comparisons = [] if baseline is None else [_comparison_with(baseline)]
+    overall = [_overall(threshold)]
+    comparisons = [] if baseline is None else [_at_least(baseline, MSE_DIFFERENCE_Z, SIGNIFICANT_Z)]
+    ratings = [_overall(_lower_bound(min_ratings))] if min_ratings else []
+    users = [_at_least(judge.CANDIDATE, USER_COUNT, min_users)] if min_users else []
     # Keras metrics are named, since Keras numbers unnamed ones anew in a process that runs twice.
     rmse = {"class_name": "RootMeanSquaredError", "config": f'"name": "{RMSE}"'}
     mae = {"class_name": "MeanAbsoluteError", "config": f'"name": "{MAE}"'}
+    count = {"class_name": "ExampleCount", "config": f'"name": "{EXAMPLE_COUNT}"'}
     ranking = f'"gain_key": "{features.USER_RATING.name}", "top_k_list": [{RANKING_DEPTH}], "name": "{NDCG}"'
     others = [name for name in models if name != judge.CANDIDATE]
     return config_pb2.EvalConfig(
@@ -76,18 +89,21 @@ def create_eval_config(
         metrics_specs=[
             config_pb2.MetricsSpec(
                 model_names=[judge.CANDIDATE],
-                metrics=[config_pb2.MetricConfig(per_slice_thresholds=overall, **rmse)],
+                metrics=[
+                    config_pb2.MetricConfig(per_slice_thresholds=overall, **rmse),
+                    config_pb2.MetricConfig(per_slice_thresholds=ratings, **count),
+                ],
             ),
-            config_pb2.MetricsSpec(model_names=others, metrics=[config_pb2.MetricConfig(**rmse)]),
             config_pb2.MetricsSpec(
-                model_names=models,
-                metrics=[config_pb2.MetricConfig(class_name="ExampleCount"), config_pb2.MetricConfig(**mae)],
+                model_names=others, metrics=[config_pb2.MetricConfig(**rmse), config_pb2.MetricConfig(**count)]
             ),
+            config_pb2.MetricsSpec(model_names=models, metrics=[config_pb2.MetricConfig(**mae)]),
             config_pb2.MetricsSpec(
                 model_names=models,
                 query_key=features.USER_ID.name,
                 metrics=[config_pb2.MetricConfig(class_name="NDCG", config=ranking)],
             ),
+            *users,
             *comparisons,
         ],
         # TFMA would re-create the compiled metrics of a Keras model, which a TFRS model does not have.
@@ -95,11 +111,19 @@ def create_eval_config(
     )
 
 
-def _comparison_with(baseline: str) -> config_pb2.MetricsSpec:
-    """The threshold on the paired comparison, which is a metric of the baseline's."""
-    spec = config_pb2.MetricsSpec(model_names=[baseline])
-    overall = spec.per_slice_thresholds[MSE_DIFFERENCE_Z].thresholds.add(slicing_specs=[config_pb2.SlicingSpec()])
-    overall.threshold.value_threshold.lower_bound.value = SIGNIFICANT_Z
+def _overall(threshold: config_pb2.MetricThreshold) -> config_pb2.PerSliceMetricThreshold:
+    """A threshold on all ratings."""
+    return config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)
+
+
+def _lower_bound(value: float) -> config_pb2.MetricThreshold:
+    return config_pb2.MetricThreshold(value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": value}))
+
+
+def _at_least(model: str, metric: str, value: float) -> config_pb2.MetricsSpec:
+    """The threshold on a metric of a model that TFMA does not have."""
+    spec = config_pb2.MetricsSpec(model_names=[model])
+    spec.per_slice_thresholds[metric].thresholds.append(_overall(_lower_bound(value)))
     return spec
 
 
@@ -167,7 +191,7 @@ def _keyed(key: SliceKey, by_model: dict[str, dict[str, float]]) -> tuple[tuple,
 def _metric_key(name: str, model: str) -> tfma.metrics.MetricKey:
     sub_key = tfma.metrics.SubKey(top_k=RANKING_DEPTH) if name == NDCG else None
     # TFMA takes a metric that it does not compute for one that may be weighted or not.
-    weighted = None if name in PAIRED else False
+    weighted = None if name in (*PAIRED, USER_COUNT) else False
     return tfma.metrics.MetricKey(name, model_name=model, sub_key=sub_key, example_weighted=weighted)
 
 

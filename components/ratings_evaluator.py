@@ -24,12 +24,14 @@ from tfx.types.system_executions import Evaluate
 from tfx.utils import io_utils, path_utils
 
 from components import evaluation_files, example_files, model_digest
+from components.errors import EvidenceError
 from modules import judge, paths, presets, sliced_metrics
 from modules.sliced_metrics import ScoredRatings, SliceKey, SliceSums
 
 # Users are shared out among so many parts, each of which is measured in memory, by one worker.
 BUCKETS = 64
 SPLIT_KEY, RMSE_BOUND_KEY, MAX_REGRESSION_KEY, BASELINE_KEY = "split", "rmse_bound", "max_regression", "baseline"
+MIN_RATINGS_KEY, MIN_USERS_KEY = "min_ratings", "min_users"
 _CODE_FINGERPRINT_KEY = "code_fingerprint"
 
 
@@ -81,10 +83,11 @@ class Executor(executor.Executor):
         Args:
           input_dict: `examples`, `model` and perhaps `baseline_model`, one artifact each.
           output_dict: `evaluation` and `blessing`.
-          exec_properties: `split`, `rmse_bound`, `max_regression` and `baseline`.
+          exec_properties: `split`, `rmse_bound`, `max_regression`, `baseline`, `min_ratings` and `min_users`.
 
         Raises:
-          ValueError: the split holds no example, the examples are no tf.Examples, a model has not the signatures that
+          EvidenceError: the split holds no example.
+          ValueError: the examples are no tf.Examples, a model has not the signatures that
             `judge.Scorer` asks for, no RMSE can meet the bound, or there is no such baseline.
           IntegrityError: the candidate has no files, or they changed meanwhile.
         """
@@ -96,7 +99,10 @@ class Executor(executor.Executor):
             blessed = artifact_utils.get_single_instance(input_dict[standard_component_specs.BASELINE_MODEL_KEY])
         folder = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
         thresholds = {
-            **{key: exec_properties[key] for key in (RMSE_BOUND_KEY, MAX_REGRESSION_KEY)},
+            **{
+                key: exec_properties[key]
+                for key in (RMSE_BOUND_KEY, MAX_REGRESSION_KEY, MIN_RATINGS_KEY, MIN_USERS_KEY)
+            },
             BASELINE_KEY: presets.required_baseline(exec_properties[BASELINE_KEY]),
         }
 
@@ -121,7 +127,7 @@ class Executor(executor.Executor):
                 | "Write" >> beam.Map(_write, folder, examples.uri, locations, thresholds)
             )
         if not fileio.glob(os.path.join(paths.escape(folder), "metrics-*")):
-            raise ValueError(
+            raise EvidenceError(
                 f"expected at least one example to evaluate on; got none in {', '.join(files)}; "
                 "give the split ratings, or evaluate on another one"
             )
@@ -154,6 +160,8 @@ class RatingsEvaluatorSpec(component_spec.ComponentSpec):
         RMSE_BOUND_KEY: component_spec.ExecutionParameter(type=float),
         MAX_REGRESSION_KEY: component_spec.ExecutionParameter(type=float),
         BASELINE_KEY: component_spec.ExecutionParameter(type=str),
+        MIN_RATINGS_KEY: component_spec.ExecutionParameter(type=int),
+        MIN_USERS_KEY: component_spec.ExecutionParameter(type=int),
         _CODE_FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
@@ -177,7 +185,7 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
 
     It is good if its RMSE is below the bound and not above the blessed model's, and if it is better than a baseline by
     the paired test: the mean over the test ratings of (squared error of the baseline - that of the model) is at least
-    1.645 of its standard errors above 0.
+    1.645 of its standard errors above 0. A split with too few ratings, or ratings of too few users, blesses nothing.
 
     What TFX's Evaluator does not do: it knows two models at most, so that baselines would need a second pass; its
     bound is inside one JSON text, of which a cluster can substitute no part; and NDCG takes rows of equal prediction
@@ -193,7 +201,7 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
     ```
     evaluator = RatingsEvaluator(
         examples=examples.outputs["examples"], model=trainer.outputs["model"], split="test",
-        rmse_bound=0.95, max_regression=0.0, baseline="user_title_bias",
+        rmse_bound=0.95, max_regression=0.0, baseline="user_title_bias", min_ratings=100, min_users=20,
     )
     ```
 
@@ -216,6 +224,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
         rmse_bound: float | RuntimeParameter,
         max_regression: float,
         baseline: str | RuntimeParameter,
+        min_ratings: int,
+        min_users: int,
         code_fingerprint: str = "",
     ) -> None:
         """Builds the component.
@@ -229,6 +239,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
           max_regression: how much worse than the blessed model's its RMSE may be, stars.
           baseline: what the candidate must be better than: `user_title_bias`, `title_mean`, `global_mean`, `none`, or
             a preset's name for the baseline of that preset.
+          min_ratings: fewer ratings in the split bless no candidate.
+          min_users: ratings of fewer users in the split bless no candidate.
           code_fingerprint: any text. Outputs are taken from the cache only while it stays the same, as TFX does not
             notice edits of the code.
         """
@@ -241,6 +253,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
                 rmse_bound=rmse_bound,
                 max_regression=max_regression,
                 baseline=baseline,
+                min_ratings=min_ratings,
+                min_users=min_users,
                 code_fingerprint=code_fingerprint,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),

@@ -14,6 +14,8 @@ import numpy as np
 from modules import metrics, rating_deviation
 
 EXAMPLE_COUNT = "example_count"
+# Of the candidate: how many users have a rating in the slice.
+USER_COUNT = "user_count"
 RMSE = "root_mean_squared_error"
 MAE = "mean_absolute_error"
 NDCG = "ndcg"
@@ -111,6 +113,7 @@ class SliceSums:
 
     Attributes:
       ratings: how many.
+      users: how many have one of them.
       squared_error: float64 [models], sum of (prediction - label)^2, stars squared.
       absolute_error: float64 [models], sum of |prediction - label|, stars.
       difference: float64 [models], sum of how much larger the squared error of each rating is than the candidate's,
@@ -122,6 +125,7 @@ class SliceSums:
     """
 
     ratings: int
+    users: int
     squared_error: np.ndarray
     absolute_error: np.ndarray
     difference: np.ndarray
@@ -132,6 +136,7 @@ class SliceSums:
     def __add__(self, other: SliceSums) -> SliceSums:
         return SliceSums(
             ratings=self.ratings + other.ratings,
+            users=self.users + other.users,
             squared_error=self.squared_error + other.squared_error,
             absolute_error=self.absolute_error + other.absolute_error,
             difference=self.difference + other.difference,
@@ -147,7 +152,7 @@ class SliceSums:
             RMSE: float(np.sqrt(self.squared_error[model] / self.ratings)),
             MAE: float(self.absolute_error[model] / self.ratings),
             **{name: each.mean(model) for name, each in self.by_user.items()},
-            **(self._calibrated() if model == _CANDIDATE else self._paired(model)),
+            **({USER_COUNT: float(self.users)} | self._calibrated() if model == _CANDIDATE else self._paired(model)),
         }
 
     def _calibrated(self) -> dict[str, float]:
@@ -243,6 +248,7 @@ def sum_by_slice(ratings: ScoredRatings) -> dict[SliceKey, SliceSums]:
         counts = np.bincount(codes, minlength=len(keys))
         summed = [_sum_by(codes, values, len(keys)) for values in by_rating]
         users, code_of_user = np.divmod(np.unique(user * len(keys) + codes), len(keys))
+        user_counts = np.bincount(code_of_user, minlength=len(keys))
         user_sums = {
             name: (
                 _sum_by(code_of_user, value[:, users], len(keys)),
@@ -253,6 +259,7 @@ def sum_by_slice(ratings: ScoredRatings) -> dict[SliceKey, SliceSums]:
         for code in np.flatnonzero(counts):
             sums[keys[code]] = SliceSums(
                 ratings=int(counts[code]),
+                users=int(user_counts[code]),
                 squared_error=summed[0][:, code],
                 absolute_error=summed[1][:, code],
                 difference=summed[2][:, code],

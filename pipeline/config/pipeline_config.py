@@ -120,6 +120,10 @@ class EvaluatorConfig(_Layer):
         description="the baseline that a model must be better than, by the paired test on the test ratings, or none; "
         "left out: the preset's",
     )
+    min_test_ratings: int = pydantic.Field(
+        100, ge=1, description="a test split of fewer ratings blesses no model: they would not tell good from bad"
+    )
+    min_test_users: int = pydantic.Field(20, ge=1, description="a test split of fewer users blesses no model")
     blessed_model: Literal["other", "latest", "none"] = pydantic.Field(
         "other",
         description="the model to compare with: the latest blessed one other than the candidate (so that an unchanged "

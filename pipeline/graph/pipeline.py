@@ -96,6 +96,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         max_regression=config.evaluator.max_regression,
         # That of the preset which a submission picks, unless another baseline was asked for.
         baseline=config.evaluator.baseline or opened.get("preset", config.trainer.preset),
+        min_ratings=config.evaluator.min_test_ratings,
+        min_users=config.evaluator.min_test_users,
         code_fingerprint=fingerprint("components.ratings_evaluator"),
     ).with_id("Evaluator")
     servable = ServableValidator(

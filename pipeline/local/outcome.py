@@ -23,6 +23,7 @@ from modules.sliced_metrics import (
     MSE_DIFFERENCE_Z,
     OVERALL,
     RMSE,
+    USER_COUNT,
     Evaluation,
 )
 from modules.training_log import CHOSEN_FILE
@@ -177,10 +178,19 @@ def missed_thresholds(
     """
     rmse = {model: metrics[RMSE] for model, metrics in evaluation[OVERALL].items()}
     reasons = []
+    few = {
+        EXAMPLE_COUNT: "test ratings are too few to judge a model by; at least {:,.0f} are needed "
+        "(evaluator.min_test_ratings)",
+        USER_COUNT: "users with test ratings are too few to judge a model by; at least {:,.0f} are needed "
+        "(evaluator.min_test_users)",
+    }
     for by_slice in validation.metric_validations_per_slice:
         for failure in by_slice.failures:
             value = failure.metric_value.double_value.value
-            if failure.metric_key.name == MSE_DIFFERENCE_Z:
+            if failure.metric_key.name in few:
+                bound = failure.metric_threshold.value_threshold.lower_bound.value
+                reasons.append(f"{value:,.0f} {few[failure.metric_key.name].format(bound)}")
+            elif failure.metric_key.name == MSE_DIFFERENCE_Z:
                 needed = failure.metric_threshold.value_threshold.lower_bound.value
                 reasons.append(_not_better(evaluation, failure.metric_key.model_name, needed))
             elif math.isnan(value):

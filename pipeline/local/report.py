@@ -24,6 +24,7 @@ from modules.sliced_metrics import (
     PAIRWISE_ACCURACY,
     RMSE,
     SHARES_INSIDE,
+    USER_COUNT,
     SliceKey,
 )
 from pipeline.config.pipeline_config import PipelineConfig
@@ -101,6 +102,11 @@ def _advice(config: PipelineConfig, outcome: Outcome) -> list[str]:
     regression = rmse - measured.get(judge.BLESSED, {}).get(RMSE, math.inf)
     if regression > config.evaluator.max_regression:
         needed.append(f"--set evaluator.max_regression={_rounded_up(regression)}")
+    counts = {"ratings": EXAMPLE_COUNT, "users": USER_COUNT}
+    for what, name in counts.items():
+        count = measured[judge.CANDIDATE][name]
+        if count < getattr(config.evaluator, f"min_test_{what}"):
+            needed.append(f"--set evaluator.min_test_{what}={count:.0f}")
     if needed:
         lines.append(f"{' '.join(needed)} would bless it{', as bad as it is' if better else ''}")
     return lines

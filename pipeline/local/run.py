@@ -96,8 +96,8 @@ def run(
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """What a failure says by its causes: bad data, data that do not fit the schema, or something else."""
-    from components.errors import AnomaliesError
+    """What a failure says by its causes: bad data, data that do not fit the schema, no test data, or something else."""
+    from components.errors import AnomaliesError, EvidenceError
     from data.errors import DataError
 
     cause: BaseException | None = error
@@ -106,6 +106,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
             return ExitCode.BAD_INPUT
         if isinstance(cause, AnomaliesError):
             return ExitCode.ANOMALIES
+        if isinstance(cause, EvidenceError):
+            return ExitCode.NOT_BLESSED
         cause = cause.__cause__
     return ExitCode.FAILED
 

@@ -23,7 +23,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 from tfx_bsl.public import tfxio
 
-from components import evaluation_files, example_files, ratings_evaluator
+from components import evaluation_files, example_files, model_digest, ratings_evaluator
 from modules import judge, metrics, presets, sliced_metrics
 from modules.sliced_metrics import OVERALL, RMSE
 from tests import support
@@ -36,7 +36,7 @@ BASELINE_ERRORS = {"user_title_bias": 1.5, "title_mean": 1.7, "global_mean": 1.9
 EXAMPLES = [tf.TensorSpec([None], tf.string, "examples")]
 PATH = "Format-Serving"
 # Metrics that TFMA does not have.
-OURS = ("pairwise_accuracy", "mse_difference", "expected_rmse", "share_inside")
+OURS = ("pairwise_accuracy", "mse_difference", "expected_rmse", "share_inside", "user_count")
 
 
 def rate(examples: tf.Tensor, error: float, salt: str) -> tf.Tensor:
@@ -182,10 +182,15 @@ def evaluate(
     max_regression: float = 0.0,
     baseline: str = "none",
     split: str = "test",
+    min_ratings: int = 100,
+    min_users: int = 20,
 ) -> tuple[str, types.Artifact]:
     """The evaluation's folder and the blessing."""
     inputs = {"examples": [examples], "model": [model], "baseline_model": [blessed] if blessed else []}
-    properties = {"split": split, "rmse_bound": bound, "max_regression": max_regression, "baseline": baseline}
+    properties = {
+        "split": split, "rmse_bound": bound, "max_regression": max_regression, "baseline": baseline,
+        "min_ratings": min_ratings, "min_users": min_users,
+    }  # fmt: skip
     return run(ratings_evaluator.Executor, folder, inputs, properties)
 
 
@@ -208,7 +213,12 @@ def expected_metrics(rows: list[dict], models: dict[str, types.Artifact]) -> sli
     names = (*models, *BASELINE_ERRORS)
     return {
         key: {
-            name: measure(frame, group, name) | (calibrate(group) if name == "candidate" else compare(group, name))
+            name: measure(frame, group, name)
+            | (
+                {"user_count": group["user_id"].nunique(), **calibrate(group)}
+                if name == "candidate"
+                else compare(group, name)
+            )
             for name in names
         }
         for key, group in groups.items()
@@ -424,6 +434,29 @@ def test_other_payloads_are_refused(examples, good, tmp_path: pathlib.Path) -> N
         evaluate(tmp_path, parquet, good)
 
 
+@pytest.mark.parametrize(
+    ("missing_ratings", "missing_users", "missed"),
+    [(0, 0, []), (1, 0, ["example_count"]), (0, 1, ["user_count"]), (1, 1, ["example_count", "user_count"])],
+)
+def test_too_few_test_ratings_bless_nothing(
+    examples,
+    rows: list[dict],
+    good,
+    tmp_path: pathlib.Path,
+    missing_ratings: int,
+    missing_users: int,
+    missed: list[str],
+) -> None:
+    users = len({row["user_id"] for row in rows})
+    needed = {"min_ratings": len(rows) + missing_ratings, "min_users": users + missing_users}
+    uri, blessing = evaluate(tmp_path, examples, good, **needed)
+    assert os.listdir(blessing.uri) == ["NOT_BLESSED" if missed else "BLESSED"]
+    validation = tfma.load_validation_result(uri)
+    failures = [each for by_slice in validation.metric_validations_per_slice for each in by_slice.failures]
+    assert sorted(each.metric_key.name for each in failures) == missed
+    assert not validation.missing_thresholds
+
+
 @pytest.mark.parametrize("of_blessed", [False, True])
 def test_a_model_that_predicts_nan_blesses_nothing(examples, good, tmp_path: pathlib.Path, of_blessed: bool) -> None:
     nan = save(tmp_path / "model", error=float("nan"))
@@ -433,7 +466,7 @@ def test_a_model_that_predicts_nan_blesses_nothing(examples, good, tmp_path: pat
     spoilt = "blessed" if of_blessed else "candidate"
     assert {model for model, values in overall.items() if np.isnan(values[RMSE])} == {spoilt}
     finite = {name for name, value in overall[spoilt].items() if not np.isnan(value)}
-    assert finite == {"example_count"}
+    assert finite == ({"example_count"} if of_blessed else {"example_count", "user_count"})
     assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
     assert blessing.get_int_custom_property("blessed") == 0
     (failed,) = tfma.load_validation_result(uri).metric_validations_per_slice
@@ -479,6 +512,8 @@ def test_component_carries_what_the_cache_compares() -> None:
         rmse_bound=bound,
         max_regression=0.01,
         baseline="title_mean",
+        min_ratings=50,
+        min_users=10,
         code_fingerprint="abc",
     )
     assert made.exec_properties == {
@@ -486,6 +521,8 @@ def test_component_carries_what_the_cache_compares() -> None:
         "rmse_bound": bound,
         "max_regression": 0.01,
         "baseline": "title_mean",
+        "min_ratings": 50,
+        "min_users": 10,
         "code_fingerprint": "abc",
     }
     assert made.outputs["blessing"].type is standard_artifacts.ModelBlessing
@@ -554,7 +591,9 @@ def test_tfma_agrees(
 ) -> None:
     names = {"candidate": candidate} | ({"blessed": blessed} if blessed else {})
     models = {name: request.getfixturevalue(fixture) for name, fixture in names.items()}
-    ours, blessing = evaluate(tmp_path / "ours", examples, models["candidate"], models.get("blessed"), bound=bound)
+    # TFMA does not count users.
+    compared = {"bound": bound, "min_ratings": 0, "min_users": 0}
+    ours, blessing = evaluate(tmp_path / "ours", examples, models["candidate"], models.get("blessed"), **compared)
     theirs = tfma_evaluation(tmp_path / "theirs", examples, models, bound)
 
     found = {key: value for key, value in values_by_key(ours).items() if not any(name in key[1] for name in OURS)}
@@ -606,4 +645,7 @@ def test_the_blessing_is_that_of_tfx(examples, good, better, tmp_path: pathlib.P
     properties = {"eval_config": proto_utils.proto_to_json(config), "example_splits": '["test"]'}
     _, theirs = run(tfx_evaluator.Executor, tmp_path / "theirs", inputs, properties)
     assert os.listdir(ours.uri) == os.listdir(theirs.uri) == ["NOT_BLESSED"]
+    assert ours.mlmd_artifact.custom_properties.pop("model_digest").string_value == model_digest.of_folder(
+        os.path.join(good.uri, PATH)
+    )
     assert ours.mlmd_artifact.custom_properties == theirs.mlmd_artifact.custom_properties

@@ -86,6 +86,7 @@ def test_metrics_agree_with_pandas_in_every_slice(ratings: ScoredRatings) -> Non
             told = {name: measured.pop(name) for name in (EXPECTED_RMSE, *SHARES_INSIDE.values()) if name in measured}
             expected = calibration(error, ratings.deviation[0].astype(float)[rows.index]) if model == 0 else {}
             assert told == pytest.approx(expected, rel=1e-12)
+            assert measured.pop("user_count", None) == (rows["user"].nunique() if model == 0 else None)
             assert measured == {
                 "example_count": len(rows),
                 RMSE: pytest.approx(np.sqrt((error**2).mean()), rel=1e-12),
@@ -170,7 +171,7 @@ def test_one_rating_by_hand() -> None:
     measured = sliced_metrics.sum_by_slice(scored([5], [4], [2.5]))[OVERALL].metrics(0)
     # One title can be in no wrong order.
     assert np.isnan(measured.pop(PAIRWISE_ACCURACY))
-    assert measured == {"example_count": 1, RMSE: 1.5, MAE: 1.5, NDCG: 1.0}
+    assert measured == {"example_count": 1, "user_count": 1, RMSE: 1.5, MAE: 1.5, NDCG: 1.0}
 
 
 def test_a_user_counts_whole_in_each_of_its_slices() -> None:
@@ -179,6 +180,7 @@ def test_a_user_counts_whole_in_each_of_its_slices() -> None:
     red, green = sums[RED].metrics(0), sums[GREEN].metrics(0)
     wrong = (1 + 3 / np.log2(3)) / (3 + 1 / np.log2(3))
     assert (red["example_count"], green["example_count"]) == (1, 3)
+    assert (red["user_count"], green["user_count"]) == (1, 2)
     assert (red[NDCG], red[PAIRWISE_ACCURACY]) == (pytest.approx(wrong), 0)
     assert (green[NDCG], green[PAIRWISE_ACCURACY]) == (pytest.approx((wrong + 1) / 2), 0.5)
 

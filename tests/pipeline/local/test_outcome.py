@@ -50,6 +50,35 @@ def test_a_reason_says_by_how_much_and_against_what(tmp_path, candidate, blessed
     assert reasons(tmp_path, candidate, blessed, bound=bound) == said
 
 
+@pytest.mark.parametrize(
+    ("ratings", "users", "said"),
+    [
+        (1_000, 20, []),
+        (
+            999,
+            20,
+            ["999 test ratings are too few to judge a model by; at least 1,000 are needed (evaluator.min_test_r"],
+        ),
+        (
+            1_000,
+            3,
+            ["3 users with test ratings are too few to judge a model by; at least 20 are needed (evaluator.min"],
+        ),
+        (0, 0, ["0 test ratings are too few", "0 users with test ratings are too few"]),
+    ],
+)
+def test_a_reason_says_how_many_test_ratings_are_missing(tmp_path, ratings: int, users: int, said: list[str]) -> None:
+    evaluation = {OVERALL: {"candidate": {RMSE: 0.9, "example_count": ratings, "user_count": users}}}
+    config = evaluation_files.create_eval_config(
+        ["candidate"], rmse_bound=1, max_regression=0, baseline=None, min_ratings=1_000, min_users=20
+    )
+    evaluation_files.write(str(tmp_path), evaluation, config, data="data", locations={"candidate": ""})
+    validation = tfma.load_validation_result(str(tmp_path))
+    assert validation.validation_ok == (not said)
+    found = missed_thresholds(validation, evaluation_files.read(str(tmp_path)), None)
+    assert [line[: len(start)] for line, start in zip(sorted(found), said, strict=True)] == said
+
+
 def test_both_thresholds_have_a_reason(tmp_path) -> None:
     assert [line.split(" above ")[1][:9] for line in reasons(tmp_path, 0.93, 0.91, bound=0.9)] == [
         "the bound",

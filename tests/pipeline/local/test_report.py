@@ -22,6 +22,7 @@ from modules.sliced_metrics import (
     PAIRWISE_ACCURACY,
     RMSE,
     SHARES_INSIDE,
+    USER_COUNT,
     Evaluation,
     SliceKey,
 )
@@ -95,7 +96,14 @@ def test_a_folder_made_by_hand_has_no_record_of_its_rows(tmp_path: pathlib.Path)
 
 
 def metrics(rmse: float, ratings: int = 50) -> dict[str, float]:
-    return {EXAMPLE_COUNT: ratings, RMSE: rmse, MAE: rmse - 0.2, NDCG: rmse - 0.1, PAIRWISE_ACCURACY: float("nan")}
+    return {
+        EXAMPLE_COUNT: ratings,
+        USER_COUNT: 25,
+        RMSE: rmse,
+        MAE: rmse - 0.2,
+        NDCG: rmse - 0.1,
+        PAIRWISE_ACCURACY: float("nan"),
+    }
 
 
 def compared(difference: float, stderr: float = 0.01) -> dict[str, float]:
@@ -227,6 +235,7 @@ def advice(
     regression: float = 0.0,
     baseline: str | None = "none",
     stderr: float = 0.01,
+    evaluator: dict[str, int] | None = None,
     **scale: float,
 ) -> list[str]:
     """What stands below the reason why a model was not blessed."""
@@ -234,7 +243,7 @@ def advice(
     config = PipelineConfig(
         data={"root": "/nowhere", **scale},
         trainer={"preset": "notebook"},
-        evaluator={"rmse_bound": bound, "max_regression": regression, "baseline": baseline},
+        evaluator={"rmse_bound": bound, "max_regression": regression, "baseline": baseline, **(evaluator or {})},
     )
     differences = {model: compared(rmse**2 - measured["candidate"] ** 2, stderr) for model, rmse in measured.items()}
     evaluation = {OVERALL: {model: metrics(rmse, 1_234) | differences[model] for model, rmse in measured.items()}}
@@ -281,6 +290,14 @@ def test_only_baselines_that_are_as_good_are_named() -> None:
 )
 def test_what_would_bless_it_beside_a_blessed_model(rmse: float, bound: float, regression: float, needed: str) -> None:
     assert advice({**MODELS, "candidate": rmse}, bound=bound, regression=regression)[-1] == needed
+
+
+def test_what_would_bless_a_model_that_was_judged_by_few_ratings() -> None:
+    few = {"min_test_ratings": 1_235, "min_test_users": 26}
+    needed = "--set evaluator.min_test_ratings=1234 --set evaluator.min_test_users=25 would bless it"
+    assert advice(MODELS, bound=9.0, regression=9.0, evaluator=few)[-1] == needed
+    enough = {"min_test_ratings": 1_234, "min_test_users": 25}
+    assert "would bless it" not in advice(MODELS, bound=9.0, regression=9.0, evaluator=enough)[-1]
 
 
 LOST_BY_CHANCE = "another preset or more ratings may make it better; more test ratings may show that it is better"

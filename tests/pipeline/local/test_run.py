@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.errors import AnomaliesError
+from components.errors import AnomaliesError, EvidenceError
 from data.errors import DataError
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import ExitCode
@@ -19,6 +19,7 @@ from pipeline.local.dag_runner import ComponentError
         ([OSError("full")], ExitCode.FAILED),
         ([AnomaliesError("mood")], ExitCode.ANOMALIES),
         ([DataError("row 3")], ExitCode.BAD_INPUT),
+        ([RuntimeError("wrapped"), EvidenceError("no test ratings")], ExitCode.NOT_BLESSED),
         # Beam wraps what a worker raises.
         ([RuntimeError("wrapped"), DataError("row 3")], ExitCode.BAD_INPUT),
     ],
