@@ -19,7 +19,7 @@ from google.cloud.aiplatform_v1 import types
 from pipeline.cluster.compiled_job import CompiledJob
 from pipeline.cluster.service_errors import ServiceError, google_errors
 from pipeline.config import submission_parameters
-from pipeline.exit_codes import ExitCode, ServiceCode
+from pipeline.exit_codes import MEANINGS, ExitCode, ServiceCode
 
 REQUEST_TIMEOUT_S = 60.0
 Values = dict[str, submission_parameters.Scalar]
@@ -207,7 +207,7 @@ class StartedJob:
             anomalous = any(task.task_name == "AnomalyGate" for task in failed)
             return ExitCode.ANOMALIES if anomalous else ExitCode.FAILED, reasons or ["the job failed; no task says why"]
         if _property(tasks, "Evaluator", "blessing", "blessed") == 0:
-            return ExitCode.NOT_BLESSED, ["the RMSE is over the bound, or worse than the blessed model's"]
+            return ExitCode.NOT_BLESSED, [MEANINGS[ExitCode.NOT_BLESSED]]
         if _property(tasks, "ServableValidator", "blessing", "blessed") == 0:
             return ExitCode.NOT_SERVABLE, ["the exported model could not be loaded and queried"]
         pushed = [

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
 import json
 import pathlib
+import pickle
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -489,6 +491,35 @@ def test_executor_raises_the_error_of_the_file(tmp_path: pathlib.Path) -> None:
 def test_nothing_but_an_error_about_data_is_made_of_what_lies_in_a_folder() -> None:
     with pytest.raises(KeyError, match="SystemExit"):
         gen._error_from_json(json.dumps(["SystemExit", "0"]))
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return pathlib.Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_others_put_in_the_folder_is_not_run(tmp_path: pathlib.Path, monkeypatch, fails: bool) -> None:
+    """While the component works, as whoever can write there would do it."""
+    write_csv(tmp_path / "in" / "ratings.csv", [("1", "Heat", "5"), ("2", "" if fails else "Heat", "4")])
+    write_shards = gen.write_shards
+
+    def with_visitor(work: gen.Work, rule: gen.SplitRule, folder: str) -> Iterator[tuple[gen.Shard, int]]:
+        for place in (pathlib.Path(folder), pathlib.Path(folder).parent):
+            place.mkdir(parents=True, exist_ok=True)
+            for name in ("error.pickle", "sums.pickle", "error", "error.pkl"):
+                (place / name).write_bytes(pickle.dumps(Touch(tmp_path / "touched")))
+        yield from write_shards(work, rule, folder)
+
+    monkeypatch.setattr(gen, "write_shards", with_visitor)
+    with pytest.raises(RowError) if fails else contextlib.nullcontext():
+        run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"))
+    assert not (tmp_path / "touched").exists()
 
 
 def test_executor_refuses_headers_alone(tmp_path: pathlib.Path) -> None:

@@ -30,6 +30,8 @@ MODULES = {
 # What the advisories call dangerous on bytes of others: functions that read, and the modules of Arrow that do.
 READERS_OF_STRANGERS = {"load_model", "get_file", "read_feather", "read_parquet", "read_pickle"}
 ARROW_READERS = {"ipc", "parquet", "feather"}
+# Modules by which a file becomes a program.
+UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "jsonpickle", "shelve", "marshal"}
 
 
 def locked(lane: str) -> dict[str, str]:
@@ -112,6 +114,16 @@ def test_the_advisories_that_people_ask_about_are_answered() -> None:
     asked = {"CVE-2026-0994", "CVE-2023-47248", "CVE-2026-25087", "CVE-2025-1550", "CVE-2025-0649"}
     assert asked <= set(re.findall(r"CVE-\d+-\d+", " ".join(row[3] for row in rows)))
     assert all(row[5] for row in rows)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_is_unpickled(path: pathlib.Path) -> None:
+    """Folders of artifacts, of outputs and of caches may be ones that others can write to."""
+    assert not {name.partition(".")[0] for name in imported(path)} & UNPICKLERS
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    # Which is NumPy's default, too.
+    allowed = [word.value for call in calls for word in call.keywords if word.arg == "allow_pickle"]
+    assert all(ast.unparse(value) == "False" for value in allowed)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

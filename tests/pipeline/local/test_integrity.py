@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from components import model_digest, pushed_versions
+from components import model_digest, probe_process, pushed_versions
 from data import synthetic
 from pipeline.exit_codes import ExitCode
 from pipeline.local.pushed_model import PushedModel
@@ -104,6 +104,33 @@ class TestOneOutputFolder:
         code, record = run_pipeline(ratings, output, *QUICK)
         assert (code, executed(record), record["notes"]) == (ExitCode.PUSHED, set(), [])
         assert served(output) == before
+
+    def test_too_few_test_ratings_or_users_bless_nothing(self, ratings: pathlib.Path, output: pathlib.Path) -> None:
+        before = served(output)
+        few = ("evaluator.min_test_ratings=1000", "evaluator.min_test_users=41")
+        code, record = run_pipeline(ratings, output, *QUICK, *few)
+        assert code == ExitCode.NOT_BLESSED
+        count = record["split_sizes"]["test"]
+        assert (
+            f"{count} test ratings are too few to judge a model by; at least 1,000 are needed" in record["reasons"][0]
+        )
+        assert "40 users with test ratings are too few" in record["reasons"][1]
+        assert served(output) == before
+
+    def test_a_probe_that_was_killed_is_asked_again(self, ratings, output: pathlib.Path, tmp_path) -> None:
+        killed = tmp_path / "python"
+        killed.write_text("#!/bin/sh\nread request\nkill -KILL $$\n")
+        killed.chmod(0o755)
+        settings = (*QUICK, "trainer.seed=4", "evaluator.max_regression=9")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(probe_process.sys, "executable", str(killed))
+            code, record = run_pipeline(ratings, output, *settings)
+        assert code == ExitCode.FAILED
+        assert "was ended by SIGKILL" in record["reasons"][0]
+        code, record = run_pipeline(ratings, output, *settings)
+        assert code == ExitCode.PUSHED
+        assert executed(record) == {"ServableValidator", "Pusher"}
+        assert_newest_is_pushed(output, record)
 
     def test_without_a_whole_model_nothing_is_pushed_again(self, ratings, output: pathlib.Path) -> None:
         before = served(output)
