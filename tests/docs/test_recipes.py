@@ -164,7 +164,7 @@ def test_another_data_set(project: Project, rng: np.random.Generator) -> None:
     films = [(f"film {number}", ("Drama", "Comedy|Crime", "")[number % 3]) for number in range(12)]
     rows: list[list[object]] = [
         [who, int(np.clip(number - 1 + rng.integers(3), 1, 10)), *film]
-        for who in ("ann", "bob", *map(str, range(30)))
+        for who in ("ann", "bob", *map(str, range(90)))
         for number, film in enumerate(films)
         if rng.random() < 0.7
     ]

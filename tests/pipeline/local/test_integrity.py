@@ -117,21 +117,6 @@ class TestOneOutputFolder:
         assert "40 users with test ratings are too few" in record["reasons"][1]
         assert served(output) == before
 
-    def test_a_probe_that_was_killed_is_asked_again(self, ratings, output: pathlib.Path, tmp_path) -> None:
-        killed = tmp_path / "python"
-        killed.write_text("#!/bin/sh\nread request\nkill -KILL $$\n")
-        killed.chmod(0o755)
-        settings = (*QUICK, "trainer.seed=4", "evaluator.max_regression=9")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(probe_process.sys, "executable", str(killed))
-            code, record = run_pipeline(ratings, output, *settings)
-        assert code == ExitCode.FAILED
-        assert "was ended by SIGKILL" in record["reasons"][0]
-        code, record = run_pipeline(ratings, output, *settings)
-        assert code == ExitCode.PUSHED
-        assert executed(record) == {"ServableValidator", "Pusher"}
-        assert_newest_is_pushed(output, record)
-
     def test_without_a_whole_model_nothing_is_pushed_again(self, ratings, output: pathlib.Path) -> None:
         before = served(output)
         with damaged(trained(output) / WEIGHTS), damaged(pathlib.Path(before[max(before)]) / WEIGHTS):
@@ -188,4 +173,19 @@ class TestOneOutputFolder:
         assert record["blessed_model"].split()[0] != number
         assert "is passed over" in " ".join(capfd.readouterr().out.split())
         assert "Trainer" not in executed(record)
+        assert_newest_is_pushed(output, record)
+
+    def test_a_probe_that_was_killed_is_asked_again(self, ratings, output: pathlib.Path, tmp_path) -> None:
+        killed = tmp_path / "python"
+        killed.write_text("#!/bin/sh\nread request\nkill -KILL $$\n")
+        killed.chmod(0o755)
+        settings = (*QUICK, "trainer.seed=4", "evaluator.max_regression=9")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(probe_process.sys, "executable", str(killed))
+            code, record = run_pipeline(ratings, output, *settings)
+        assert code == ExitCode.FAILED
+        assert "was ended by SIGKILL" in record["reasons"][0]
+        code, record = run_pipeline(ratings, output, *settings)
+        assert code == ExitCode.PUSHED
+        assert executed(record) == {"ServableValidator", "Pusher"}
         assert_newest_is_pushed(output, record)
