@@ -29,6 +29,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from modules import rating_pools
 from modules.baselines import UserTitleBias, blending_weight, damped_mean
 from modules.features import MOVIE_TITLE, USER_ID
 from modules.metrics import rmse
@@ -41,6 +42,8 @@ from modules.training_log import open_log
 _MEAN_DAMPING = 5.0
 # The model has this weight beside biases at least.
 _LEAST_WEIGHT = 0.1
+# Of a step: positions of its ratings, its number from 0, and the place in the epoch at which each rating has its step.
+_STEP = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)]
 
 
 class HistoryModel(EmbeddingModel):
@@ -222,7 +225,7 @@ def _train(
     rating = tf.constant(standardize(ratings.rating)[:, np.newaxis], tf.float32)
     stateless_seed = np.random.SeedSequence(seed).generate_state(1).view(np.int32)[0]
 
-    def replica_step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    def replica_step(batch: tf.Tensor, number: tf.Tensor, step_of_rating: tf.Tensor) -> tf.Tensor:
         replica = tf.distribute.get_replica_context() if strategy else None
 
         def kept(size: int, dropped_share: float, part: int) -> tf.Tensor:
@@ -230,11 +233,10 @@ def _train(
             uniform = tf.random.stateless_uniform([size], [stateless_seed, 3 * number + part])
             return tf.cast(uniform >= dropped_share, tf.float32)
 
-        visible = kept(len(ratings), config.hidden_share, 0)
-        visible = tf.tensor_scatter_nd_update(visible, batch[:, tf.newaxis], tf.zeros_like(batch, tf.float32))
+        visible = kept(len(ratings), config.hidden_share, 0) * tf.cast(step_of_rating != number % steps, tf.float32)
         user_is_known = kept(ratings.num_users, config.unknown_share, 1)
         title_is_known = kept(ratings.num_titles, config.unknown_share, 2)
-        rows = _share(batch, replica)
+        rows = rating_pools.share(batch, replica)
         with tf.GradientTape() as tape:
             all_users, all_titles = pooled.rows(visible, user_is_known, title_is_known, replica)
             users = tf.gather(all_users, tf.gather(user, rows))
@@ -253,12 +255,12 @@ def _train(
         return loss
 
     # AutoGraph would spend seconds on rewriting Keras' own code, which needs no rewriting.
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)])
+    @tf.function(autograph=False, input_signature=_STEP)
     @tf.autograph.experimental.do_not_convert
-    def step(batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    def step(batch: tf.Tensor, number: tf.Tensor, step_of_rating: tf.Tensor) -> tf.Tensor:
         if strategy is None:
-            return replica_step(batch, number)
-        losses = strategy.run(replica_step, args=(batch, number))
+            return replica_step(batch, number, step_of_rating)
+        losses = strategy.run(replica_step, args=(batch, number, step_of_rating))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     @tf.function(autograph=False)
@@ -272,17 +274,17 @@ def _train(
     number = 0
     for epoch in range(1, config.epochs + 1):
         losses = []
-        for batch in np.array_split(rng.permutation(len(ratings)).astype(np.int32), steps):
-            losses.append(step(batch, number))
+        batches = np.array_split(rng.permutation(len(ratings)).astype(np.int32), steps)
+        step_of_rating = np.empty(len(ratings), np.int32)
+        for place, batch in enumerate(batches):
+            step_of_rating[batch] = place
+        on_device = tf.constant(step_of_rating)
+        for batch in batches:
+            losses.append(step(batch, number, on_device))
             number += 1
         fold()
         after_epoch(epoch, float(np.mean(losses)), model)
     return model
-
-
-def _share(rows: tf.Tensor, replica: tf.distribute.ReplicaContext | None) -> tf.Tensor:
-    """What one replica works on: every n-th row; all rows without replicas."""
-    return rows if replica is None else rows[replica.replica_id_in_sync_group :: replica.num_replicas_in_sync]
 
 
 class _PooledVectors:
@@ -301,7 +303,6 @@ class _PooledVectors:
         def vectors(rows: int) -> tf.Variable:
             return tf.Variable(rng.normal(0.0, config.initial_deviation, [rows, columns]), dtype=tf.float32)
 
-        self._indices = tf.constant(np.stack([ratings.user, ratings.title], axis=1).astype(np.int64))
         self._shape = (users, titles)
         # c, e, y and z, of the users, then of the titles; y and z belong to what is on the other side of a rating.
         self._common = [vectors(1), vectors(1)]
@@ -313,15 +314,19 @@ class _PooledVectors:
         self._feature_vectors = [tf.Variable(tf.zeros([each.shape[1], columns])) for each in self._features]
         trained = (self._common, self._own, self._feature_vectors, self._rating_vectors, self._member_vectors)
         self.variables = [variable for pair in trained for variable in pair]
-        self._deviation, self._strength = [], []
+        deviations, self._strength = [], []
         for own, other, rows, others in (
             (ratings.user, ratings.title, users, titles),
             (ratings.title, ratings.user, titles, users),
         ):
             mean = damped_mean(other, deviation, others, _MEAN_DAMPING)
             count = np.bincount(own, minlength=rows)[:, np.newaxis]
-            self._deviation.append(tf.constant(deviation - mean[other], tf.float32))
+            deviations.append(deviation - mean[other])
             self._strength.append(tf.constant(count**1.5 / (count + config.history_damping), tf.float32))
+        self._count = len(ratings)
+        self._pools = rating_pools.create(
+            ratings.user, ratings.title, deviations, users=users, titles=titles, size=columns
+        )
 
     def rows(
         self,
@@ -341,28 +346,16 @@ class _PooledVectors:
         Returns:
           float32 [num_users, 1 + dimension] and [num_titles, 1 + dimension].
         """
+        pools = self._pools(visible, self._rating_vectors, self._member_vectors, replica)
         return [
             self._common[side]
             + self._features[side] @ self._feature_vectors[side]
-            + is_known[:, tf.newaxis] * (self._own[side] + self._strength[side] * self._pool(side, visible, replica))
-            for side, is_known in enumerate((user_is_known, title_is_known))
+            + is_known[:, tf.newaxis] * (self._own[side] + self._strength[side] * pool.total / tf.maximum(pool.count, 1))
+            for side, (is_known, pool) in enumerate(zip((user_is_known, title_is_known), pools, strict=True))
         ]
-
-    def _pool(self, side: int, visible: tf.Tensor, replica: tf.distribute.ReplicaContext | None) -> tf.Tensor:
-        """Float32 [rows of the side, 1 + dimension]: mean over visible ratings of deviation x y + z, 0 without any."""
-
-        def total(weights: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-            matrix = tf.SparseTensor(_share(self._indices, replica), _share(weights, replica), self._shape)
-            part = tf.sparse.sparse_dense_matmul(matrix, vectors, adjoint_a=side == 1)
-            return part if replica is None else replica.all_reduce(tf.distribute.ReduceOp.SUM, part)
-
-        ones = tf.ones_like(self._member_vectors[side][:, :1])
-        members = total(visible, tf.concat([self._member_vectors[side], ones], axis=1))
-        sums = total(visible * self._deviation[side], self._rating_vectors[side]) + members[:, :-1]
-        return sums / tf.maximum(members[:, -1:], 1.0)
 
     def tables(self) -> list[tf.Tensor]:
         """The values of `HistoryModel.tables`, with everything visible and known."""
         ones = [tf.ones([rows]) for rows in self._shape]
-        rows = self.rows(tf.ones_like(self._deviation[0]), *ones)
+        rows = self.rows(tf.ones([self._count]), *ones)
         return [tf.concat(parts, axis=0) for parts in zip(rows, self._common, strict=True)] + self._feature_vectors

@@ -70,7 +70,7 @@ class BucketedRatings:
           size: length of z, which bounds the memory of a step.
         """
         self.count = np.bincount(row, minlength=rows)
-        self._buckets = _deal(row, column, self.count, columns, max(1, _BUCKET_NUMBERS // (size + 1)))
+        self._buckets = deal(row, column, self.count, columns, max(1, _BUCKET_NUMBERS // (size + 1)))
         self._columns = [tf.constant(bucket.columns) for bucket in self._buckets]
         self._targets = [tf.Variable(tf.zeros(bucket.ratings.shape)) for bucket in self._buckets]
         order = np.concatenate([bucket.rows for bucket in self._buckets])
@@ -124,8 +124,19 @@ def _sums(weighted: tf.Tensor, target: tf.Tensor) -> Sums:
     return Sums(gram=products[:, :-1, :-1], target=with_residual[:, :-1], square=square)
 
 
-def _deal(row: np.ndarray, column: np.ndarray, count: np.ndarray, columns: int, most: int) -> list[Bucket]:
-    """Buckets of rows by falling count, each of at most `most` padded ratings unless a single row has more."""
+def deal(row: np.ndarray, column: np.ndarray, count: np.ndarray, columns: int, most: int) -> list[Bucket]:
+    """Deals rows out into buckets by falling count.
+
+    Args:
+      row: int [ratings], in any order.
+      column: int [ratings].
+      count: int [rows], ratings of each row.
+      columns: their number.
+      most: padded ratings of a bucket, unless a single row has more.
+
+    Returns:
+      The buckets, which hold each row once.
+    """
     by_row = np.argsort(row, kind="stable")
     padded_columns = np.append(column, columns).astype(np.int32)
     start = np.cumsum(count) - count
