@@ -350,7 +350,8 @@ class _PooledVectors:
         return [
             self._common[side]
             + self._features[side] @ self._feature_vectors[side]
-            + is_known[:, tf.newaxis] * (self._own[side] + self._strength[side] * pool.total / tf.maximum(pool.count, 1))
+            + is_known[:, tf.newaxis]
+            * (self._own[side] + self._strength[side] * pool.total / tf.maximum(pool.count, 1))
             for side, (is_known, pool) in enumerate(zip((user_is_known, title_is_known), pools, strict=True))
         ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -98,3 +100,31 @@ def write_examples(path: pathlib.Path, rows: list[dict]) -> str:
         for row in rows:
             writer.write(serialize(row))
     return str(path)
+
+
+def operations_of(function: Any) -> set[str]:
+    """Types of the operations of a graph and of the functions that it calls."""
+    return _operations(function.get_concrete_function().graph.as_graph_def())
+
+
+def operations_run(action: Callable[[], object], folder: pathlib.Path) -> set[str]:
+    """Types of the operations of all graphs that an action runs; the trace of them is left in the folder."""
+    tf.summary.trace_on(graph=True, profiler=False)
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        try:
+            action()
+        finally:
+            tf.summary.trace_export("graphs", step=0)
+    traces = [
+        tf.compat.v1.RunMetadata.FromString(value.tensor.string_val[0])
+        for path in folder.glob("events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    ]
+    graphs = [graphs.pre_optimization_graph for trace in traces for graphs in trace.function_graphs]
+    return set().union(*map(_operations, graphs))
+
+
+def _operations(graph: tf.compat.v1.GraphDef) -> set[str]:
+    called = [node for each in graph.library.function for node in each.node_def]
+    return {node.op for node in (*graph.node, *called)}

@@ -19,6 +19,7 @@ from modules.rating_chain import Chain
 from modules.rating_deviation import shares_inside
 from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings
+from tests.support import operations_of
 
 SHORT = BayesianConfig(
     factors=3, iterations=30, burn_in=10, tolerance=0, pilot_iterations=24, pilot_burn_in=4, export_rank=8
@@ -474,9 +475,7 @@ def test_features_that_nobody_has_make_no_difference(ratings: Ratings) -> None:
 def test_no_operation_runs_on_one_core_or_without_a_deterministic_kernel(ratings: Ratings) -> None:
     """Sparse products have no deterministic kernel on GPUs, nor have sums into repeated places."""
     chain = Chain(ratings, SHORT, seed=0, pairs=(ratings.user, ratings.title))
-    graph = chain._sweep.get_concrete_function().graph.as_graph_def()
-    called = [node for each in graph.library.function for node in each.node_def]
-    operations = {node.op for node in (*graph.node, *called)}
+    operations = operations_of(chain._sweep)
     assert "BatchMatMulV2" in operations
     refused = ("Sparse", "Segment", "Scatter", "Bincount", "Bias")
     assert not [each for each in operations if any(name in each for name in refused)]

@@ -68,8 +68,8 @@ def arguments(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Cal
     return make
 
 
-def start(*arguments: dict[str, Any], cluster: dict[str, Any] | None = None) -> subprocess.Popen:
-    """Starts a process that trains once for each of the arguments."""
+def start(*arguments: dict[str, Any], cluster: dict[str, Any] | None = None, devices: str = "") -> subprocess.Popen:
+    """Starts a process that trains once for each of the arguments; see `distributed_training` on devices."""
     path = pathlib.Path(arguments[0]["serving_model_dir"]).parent / "arguments.json"
     path.parent.mkdir()
     path.write_text(json.dumps(arguments))
@@ -78,7 +78,10 @@ def start(*arguments: dict[str, Any], cluster: dict[str, Any] | None = None) -> 
     if cluster is not None:
         environment["TF_CONFIG"] = json.dumps(cluster)
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(path)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, str(SCRIPT), str(path), devices],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -128,6 +131,13 @@ def test_two_devices_fit_what_one_does(rows, arguments, on_one_device) -> None:
     for preset, each in several.items():
         check(rows, predictions(each["serving_model_dir"], rows), on_one_device[preset])
         assert list(pathlib.Path(each["model_run_dir"]).rglob("events*"))
+
+
+@pytest.mark.slow
+def test_two_devices_with_the_sums_of_gpus_fit_what_one_does(rows, arguments, on_one_device) -> None:
+    several = arguments("mirrored for GPUs", "mirrored", "fast")
+    finish(start(several, devices="gpus"))
+    check(rows, predictions(several["serving_model_dir"], rows), on_one_device["fast"])
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from scipy import integrate, stats
 from modules import gibbs_sampler, prior_blocks
 from modules.gibbs_sampler import EXPONENTS, Draws, Form, GibbsSampler, Side
 from modules.rating_sums import BucketedRatings
+from tests.support import operations_of
 
 SCALES, NOISE_SHAPES = gibbs_sampler._SCALES, gibbs_sampler._NOISE_SHAPES
 EXPRESSIVE = Form(learns_exponents=True)
@@ -484,13 +485,6 @@ def test_a_form_is_fixed() -> None:
     assert Form() == Form(has_factors=True, learns_noise=True, learns_exponents=False, prior_rate=1.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         Form().prior_rate = 2.0  # type: ignore[misc]
-
-
-def operations_of(function: Any) -> set[str]:
-    """Types of the operations of a graph and of the functions that it calls."""
-    graph = function.get_concrete_function().graph.as_graph_def()
-    called = [node for each in graph.library.function for node in each.node_def]
-    return {node.op for node in (*graph.node, *called)}
 
 
 def test_no_operation_of_a_sweep_is_sparse_or_without_a_deterministic_kernel_on_gpus() -> None:
