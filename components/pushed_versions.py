@@ -96,6 +96,8 @@ def push(source: str, base: str, expected: str) -> str:
             _publish(partial, version)
         finally:
             _remove(partial)
+        if not _is_local(version):
+            _check_published(version, expected)
         return version
 
 
@@ -187,6 +189,19 @@ def _flush_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_published(version: str, expected: str) -> None:
+    """Takes back what a store of objects does not hold as it was uploaded, such as two pushes mixed into one version.
+
+    Raises:
+      IntegrityError: the files are not those that were judged; the version is removed.
+    """
+    try:
+        model_digest.check(version, expected)
+    except IntegrityError:
+        _remove(version)
+        raise
 
 
 def _publish(partial: str, version: str) -> None:

@@ -274,6 +274,19 @@ class TestStoreOfObjects:
         assert len(renamed) == 3
         assert renamed[-1] == f"{version}/saved_model.pb"
 
+    def test_a_version_that_others_wrote_to_is_taken_back(self, model: str, base: str, monkeypatch) -> None:
+        publish = pushed_versions._publish
+
+        def publish_and_mix(partial: str, version: str) -> None:
+            publish(partial, version)
+            with tf.io.gfile.GFile(f"{version}/assets/titles", "w") as file:
+                file.write("Alien\n")
+
+        monkeypatch.setattr(pushed_versions, "_publish", publish_and_mix)
+        with pytest.raises(IntegrityError, match="the files that were judged"):
+            push(model, base)
+        assert pushed_versions.versions(base) == {}
+
     def test_what_a_killed_push_left_is_removed_once_it_is_old(self, model: str, base: str, clock, monkeypatch) -> None:
         for path in (f"{base}/.pushing-{NOW}/saved_model.pb", f"{base}/{NOW}/assets/titles"):
             tf.io.gfile.makedirs(path.rpartition("/")[0])
