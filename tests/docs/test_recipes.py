@@ -164,7 +164,7 @@ def test_another_data_set(project: Project, rng: np.random.Generator) -> None:
     films = [(f"film {number}", ("Drama", "Comedy|Crime", "")[number % 3]) for number in range(12)]
     rows: list[list[object]] = [
         [who, int(np.clip(number - 1 + rng.integers(3), 1, 10)), *film]
-        for who in ("ann", "bob", *map(str, range(90)))
+        for who in ("ann", "bob", *map(str, range(30)))
         for number, film in enumerate(films)
         if rng.random() < 0.7
     ]
@@ -174,7 +174,8 @@ def test_another_data_set(project: Project, rng: np.random.Generator) -> None:
     table = _read(project.folder / "stars" / "titles.csv")
     assert {row["movie_title"]: row["genres"] for row in table} == dict(films)
     assert len(_read(project.folder / "stars" / "ratings.csv")) == len(rows)
-    project.run(*run)
+    # So few ratings are judged by fewer than a data set of one's own should be.
+    project.run(*run, "--set", "evaluator.min_test_ratings=20", "--set", "evaluator.min_test_users=10")
     places = project.run(*rank).splitlines()
     assert len(places) == 3
     stars = [float(line.split()[1]) for line in places]
