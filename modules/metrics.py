@@ -214,3 +214,41 @@ def _inversions(group: np.ndarray, value: np.ndarray, groups: int) -> np.ndarray
         inversions += np.bincount(group[order], weights=larger * right[order], minlength=groups)
         width *= 2
     return inversions
+
+
+def list_ndcg(scores: np.ndarray, is_positive: np.ndarray, k: int) -> ByQuery:
+    """NDCG of each query's first k of all titles, with a gain of 1 for positives; queries with a positive count.
+
+    DCG@k = sum over the positives' ranks i <= k of 1 / log2(i + 1), over the largest that the number of positives
+    allows. Equal scores keep the order of the titles.
+
+    Args:
+      scores: float [queries, titles]; -inf for those that a list leaves out.
+      is_positive: bool [queries, titles], none of them left out.
+      k: ranks that count.
+
+    Raises:
+      ValueError: k below 1, or arrays of different shapes.
+    """
+    if k < 1 or scores.shape != is_positive.shape:
+        raise ValueError(
+            f"expected k of at least 1 and arrays of one shape [queries, titles]; got {k}, {scores.shape} and "
+            f"{is_positive.shape}; pass the number of ranks that count, and a label a score"
+        )
+    best = first_k(scores, k)
+    discount = 1.0 / np.log2(np.arange(best.shape[1]) + 2.0)
+    gained = np.take_along_axis(is_positive, best, axis=1) @ discount
+    positives = is_positive.sum(axis=1)
+    largest = np.append(0.0, np.cumsum(discount))[np.minimum(positives, len(discount))]
+    return ByQuery(np.divide(gained, largest, out=np.zeros(len(gained)), where=positives > 0), positives > 0)
+
+
+def first_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """Int [queries, min(k, titles)]: positions of the highest of scores, float [queries, titles], best first.
+
+    Of equal scores those that stand first come first, but for which of those at rank k are in.
+    """
+    k = min(k, scores.shape[1])
+    candidates = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+    order = np.argsort(-np.take_along_axis(scores, candidates, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(candidates, order, axis=1)

@@ -10,7 +10,15 @@ import pydantic
 _PILOT_SWEEPS = 20
 
 
-class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+class ModelConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """The configuration of a preset's model."""
+
+    def of_short_fit(self) -> ModelConfig:
+        """The same for a fit of which a rough model is wanted, and soon."""
+        return self
+
+
+class BayesianConfig(ModelConfig):
     """Size of the model, strength of its priors, length of the chain."""
 
     form: Literal["expressive", "plain", "cautious", "biases"] | None = pydantic.Field(
@@ -43,6 +51,11 @@ class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         1.0, gt=0, description="factor on standard deviations of predictions; chosen with the form"
     )
 
+    def of_short_fit(self) -> BayesianConfig:
+        """The same with a chain of the length of a pilot."""
+        sweeps = {"iterations": self.pilot_iterations, "burn_in": self.pilot_burn_in, "tolerance": 0.0}
+        return self.model_copy(update=sweeps)
+
     @pydantic.model_validator(mode="after")
     def _keeps_sweeps(self) -> BayesianConfig:
         if self.burn_in >= self.iterations:
@@ -57,7 +70,7 @@ class BayesianConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class HistoryConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+class HistoryConfig(ModelConfig):
     """Sizes, regularisation and length of the training."""
 
     dimension: int = pydantic.Field(32, gt=0, description="numbers in the embedding of a user and a title")
@@ -96,7 +109,32 @@ class HistoryConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class NotebookConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+# What titles of the catalogue are picked by; with `none`, none are.
+Retrieval = Literal["als_ease", "none"]
+
+
+class RetrievalConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """The models of who rated what, and the order that weighs them."""
+
+    dimension: int = pydantic.Field(48, gt=0, description="numbers in iALS's vector of a user and a title")
+    rounds: int = pydantic.Field(
+        5, gt=0, description="first passes of iALS over users and titles; two follow with each change"
+    )
+    unobserved_weight: float = pydantic.Field(
+        0.3, gt=0, description="weight of every pair of user and title in iALS, beside up to 1 of a rating"
+    )
+    regularization: float = pydantic.Field(0.26, gt=0, description="of iALS; where the search starts")
+    exponent: float = pydantic.Field(
+        0.5, ge=0, le=1, description="how fast the regularization grows with the number of ratings"
+    )
+    ease_penalty: float = pydantic.Field(150.0, gt=0, description="of EASE; where the search starts")
+    ease_rank: int = pydantic.Field(256, gt=0, description="rank of EASE for catalogues too large for the whole matrix")
+    searches: int = pydantic.Field(
+        3, ge=0, description="settings of each model tried beside the first on held-out lists; 0 keeps the first"
+    )
+
+
+class NotebookConfig(ModelConfig):
     """What the notebook wrote as constants."""
 
     embedding_dimension: int = pydantic.Field(32, gt=0, description="numbers in the embedding of a user and a title")

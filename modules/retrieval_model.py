@@ -1,0 +1,237 @@
+"""What recommends, as a graph: all titles scored given what somebody rated, and the best of those allowed.
+
+Titles are positions in the vocabulary. A user is what they rated: the training ratings of known users are kept, those
+of somebody new come with the request, and both are folded in by the same formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from scipy import sparse
+
+from modules import order_features
+from modules.final_order import Order
+from modules.order_features import TitleColumns
+from modules.retrieval_input import RatingWeight, rated
+from modules.retrieval_scorers import AlsScorer, Scorer
+
+
+class RetrievalModel(tf.Module):
+    """The models of who rated what, the final order, and the training ratings.
+
+    Attributes:
+      order: names and weights of the features.
+      num_titles: titles that can be recommended.
+    """
+
+    def __init__(
+        self,
+        als: AlsScorer,
+        others: Mapping[str, Scorer],
+        columns: TitleColumns,
+        order: Order,
+        weight: RatingWeight,
+        weights: sparse.csr_matrix,
+    ) -> None:
+        """Holds everything.
+
+        Args:
+          als: the feature `order_features.ALS`.
+          others: by the names of their features.
+          columns: what is known of titles.
+          order: weights of the features.
+          weight: the map of ratings onto weights.
+          weights: float32 [users, titles], X, of the training ratings.
+        """
+        super().__init__(name="retrieval")
+        self.order, self.num_titles = order, weights.shape[1]
+        self._als, self._columns = als, columns
+        self._scorers: dict[str, Scorer] = {order_features.ALS: als, **others}
+        self._nodes = np.log1p(order.known).astype(np.float32)
+        self._coefficients = _kept("coefficients", order.coefficients)
+        self._knots, self._levels = _kept("knots", weight.rating), _kept("levels", weight.weight)
+        self._splits = _kept("splits", weights.indptr.astype(np.int64))
+        self._titles = _kept("history", weights.indices.astype(np.int32))
+        self._weights = _kept("history_weights", weights.data)
+
+    def history(self, user: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Titles, int32 [known], and weights, float32 [known], of a user's training ratings; none of an unknown user.
+
+        Args:
+          user: int64 [], id by the vocabulary.
+        """
+        last = tf.constant(self._splits.shape[0] - 1, tf.int64)
+        begin, end = (tf.gather(self._splits, tf.minimum(place, last)) for place in (user, user + 1))
+        return self._titles[begin:end], self._weights[begin:end]
+
+    def fold(self, titles: tf.Tensor, ratings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same of ratings that come with a request.
+
+        Args:
+          titles: int64 [ratings]; unknown ones are left out, and of one that stands twice, the last counts.
+          ratings: float32 [ratings], stars; those that are no numbers are left out.
+        """
+        place = tf.range(tf.size(titles))
+        known = (titles >= 0) & (titles < self.num_titles) & tf.math.is_finite(ratings)
+        slot = tf.where(known, titles, self.num_titles)
+        last = tf.tensor_scatter_nd_max(tf.fill([self.num_titles + 1], -1), slot[:, tf.newaxis], place)
+        kept = tf.where(known & (tf.gather(last, slot) == place))[:, 0]
+        return tf.cast(tf.gather(titles, kept), tf.int32), self._weigh(tf.gather(ratings, kept))
+
+    def _weigh(self, ratings: tf.Tensor) -> tf.Tensor:
+        """Weights of ratings, float32 [ratings]: linear between knots, constant beyond them."""
+        last = self._knots.shape[0] - 1
+        upper = tf.clip_by_value(tf.searchsorted(self._knots, ratings), min(1, last), last)
+        lower = tf.maximum(upper - 1, 0)
+        low, high = tf.gather(self._knots, lower), tf.gather(self._knots, upper)
+        share = tf.clip_by_value(tf.math.divide_no_nan(ratings - low, high - low), 0.0, 1.0)
+        return tf.gather(self._levels, lower) * (1.0 - share) + tf.gather(self._levels, upper) * share
+
+    def scores(self, titles: tf.Tensor, weights: tf.Tensor, rating: tf.Tensor | None = None) -> tf.Tensor:
+        """Float32 [titles]: the final order of all titles, known ones too.
+
+        Args:
+          titles: int32 [known], each once.
+          weights: float32 [known].
+          rating: float32 [titles], what the ranking model says, in any unit: it is standardised over the titles that
+            are not known; needed where the order weighs it. All zeros where the ranking model cannot tell.
+        """
+        table = self._features(titles, weights, rating)
+        coefficients = self._at(tf.size(titles))
+        return tf.add_n([coefficients[place] * table[name][0] for place, name in enumerate(self.order.names)])
+
+    def recommend(
+        self,
+        titles: tf.Tensor,
+        weights: tf.Tensor,
+        is_allowed: tf.Tensor,
+        k: tf.Tensor,
+        rating: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best titles, best first; of equal ones those that stand first in the vocabulary.
+
+        Args:
+          titles: int32 [known], each once; none of them is recommended.
+          weights: float32 [known].
+          is_allowed: bool [titles].
+          k: int32 [], how many are wanted.
+          rating: as in `scores`.
+
+        Returns:
+          Titles, int32 [min(k, allowed)], and their scores, float32.
+        """
+        return self._best(self.scores(titles, weights, rating), self._free(titles) & is_allowed, k)
+
+    def similar(self, title: tf.Tensor, is_allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The titles whose iALS vectors have the largest cosine with that of a title; the popular for an unknown one.
+
+        Args:
+          title: int32 [], which is not in the list itself; at and behind the end of the vocabulary, it is unknown.
+          is_allowed: bool [titles].
+          k: int32 [].
+
+        Returns:
+          Titles, int32 [min(k, allowed)], and cosines (popularity), float32, best first.
+        """
+        place = tf.minimum(title, self.num_titles - 1)
+        is_known = title < self.num_titles
+        scores = tf.where(is_known, self._als.cosines(place), self._columns.popularity)
+        return self._best(scores, is_allowed & (self._free(place[tf.newaxis]) | ~is_known), k)
+
+    def explain(
+        self, titles: tf.Tensor, weights: tf.Tensor, asked: tf.Tensor, rating: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """What the scores of titles are made of; all of it adds up to the score.
+
+        Args:
+          titles: int32 [known].
+          weights: float32 [known].
+          asked: int32 [asked], the titles to explain.
+          rating: as in `scores`.
+
+        Returns:
+          What each known rating adds, float32 [asked, known], and what the features add that are no sum over ratings,
+          by name, float32 [asked] each.
+        """
+        coefficients = dict(zip(self.order.names, tf.unstack(self._at(tf.size(titles))), strict=True))
+        free = tf.cast(self._free(titles), tf.float32)
+        shares = tf.zeros([tf.size(asked), tf.size(titles)])
+        for name, scorer in self._scorers.items():
+            parts = scorer.parts(titles, _input(name, weights))
+            mean = tf.linalg.matvec(parts, free) / tf.maximum(tf.reduce_sum(free), 1.0)
+            _, rate = order_features.moments(tf.reduce_sum(parts, axis=0, keepdims=True), free[tf.newaxis] > 0.0)
+            shares += coefficients[name] * rate[0] * tf.transpose(tf.gather(parts, asked, axis=1) - mean[:, tf.newaxis])
+        table = self._features(titles, weights, rating)
+        rest = [name for name in self.order.names if name not in self._scorers]
+        return shares, {name: coefficients[name] * tf.gather(table[name][0], asked) for name in rest}
+
+    def in_bulk(self, ratings: sparse.csr_matrix, rating: np.ndarray | None = None) -> np.ndarray:
+        """Float32 [users, titles]: `scores` of many users at once, given float32 [users, titles] weights.
+
+        Args:
+          ratings: what is known of each, weights as `history` gives them.
+          rating: float32 [users, titles], what the ranking model says.
+        """
+        scores = scores_in_bulk(self._scorers, ratings)
+        if order_features.RATING in self.order.names:
+            scores[order_features.RATING] = _required(rating)
+        affinity = self._columns.affinity_in_bulk(ratings)
+        table = order_features.features_of(scores, affinity, self._columns, ratings.toarray() == 0)
+        coefficients = self.order.at(np.diff(ratings.indptr))
+        return np.sum([coefficients[:, [k]] * table[name] for k, name in enumerate(self.order.names)], axis=0)
+
+    def _features(self, titles: tf.Tensor, weights: tf.Tensor, rating: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        scores = {
+            name: scorer.scores(titles, _input(name, weights))[tf.newaxis] for name, scorer in self._scorers.items()
+        }
+        if order_features.RATING in self.order.names:
+            scores[order_features.RATING] = _required(rating)[tf.newaxis]
+        affinity = self._columns.affinity(titles, weights)[tf.newaxis]
+        return order_features.features_of(scores, affinity, self._columns, self._free(titles)[tf.newaxis])
+
+    def _at(self, count: tf.Tensor) -> tf.Tensor:
+        """Float32 [features]: the coefficients where so many ratings are known, int32 []."""
+        place = tf.math.log1p(tf.cast(count, tf.float32))
+        last = len(self._nodes) - 1
+        upper = tf.clip_by_value(tf.searchsorted(self._nodes, place[tf.newaxis])[0], min(1, last), last)
+        lower = tf.maximum(upper - 1, 0)
+        low, high = tf.gather(self._nodes, lower), tf.gather(self._nodes, upper)
+        share = tf.clip_by_value(tf.math.divide_no_nan(place - low, high - low), 0.0, 1.0)
+        return tf.gather(self._coefficients, lower) * (1.0 - share) + tf.gather(self._coefficients, upper) * share
+
+    def _free(self, titles: tf.Tensor) -> tf.Tensor:
+        """Bool [titles]: not among these, int32 [known]."""
+        return tf.tensor_scatter_nd_update(
+            tf.fill([self.num_titles], True), titles[:, tf.newaxis], tf.fill(tf.shape(titles), False)
+        )
+
+    def _best(self, scores: tf.Tensor, is_allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        allowed = tf.cast(tf.where(is_allowed)[:, 0], tf.int32)
+        values, places = tf.math.top_k(tf.gather(scores, allowed), tf.clip_by_value(k, 0, tf.size(allowed)))
+        return tf.gather(allowed, places), values
+
+
+def scores_in_bulk(scorers: Mapping[str, Scorer], ratings: sparse.csr_matrix) -> dict[str, np.ndarray]:
+    """Float32 [users, titles] of each model, given float32 [users, titles] weights."""
+    return {name: scorer.in_bulk(rated(ratings) if _takes_ones(name) else ratings) for name, scorer in scorers.items()}
+
+
+def _takes_ones(name: str) -> bool:
+    return name == order_features.EASE_RATED
+
+
+def _input(name: str, weights: tf.Tensor) -> tf.Tensor:
+    return tf.ones_like(weights) if _takes_ones(name) else weights
+
+
+def _required(rating):
+    if rating is None:
+        raise ValueError("the order weighs what the ranking model says; got nothing; pass `rating`, float32 [titles]")
+    return rating
+
+
+def _kept(name: str, values: np.ndarray) -> tf.Variable:
+    return tf.Variable(values, name=name, trainable=False)
