@@ -30,6 +30,9 @@ from modules.side_tables import UNRATED_PREFIX
 MOST_RATED = 8
 UNKNOWN = "\x00 unknown to every vocabulary"
 SIGNATURES = ("serving_default", "predict", "rank")
+# Of a model that recommends.
+LIST_SIGNATURES = ("recommend", "recommend_for", "similar")
+LISTED = 10
 TOLERANCE = 1e-5
 
 
@@ -128,6 +131,31 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
             expected = [called[titles.index(title), 0] for title in order]
             if (np.diff(scores) > 0).any() or not np.allclose(scores, expected, atol=TOLERANCE):
                 failures.append(f"rank: expected the ratings of `predict`, best first; got {scores.tolist()}")
+
+    def listed(name: str, **inputs: Any) -> list[str]:
+        answer = ask(name, lambda: {key: np.asarray(value) for key, value in signature(name, **inputs).items()})
+        if answer is None:
+            return []
+        found = [title.decode() for title in answer[features.MOVIE_TITLE.name]]
+        if len(set(found)) != len(found) or len(found) > LISTED:
+            failures.append(f"{name}: expected up to {LISTED} different titles; got {found}")
+        if not np.isfinite(answer["score"]).all() or (np.diff(answer["score"]) > 0).any():
+            failures.append(f"{name}: expected finite scores, best first; got {answer['score'].tolist()}")
+        if "predicted_rating" in answer:
+            ratings(name, lambda: answer["predicted_rating"], (len(found),))
+        return found
+
+    if all(name in model.signatures for name in LIST_SIGNATURES):
+        none = np.array([], "S1")
+        of_new = {features.MOVIE_TITLE.name: titles[:2], features.USER_RATING.name: np.array([high, low], np.float32)}
+        asked: list[tuple[str, dict[str, Any]]] = [("recommend", {features.USER_ID.name: [user]}) for user in users]
+        asked += [("recommend_for", of_new), ("similar", {features.MOVIE_TITLE.name: titles[:1]})]
+        for name, inputs in asked:
+            best = listed(name, k=LISTED, exclude=none, only=none, **inputs)
+            if best and (kept := set(best[:2]) & set(listed(name, k=LISTED, exclude=best[:2], only=none, **inputs))):
+                failures.append(f"{name}: expected none of the excluded titles; got {sorted(kept)}")
+            if best and (others := set(listed(name, k=LISTED, exclude=none, only=best[-1:], **inputs)) - {best[-1]}):
+                failures.append(f"{name}: expected no other titles than those asked for; got {sorted(others)}")
     return failures
 
 

@@ -7,9 +7,7 @@ import importlib
 import types
 from typing import Any, Literal, get_args
 
-import pydantic
-
-from modules.model_configs import BayesianConfig, HistoryConfig, NotebookConfig
+from modules.model_configs import BayesianConfig, HistoryConfig, ModelConfig, NotebookConfig
 
 # The predictors that a model can be asked to beat, as outputs of its signature `evaluation` are named; or none.
 Baseline = Literal["user_title_bias", "title_mean", "global_mean"]
@@ -33,7 +31,7 @@ class Preset:
     """
 
     module: str
-    config: type[pydantic.BaseModel]
+    config: type[ModelConfig]
     rmse_bound: float
     summary: str
     baseline: Baseline = "user_title_bias"
@@ -126,7 +124,7 @@ def check_strategy(name: str, strategy: str) -> None:
         )
 
 
-def build_config(name: str, values: dict[str, Any]) -> pydantic.BaseModel:
+def build_config(name: str, values: dict[str, Any]) -> ModelConfig:
     """The preset's model configuration with `values` over its defaults.
 
     Raises:

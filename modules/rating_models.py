@@ -78,6 +78,12 @@ class EmbeddingModel(RatingModel):
         }
         self.tables = [tf.Variable(table, dtype=tf.float32, name=name) for name, table in named.items()]
         self.deviations = [tf.Variable(each, dtype=tf.float32) for each in deviations]
+        # Of the fitted users: what is expected of a new one.
+        rows = np.asarray(user_table, np.float64)[:-1]
+        expected = rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1])
+        spread = (rows - expected).T @ (rows - expected) / max(len(rows), 1)
+        self._user_mean = tf.Variable(expected, dtype=tf.float32, name="user_mean")
+        self._user_covariance = tf.Variable(spread, dtype=tf.float32, name="user_covariance")
 
     def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Scores user-title pairs; see `RatingModel`. Side features count for unknown users and titles alone."""
@@ -92,6 +98,52 @@ class EmbeddingModel(RatingModel):
         users, titles = self.deviations
         user, title = features[USER_ID.name], features[MOVIE_TITLE.name]
         return (_row(users, user) * _row(titles, title))[:, tf.newaxis]
+
+    def fold_in(self, titles: tf.Tensor, ratings: tf.Tensor) -> tf.Tensor:
+        """The row of somebody new, by what that person has rated; of a model that has `deviations`.
+
+        The row w of a new user is normal, with the mean m and the covariance S of the fitted users' rows, and so are
+        ratings around it: with z = [1, q_i] and e their variances,
+
+          w = m + S Z' (Z S Z' + diag(e))^-1 (r - mean - b - Z m).
+
+        Args:
+          titles: int64 [ratings]; ids at and behind the end of the vocabulary count for nothing.
+          ratings: float32 [ratings], stars.
+
+        Returns:
+          float32 [1 + rank].
+        """
+        users, of_titles = self.deviations
+        table = self.tables[1]
+        kept = tf.where((titles < table.shape[0] - 1) & tf.math.is_finite(ratings))[:, 0]
+        titles, ratings = tf.gather(titles, kept), tf.gather(ratings, kept)
+        rows = tf.gather(table, titles)
+        design = tf.concat([tf.ones_like(rows[:, :1]), rows[:, 1:]], axis=1)
+        residual = ratings - self._mean - rows[:, 0] - tf.linalg.matvec(design, self._user_mean)
+        shared = tf.matmul(design, self._user_covariance)
+        variances = tf.reduce_mean(tf.square(users)) * tf.square(tf.gather(of_titles, titles))
+        covariance = tf.matmul(shared, design, transpose_b=True) + tf.linalg.diag(variances)
+        solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(covariance), residual[:, tf.newaxis])
+        return self._user_mean + tf.matmul(shared, solved, transpose_a=True)[:, 0]
+
+    def user_rows(self, users: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rows, float32 [users, 1 + rank], and deviations, float32 [users], of ids, int64 [users]."""
+        return _row(self.tables[0], users), _row(self.deviations[0], users)
+
+    def rate_all(self, rows: tf.Tensor, deviations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rates every title of the vocabulary; of a model that has `deviations`.
+
+        Args:
+          rows: float32 [users, 1 + rank].
+          deviations: float32 [users], of the users.
+
+        Returns:
+          scores, unclipped, and the standard deviations of ratings around them, float32 [users, titles] each, stars.
+        """
+        titles = self.tables[1][:-1]
+        scores = tf.matmul(rows[:, 1:], titles[:, 1:], transpose_b=True) + rows[:, :1] + titles[:, 0] + self._mean
+        return scores, deviations[:, tf.newaxis] * self.deviations[1][:-1]
 
     def score(self, user: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
         """Float32 [batch, 1], stars, of rows [bias, embedding], float32 [batch, 1 + rank]."""

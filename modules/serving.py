@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,7 @@ PROB_AT_LEAST = "prob_at_least"
 # A high rating lies in the upper quarter of the scale: 4 stars of 1 to 5.
 _HIGH_RATING = 0.75
 EXAMPLES = "examples"
+SERVING_DEFAULT, PREDICT, RANK = "serving_default", "predict", "rank"
 # For evaluation: which slices an example belongs to, and what the model has to beat.
 EVALUATION_SIGNATURE = "evaluation"
 # How much was known about the user and the title when the model was fitted.
@@ -61,7 +63,7 @@ class ServingModel(tf.Module):
         self._model = model
         self._transform = transform_output.transform_features_layer()
         self._low, self._high = fitted_on.low, fitted_on.high
-        self._high_rating = _threshold(fitted_on)
+        self._high_rating = high_rating(fitted_on)
         # Assets have to be there until the model is exported.
         self._assets = tempfile.TemporaryDirectory()
         self._categories = side.lookup
@@ -161,6 +163,25 @@ class ServingModel(tf.Module):
             **{name: tf.clip_by_value(value, self._low, self._high) for name, value in predictions.items()},
         }
 
+    def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+        """All signatures by name."""
+        return {
+            SERVING_DEFAULT: self.serve_examples,
+            PREDICT: self.predict,
+            RANK: self.rank,
+            EVALUATION_SIGNATURE: self.evaluation,
+        }
+
+    def warm_up_requests(self) -> dict[str, dict[str, tf.Tensor]]:
+        """A request for each signature that is served."""
+        pair = {features.USER_ID.name: [b"warm-up user"], features.MOVIE_TITLE.name: [b"warm-up title"]}
+        example = tf.train.Example()
+        for name, values in pair.items():
+            example.features.feature[name].bytes_list.value.extend(values)
+        asked = {name: tf.constant(values) for name, values in pair.items()}
+        serialized = tf.constant([example.SerializeToString()])
+        return {SERVING_DEFAULT: {EXAMPLES: serialized}, PREDICT: asked, RANK: asked}
+
     def _ids(self, user: tf.Tensor, title: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Ids by Transform's vocabularies, int64 [batch]; those behind their ends are of what nobody rated."""
         ids = self._transform({features.USER_ID.name: user, features.MOVIE_TITLE.name: title})
@@ -189,8 +210,7 @@ class ServingModel(tf.Module):
         return {
             PREDICTED_RATING: tf.clip_by_value(score, self._low, self._high),
             RATING_STDDEV: deviation,
-            # Of a normal distribution around the score.
-            PROB_AT_LEAST: 0.5 * tf.math.erfc((self._high_rating - score) / (np.sqrt(2.0) * deviation)),
+            PROB_AT_LEAST: prob_at_least(self._high_rating, score, deviation),
         }
 
 
@@ -245,28 +265,17 @@ class _Unrated(tf.Module):
 
 def export(serving: ServingModel, path: str) -> None:
     """Writes the SavedModel, with warm-up requests for TensorFlow Serving beside it."""
-    signatures = {
-        "serving_default": serving.serve_examples,
-        "predict": serving.predict,
-        "rank": serving.rank,
-        EVALUATION_SIGNATURE: serving.evaluation,
-    }
     # As with `tf.keras.Model.save(save_traces=False)`: Keras would trace its layers once more, for loading with Keras,
     # which takes several times as long as the rest of the export.
     with keras_saving.keras_option_scope(save_traces=False):
-        tf.saved_model.save(serving, path, signatures=signatures)
-    write_warm_up_requests(path)
+        tf.saved_model.save(serving, path, signatures=serving.signatures())
+    write_warm_up_requests(serving.warm_up_requests(), path)
 
 
-def write_warm_up_requests(path: str) -> None:
-    """Writes a request for each serving signature where TensorFlow Serving looks for them."""
+def write_warm_up_requests(requests: Mapping[str, Mapping[str, tf.Tensor]], path: str) -> None:
+    """Writes requests, inputs by signature, where TensorFlow Serving looks for them."""
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    pair = {features.USER_ID.name: [b"warm-up user"], features.MOVIE_TITLE.name: [b"warm-up title"]}
-    example = tf.train.Example()
-    for name, values in pair.items():
-        example.features.feature[name].bytes_list.value.extend(values)
-    requests = {"serving_default": {EXAMPLES: [example.SerializeToString()]}, "predict": pair, "rank": pair}
     folder = os.path.join(path, "assets.extra")
     tf.io.gfile.makedirs(folder)
     with tf.io.TFRecordWriter(os.path.join(folder, "tf_serving_warmup_requests")) as writer:
@@ -275,12 +284,17 @@ def write_warm_up_requests(path: str) -> None:
             request.model_spec.name = "movie_ranking"
             request.model_spec.signature_name = signature
             for name, values in inputs.items():
-                request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string))
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
 
 
-def _threshold(ratings: Ratings) -> float:
+def prob_at_least(threshold: float, score: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
+    """The probability that a rating is above a threshold, of a normal distribution around the score."""
+    return 0.5 * tf.math.erfc((threshold - score) / (np.sqrt(2.0) * deviation))
+
+
+def high_rating(ratings: Ratings) -> float:
     """From where on a score stands for a high rating: half-way from the highest rating below, if there is one."""
     high = ratings.low + _HIGH_RATING * (ratings.high - ratings.low)
     below, at_least = (ratings.rating[rows] for rows in (ratings.rating < high, ratings.rating >= high))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tensorflow_transform as tft
 
-from modules import dataset, distribution, paths, presets, progress, serving, side_tables
+from modules import dataset, distribution, paths, presets, progress, retrieval_fit, serving, side_tables
+from modules.model_configs import ModelConfig, RetrievalConfig
+from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings
+from modules.recommending import RecommendingModel, tells_high_ratings
+from modules.retrieval_model import RetrievalModel
 from modules.side_features import SideFeatures
 from modules.training_log import CHOSEN_FILE
 
@@ -21,10 +27,10 @@ if TYPE_CHECKING:
 def run_fn(fn_args: FnArgs) -> None:
     """Fits the preset named in `custom_config` and exports it; called by the TFX Trainer.
 
-    `custom_config` holds `preset`, `model` (values over the preset's defaults), `seed`, `strategy` (see
-    `distribution.create`), `rating_scale`, `has_eval` (whether there are eval files of their own) and `tables` (folder
-    of the side tables' examples). Of several workers the chief alone writes; the others return when it has, so that
-    they all find the model.
+    `custom_config` holds `preset`, `model` (values over the preset's defaults), `retrieval` (see
+    `model_configs.Retrieval`), `seed`, `strategy` (see `distribution.create`), `rating_scale`, `has_eval` (whether
+    there are eval files of their own) and `tables` (folder of the side tables' examples). Of several workers the chief
+    alone writes; the others return when it has, so that they all find the model.
     """
     settings: dict[str, Any] = fn_args.custom_config or {}
     # Before anything else in TensorFlow.
@@ -40,9 +46,11 @@ def run_fn(fn_args: FnArgs) -> None:
         files = [file for folder in folders for file in paths.files_of(folder)]
         return dataset.load_ratings(files, transform_output, side, low=low, high=high, report=progress.report)
 
-    model, fitted_on = train(
-        load(fn_args.train_files),
-        load(fn_args.eval_files) if settings["has_eval"] else None,
+    train_ratings = load(fn_args.train_files)
+    eval_ratings = load(fn_args.eval_files) if settings["has_eval"] else None
+    trained = train(
+        train_ratings,
+        eval_ratings,
         preset=settings["preset"],
         values=settings["model"],
         seed=settings["seed"],
@@ -52,12 +60,35 @@ def run_fn(fn_args: FnArgs) -> None:
         strategy=strategy,
     )
     if is_chief:
+        words = [getattr(trained.model, "chosen", "")]
+        arguments = (trained.model, transform_output, trained.fitted_on, side)
+        if settings["retrieval"] == "none":
+            exported = serving.ServingModel(*arguments)
+        else:
+            retrieval, chosen = train_retrieval(
+                train_ratings, eval_ratings, trained, preset=settings["preset"], seed=settings["seed"]
+            )
+            words.append(chosen)
+            exported = RecommendingModel(*arguments, retrieval)
         with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, CHOSEN_FILE), "w") as file:
-            file.write(getattr(model, "chosen", ""))
+            file.write("\n".join(words))
         progress.report("exporting")
-        exported = serving.ServingModel(model, transform_output, fitted_on, side)
         serving.export(exported, fn_args.serving_model_dir)
     distribution.wait_for_all(strategy)
+
+
+class Trained(NamedTuple):
+    """A fitted ranking model.
+
+    Attributes:
+      model: takes ids and feature vectors.
+      fitted_on: all ratings that it was fitted on.
+      config: its configuration, with what was chosen.
+    """
+
+    model: tfrs.Model
+    fitted_on: Ratings
+    config: ModelConfig
 
 
 def train(
@@ -70,7 +101,7 @@ def train(
     log_dir: str | None = None,
     checkpoints: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
-) -> tuple[tfrs.Model, Ratings]:
+) -> Trained:
     """Fits a preset on all ratings given; a preset that chooses does so on `eval_ratings` first.
 
     Args:
@@ -84,7 +115,7 @@ def train(
       strategy: several devices or workers to train on; None for one device.
 
     Returns:
-      The fitted model and the ratings it was fitted on: train and eval together.
+      The fitted model, and what it was fitted on: train and eval together.
 
     Raises:
       ValueError: an unknown preset, configuration out of range, or a strategy for a preset that takes none.
@@ -102,4 +133,39 @@ def train(
         config = module.choose(fit_part, choose_part, config, seed=seed, report=progress.report, **several)
     if chosen.resumes:
         several["checkpoints"] = checkpoints
-    return module.fit(everything, config, seed=seed, log_dir=log_dir, report=progress.report, **several), everything
+    model = module.fit(everything, config, seed=seed, log_dir=log_dir, report=progress.report, **several)
+    return Trained(model, everything, config)
+
+
+def train_retrieval(
+    train_ratings: Ratings, eval_ratings: Ratings | None, trained: Trained, *, preset: str, seed: int
+) -> tuple[RetrievalModel, str]:
+    """Fits what recommends on all ratings given, regularised and ordered by what it says of `eval_ratings`.
+
+    Args:
+      train_ratings: what to fit on.
+      eval_ratings: held-out ratings of the same users and titles; None to carve them from `train_ratings`.
+      trained: the ranking model; where it tells how probable high ratings are, the order weighs that, as a model of a
+        shorter fit without `eval_ratings` has it.
+      preset: name of the ranking model.
+      seed: seeds every random choice.
+
+    Returns:
+      The fitted model, and what was chosen for it, in words.
+    """
+    fit_part, held_out = dataset.carve(train_ratings) if eval_ratings is None else (train_ratings, eval_ratings)
+    rating_scores = None
+    if tells_high_ratings(trained.model):
+        config = trained.config.of_short_fit()
+        model = presets.get(preset).load().fit(fit_part, config, seed=seed, log_dir=None, report=lambda text: None)
+        rating_scores = functools.partial(_high_ratings, model, serving.high_rating(fit_part))
+    chosen = retrieval_fit.choose(
+        fit_part, held_out, RetrievalConfig(), seed=seed, report=progress.report, rating_scores=rating_scores
+    )
+    return retrieval_fit.fit(trained.fitted_on, chosen, seed=seed), chosen.words()
+
+
+def _high_ratings(model: EmbeddingModel, threshold: float, users: np.ndarray) -> np.ndarray:
+    """Float32 [users, titles]: the probabilities of high ratings by users, int [users]."""
+    rows = model.user_rows(tf.constant(users, tf.int64))
+    return serving.prob_at_least(threshold, *model.rate_all(*rows)).numpy()

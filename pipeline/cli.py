@@ -19,6 +19,8 @@ COMMANDS = {
     "run": ("pipeline.commands.run", "run", "Run the pipeline on this machine."),
     "predict": ("pipeline.commands.serve", "predict", "Rate a title for a user with the pushed model."),
     "rank": ("pipeline.commands.serve", "rank", "Rank titles for a user with the pushed model."),
+    "recommend": ("pipeline.commands.serve", "recommend", "Recommend titles of the whole catalogue to somebody."),
+    "similar": ("pipeline.commands.serve", "similar", "Show titles that are chosen by the same people as another."),
     "benchmark": ("pipeline.commands.benchmark", "benchmark", "Measure accuracy beside other libraries, and speed."),
     "tune": ("pipeline.commands.tune", "tune", "Search for better hyper-parameters."),
     "compile": ("pipeline.commands.compile", "compile_", "Compile the pipeline for Vertex AI or Kubeflow Pipelines."),

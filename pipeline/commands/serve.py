@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import pathlib
 import re
 import sys
@@ -76,6 +77,89 @@ def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str)
         candidates = [title for title in candidates if title not in seen]
     for place, rated in enumerate(model.rank(user, candidates)[:top], start=1):
         click.echo(f"{place:>3}  {rated}")
+
+
+@click.command()
+@click.option("--user", type=Name(), metavar="ID", help="A user of the ratings, by id.")
+@click.option(
+    "--like",
+    "likes",
+    multiple=True,
+    metavar="TITLE=STARS",
+    help="Of somebody new: what that person gave a title; may be repeated.",
+)
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="How many titles.")
+@click.option(
+    "--exclude-file",
+    type=Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Titles that are left out, one a line; - is standard input.",
+)
+@click.option(
+    "--only-file",
+    type=Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Titles that may be recommended, one a line; others are left out.",
+)
+@OUTPUT_OPTION
+def recommend(
+    user: str | None, likes: tuple[str, ...], top: int, exclude_file: str | None, only_file: str | None, output: str
+) -> None:
+    """Recommend titles of the whole catalogue, best first, with the stars that are predicted for them.
+
+    For a user of the ratings, without what that user has rated; for somebody new, by --like; without either, what
+    most people like. The order weighs who else rated what, popularity and genres: it is not that of the stars alone.
+    """
+    if user is not None and likes:
+        raise click.UsageError("expected --user or --like; got both; a user's own ratings are those of the data")
+    with usage_errors(OSError):
+        exclude, only = (None if file is None else _read_titles(file) for file in (exclude_file, only_file))
+    model = _load(output)
+    with usage_errors():
+        given = dict(_read_like(text) for text in likes)
+        found = _find(model, list(given))
+        if user is not None:
+            _warn_if_unknown(model, user, ())
+        ratings = dict(zip(found, given.values(), strict=True))
+        listed = model.recommend(user, ratings, top, exclude=exclude or (), only=only or ())
+    for place, rated in enumerate(listed, start=1):
+        click.echo(f"{place:>3}  {rated}")
+
+
+@click.command()
+@click.argument("title", type=Name())
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="How many titles.")
+@OUTPUT_OPTION
+def similar(title: str, top: int, output: str) -> None:
+    """Show what the people choose who choose TITLE; how alike two titles are is 1 at most."""
+    from modules import features
+
+    model = _load(output)
+    with usage_errors():
+        (found,) = _find(model, [title])
+        if found not in model.vocabulary(features.MOVIE_TITLE):
+            raise ValueError(f"expected a title of the catalogue; got {title!r}")
+        listed = model.similar(found, top)
+    for place, (name, cosine) in enumerate(listed, start=1):
+        click.echo(f"{place:>3}  {cosine:.2f}  {name}")
+
+
+def _read_like(text: str) -> tuple[str, float]:
+    """The title and the stars of TITLE=STARS.
+
+    Raises:
+      ValueError: it is not that.
+    """
+    from modules.normalization import normalize
+
+    title, separator, stars = text.rpartition("=")
+    try:
+        rating = float(stars)
+    except ValueError:
+        rating = math.nan
+    if not separator or not normalize(title) or not math.isfinite(rating):
+        raise ValueError(f"expected --like TITLE=STARS, such as 'Heat (1995)=5'; got {text!r}")
+    return normalize(title), rating
 
 
 def _load(output: str) -> PushedModel:

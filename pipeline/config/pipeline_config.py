@@ -10,6 +10,7 @@ import pydantic
 
 from data.splits import PARTS
 from modules import distribution, presets
+from modules.model_configs import Retrieval
 from pipeline.config import assignments as splitting
 from pipeline.config import beam_config, locations, submission_parameters
 from pipeline.config.beam_config import BeamConfig
@@ -81,6 +82,12 @@ class TrainerConfig(_Layer):
     )
     model: dict[str, Any] = pydantic.Field(
         default_factory=dict, description="values over the preset's defaults, by field name of its configuration"
+    )
+
+    retrieval: Retrieval = pydantic.Field(
+        "als_ease",
+        description="what the exported model picks titles of the catalogue by: iALS and EASE of who rated what, "
+        "weighed by a learned order (als_ease), or nothing (none)",
     )
 
     @pydantic.field_validator("preset")

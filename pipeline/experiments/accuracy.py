@@ -301,7 +301,7 @@ def _measured(split: Split, method: str, kind: Kind, seed: int, predictions: np.
 def _rate_by_preset(name: str, values: dict[str, Any], split: Split, seed: int) -> tuple[np.ndarray, FitTime]:
     ratings = split.ratings
     with timed() as spent:
-        model, fitted_on = trainer.train(ratings, None, preset=name, values=values, seed=seed)
+        model, fitted_on, _ = trainer.train(ratings, None, preset=name, values=values, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         side = split.transformed.side_features
         serving.export(serving.ServingModel(model, split.transformed.output, fitted_on, side), folder)

@@ -143,6 +143,7 @@ def _training_settings(config: PipelineConfig) -> dict[str, object]:
     return {
         "preset": config.trainer.preset,
         "model": config.trainer.model,
+        "retrieval": config.trainer.retrieval,
         "seed": config.trainer.seed,
         "strategy": config.trainer.strategy,
         "rating_scale": [config.data.rating_low, config.data.rating_high],

@@ -52,7 +52,7 @@ class Outcome:
       evaluation: what Evaluator measured: by slice, such as ("user_activity", "3-9"), then by model, then by metric.
       blessed_model: the model, blessed before, that the candidate was compared with, as "id (folder)".
       pushed_path: where the model was pushed.
-      fitted: what Trainer chose for the model, in words.
+      fitted: what Trainer chose, in words: a line for the ranking model, and one for what recommends, if there is one.
       notes: what components had to tell beside their verdicts.
     """
 

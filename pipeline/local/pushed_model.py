@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from data import reader, tables
 from data.rejects import Rejects, parse_text
 from data.sidecar import ratings_pattern
 from modules import features, paths, serving
+from modules.recommending import EXCLUDE, ONLY, RECOMMEND, RECOMMEND_FOR, SCORE, SIMILAR, K
 from modules.side_tables import UNRATED_PREFIX
 from pipeline.local.run import LAST_RUN_FILE
 
@@ -81,6 +82,63 @@ class PushedModel:
     def rank(self, user: str, titles: Sequence[str]) -> list[Rated]:
         """Titles as the model rates them for a user, best first; ties in the order given."""
         return self._ask("rank", tf.constant([user]), titles)
+
+    def recommend(
+        self,
+        user: str | None,
+        ratings: Mapping[str, float],
+        count: int,
+        *,
+        exclude: Sequence[str] = (),
+        only: Sequence[str] = (),
+    ) -> list[Rated]:
+        """The best titles of the catalogue, best first, without those that the person has rated.
+
+        Args:
+          user: whose training ratings count; None for somebody new.
+          ratings: stars by title of somebody new.
+          count: how many titles.
+          exclude: titles that are left out.
+          only: titles that may be among them; none for all.
+
+        Raises:
+          ValueError: the model was exported without what recommends.
+        """
+        if user is not None:
+            person = {features.USER_ID.name: tf.constant([user])}
+        else:
+            person = {
+                features.MOVIE_TITLE.name: tf.constant(list(ratings), tf.string),
+                features.USER_RATING.name: tf.constant(list(ratings.values()), tf.float32),
+            }
+        answer = self._pick(RECOMMEND_FOR if user is None else RECOMMEND, person, count, exclude, only)
+        names, stars = answer[features.MOVIE_TITLE.name].numpy(), answer[serving.PREDICTED_RATING].numpy().tolist()
+        return [Rated(name.decode(), rating, None) for name, rating in zip(names, stars, strict=True)]
+
+    def similar(self, title: str, count: int) -> list[tuple[str, float]]:
+        """Titles that the same people choose as another, and the cosines of their vectors, the most alike first.
+
+        Raises:
+          ValueError: the model was exported without what recommends.
+        """
+        answer = self._pick(SIMILAR, {features.MOVIE_TITLE.name: tf.constant([title])}, count, (), ())
+        names, cosines = answer[features.MOVIE_TITLE.name].numpy(), answer[SCORE].numpy().tolist()
+        return [(name.decode(), cosine) for name, cosine in zip(names, cosines, strict=True)]
+
+    def _pick(
+        self, signature: str, inputs: Mapping[str, tf.Tensor], count: int, exclude: Sequence[str], only: Sequence[str]
+    ) -> dict[str, tf.Tensor]:
+        if signature not in self._loaded.signatures:
+            raise ValueError(
+                f"expected a model that recommends; got {self.path}, which was exported without; run again with "
+                "trainer.retrieval=als_ease"
+            )
+        wanted = {
+            K: tf.constant(count),
+            EXCLUDE: tf.constant(list(exclude), tf.string),
+            ONLY: tf.constant(list(only), tf.string),
+        }
+        return self._loaded.signatures[signature](**inputs, **wanted)
 
     def _ask(self, signature: str, users: tf.Tensor, titles: Sequence[str]) -> list[Rated]:
         answer = self._loaded.signatures[signature](user_id=users, movie_title=tf.constant(list(titles), tf.string))

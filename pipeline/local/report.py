@@ -213,8 +213,9 @@ def _facts(
         # AnomalyGate puts each on a line of its own, and indents it.
         found = sum(line.startswith("  ") for line in outcome.reasons if outcome.exit_code == ExitCode.ANOMALIES)
         facts.append(("anomalies", str(found or "none")))
-    if outcome.fitted:
-        facts.append(("model", outcome.fitted))
+    facts += [
+        (name, line) for name, line in zip(("model", "recommends by"), outcome.fitted.split("\n"), strict=False) if line
+    ]
     if outcome.evaluation:
         beaten = "" if config.baseline is None else f"; it must be better than {MODELS[config.baseline]}"
         bound = f"at most {config.rmse_bound:.4f} is allowed{beaten}"

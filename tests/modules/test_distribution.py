@@ -57,7 +57,7 @@ def arguments(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Cal
     def make(name: str, strategy: str, preset: str) -> dict[str, Any]:
         settings = {
             "preset": preset, "model": MODELS[preset], "seed": 3, "strategy": strategy,
-            "rating_scale": [1.0, 5.0], "has_eval": False, "tables": tables,
+            "rating_scale": [1.0, 5.0], "has_eval": False, "retrieval": "none", "tables": tables,
         }  # fmt: skip
         return {
             "train_files": [examples], "eval_files": [], "train_steps": 0, "eval_steps": 0, "custom_config": settings,

@@ -34,7 +34,7 @@ def test_the_default_preset_is_within_three_percent_of_the_noise_floor() -> None
     train, test = everything.select(~held_out), everything.select(held_out)
     floor = rmse(test.rating, made.expected[held_out])
 
-    model, _ = trainer.train(train, None, preset=presets.DEFAULT_PRESET, values={}, seed=0)
+    model, *_ = trainer.train(train, None, preset=presets.DEFAULT_PRESET, values={}, seed=0)
     predictions = model({"user_id": test.user, "movie_title": test.title}).numpy()[:, 0]
     error = rmse(test.rating, np.clip(predictions, 1.0, 5.0))
     # Chance alone goes below the floor, and not far.
