@@ -96,7 +96,7 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
             return None
         if not np.isfinite(answer).all():
             failures.append(f"{name}: expected finite ratings; got {answer[~np.isfinite(answer)][:3].tolist()}")
-        elif answer.min() < low - TOLERANCE or answer.max() > high + TOLERANCE:
+        elif answer.size and (answer.min() < low - TOLERANCE or answer.max() > high + TOLERANCE):
             failures.append(f"{name}: expected ratings in [{low}, {high}]; got [{answer.min()}, {answer.max()}]")
         return answer
 
