@@ -8,6 +8,7 @@ nothing of the training process can help the model.
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import json
 import os
@@ -31,7 +32,7 @@ MOST_RATED = 8
 UNKNOWN = "\x00 unknown to every vocabulary"
 SIGNATURES = ("serving_default", "predict", "rank")
 # Of a model that recommends.
-LIST_SIGNATURES = ("recommend", "recommend_for", "similar")
+LIST_SIGNATURES = ("recommend", "recommend_for", "recommend_users", "explain", "explain_for", "similar")
 LISTED = 10
 TOLERANCE = 1e-5
 
@@ -145,7 +146,10 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
             ratings(name, lambda: answer["predicted_rating"], (len(found),))
         return found
 
-    if all(name in model.signatures for name in LIST_SIGNATURES):
+    lacking = [name for name in LIST_SIGNATURES if name not in model.signatures]
+    if 0 < len(lacking) < len(LIST_SIGNATURES):
+        failures.append(f"expected all signatures of lists or none; missing: {', '.join(lacking)}")
+    if not lacking:
         none = np.array([], "S1")
         of_new = {features.MOVIE_TITLE.name: titles[:2], features.USER_RATING.name: np.array([high, low], np.float32)}
         asked: list[tuple[str, dict[str, Any]]] = [("recommend", {features.USER_ID.name: [user]}) for user in users]
@@ -156,6 +160,23 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
                 failures.append(f"{name}: expected none of the excluded titles; got {sorted(kept)}")
             if best and (others := set(listed(name, k=LISTED, exclude=none, only=best[-1:], **inputs)) - {best[-1]}):
                 failures.append(f"{name}: expected no other titles than those asked for; got {sorted(others)}")
+        wanted = {"k": LISTED, "exclude": none, "only": none}
+        many = ask("recommend_users", lambda: signature("recommend_users", **{features.USER_ID.name: users}, **wanted))
+        for row, user in enumerate(users if many is not None else []):
+            alone = ask("recommend", functools.partial(signature, "recommend", user_id=[user], **wanted))
+            if alone is None:
+                continue
+            scores = np.sort(many["score"][row, : tf.size(alone["score"])]), np.sort(alone["score"])
+            if scores[0].shape != scores[1].shape or not np.allclose(*scores, atol=TOLERANCE):
+                failures.append(f"recommend_users: expected the scores of `recommend`, {scores[1]}; got {scores[0]}")
+        for name, person in (("explain", {features.USER_ID.name: users[:1]}), ("explain_for", of_new)):
+            told = ask(name, functools.partial(signature, name, asked_title=titles[:2], **person))
+            if told is not None and not np.allclose(
+                told["score"],
+                sum(told[key].numpy().sum(axis=1) for key in ("shares", "feature_shares")),
+                atol=TOLERANCE,
+            ):
+                failures.append(f"{name}: expected shares that add up to the scores, {told['score'].numpy().tolist()}")
     return failures
 
 

@@ -63,12 +63,6 @@ class Order:
     coefficients: np.ndarray
     weights: np.ndarray
 
-    def at(self, count: np.ndarray) -> np.ndarray:
-        """Float32 [users, features]: coefficients for users of whom so many ratings are known, int [users]."""
-        places, count = np.log1p(self.known), np.log1p(count)
-        columns = [np.interp(count, places, column) for column in self.coefficients.T]
-        return np.stack(columns, axis=1).astype(np.float32)
-
 
 def learn(names: Sequence[str], lists: dict[int, Lists]) -> Order:
     """Finds the weights.

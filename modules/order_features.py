@@ -67,15 +67,22 @@ class TitleColumns(tf.Module):
 
     def affinity(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Float32 [titles]: of the genres of what somebody rated, int32 [known] and float32 [known]."""
-        total = tf.reduce_sum(weights)
-        taste = tf.linalg.matvec(tf.gather(self.genres, titles, axis=1), weights) / tf.maximum(total, _FLOOR)
-        return tf.matmul(tf.where(total > 0.0, taste - self.typical, 0.0)[tf.newaxis], self.genres)[0]
+        seen = tf.linalg.matvec(tf.gather(self.genres, titles, axis=1), weights)
+        return self._affinity(seen[tf.newaxis], tf.reduce_sum(weights, keepdims=True)[tf.newaxis])[0]
+
+    def affinity_of_rows(self, weights: tf.Tensor) -> tf.Tensor:
+        """Float32 [users, titles]: the same of many users' weights, float32 [users, titles], zero where unrated."""
+        seen = tf.matmul(weights, self.genres, transpose_b=True)
+        return self._affinity(seen, tf.reduce_sum(weights, axis=1, keepdims=True))
 
     def affinity_in_bulk(self, ratings: sparse.csr_matrix) -> np.ndarray:
-        """Float32 [users, titles]: the same of many users' weights, float32 [users, titles]."""
-        genres, total = self.genres.numpy(), np.asarray(ratings.sum(axis=1), np.float32)
-        taste = np.where(total > 0.0, ratings @ genres.T / np.maximum(total, _FLOOR) - self.typical.numpy(), 0.0)
-        return (taste @ genres).astype(np.float32)
+        """Float32 [users, titles]: the same of a sparse matrix."""
+        return self._affinity(ratings @ self.genres.numpy().T, np.asarray(ratings.sum(axis=1), np.float32)).numpy()
+
+    def _affinity(self, seen: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+        """Float32 [users, titles], of sums of genres, float32 [users, genres], and of weights, [users, 1]."""
+        taste = tf.where(total > 0.0, seen / tf.maximum(total, _FLOOR) - self.typical, 0.0)
+        return tf.matmul(taste, self.genres)
 
 
 def moments(scores: tf.Tensor, is_free: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -16,7 +16,7 @@ from modules import order_features
 from modules.final_order import Order
 from modules.order_features import TitleColumns
 from modules.retrieval_input import RatingWeight, rated
-from modules.retrieval_scorers import AlsScorer, Scorer
+from modules.retrieval_scorers import AlsScorer, LinearScorer, Scorer
 
 
 class RetrievalModel(tf.Module):
@@ -25,12 +25,14 @@ class RetrievalModel(tf.Module):
     Attributes:
       order: names and weights of the features.
       num_titles: titles that can be recommended.
+      user_vectors: float32 [users + 1, dimension], iALS's of known users, and zeros for an unknown one.
+      title_vectors: float32 [titles, dimension], iALS's.
     """
 
     def __init__(
         self,
         als: AlsScorer,
-        others: Mapping[str, Scorer],
+        others: Mapping[str, LinearScorer],
         columns: TitleColumns,
         order: Order,
         weight: RatingWeight,
@@ -48,11 +50,13 @@ class RetrievalModel(tf.Module):
         """
         super().__init__(name="retrieval")
         self.order, self.num_titles = order, weights.shape[1]
-        self._als, self._columns = als, columns
+        self._als, self._others, self._columns = als, dict(others), columns
         self._scorers: dict[str, Scorer] = {order_features.ALS: als, **others}
         self._nodes = np.log1p(order.known).astype(np.float32)
         self._coefficients = _kept("coefficients", order.coefficients)
         self._knots, self._levels = _kept("knots", weight.rating), _kept("levels", weight.weight)
+        self.user_vectors = _kept("als_users", np.pad(als.user_vectors(weights), ((0, 1), (0, 0))))
+        self.title_vectors = als.vectors
         self._splits = _kept("splits", weights.indptr.astype(np.int64))
         self._titles = _kept("history", weights.indices.astype(np.int32))
         self._weights = _kept("history_weights", weights.data)
@@ -63,9 +67,13 @@ class RetrievalModel(tf.Module):
         Args:
           user: int64 [], id by the vocabulary.
         """
-        last = tf.constant(self._splits.shape[0] - 1, tf.int64)
-        begin, end = (tf.gather(self._splits, tf.minimum(place, last)) for place in (user, user + 1))
+        begin, end = self._range(user)
         return self._titles[begin:end], self._weights[begin:end]
+
+    def _range(self, users: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Where the training ratings of users, int64 [...], begin and end; both int64 [...]."""
+        last = tf.constant(self._splits.shape[0] - 1, tf.int64)
+        return tf.gather(self._splits, tf.minimum(users, last)), tf.gather(self._splits, tf.minimum(users + 1, last))
 
     def fold(self, titles: tf.Tensor, ratings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The same of ratings that come with a request.
@@ -91,17 +99,49 @@ class RetrievalModel(tf.Module):
         return tf.gather(self._levels, lower) * (1.0 - share) + tf.gather(self._levels, upper) * share
 
     def scores(self, titles: tf.Tensor, weights: tf.Tensor, rating: tf.Tensor | None = None) -> tf.Tensor:
-        """Float32 [titles]: the final order of all titles, known ones too.
+        """Float32 [titles]: the final order of all titles by one user, known ones too.
 
         Args:
           titles: int32 [known], each once.
           weights: float32 [known].
-          rating: float32 [titles], what the ranking model says, in any unit: it is standardised over the titles that
-            are not known; needed where the order weighs it. All zeros where the ranking model cannot tell.
+          rating: float32 [1, titles], what the ranking model says, in any unit: it is standardised over the titles
+            that are not known; needed where the order weighs it. All zeros where the ranking model cannot tell.
         """
-        table = self._features(titles, weights, rating)
-        coefficients = self._at(tf.size(titles))
-        return tf.add_n([coefficients[place] * table[name][0] for place, name in enumerate(self.order.names)])
+        return self._ordered(self._features(titles, weights, rating), tf.size(titles)[tf.newaxis])[0]
+
+    def scores_of(self, users: tf.Tensor, rating: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """The scores of many known users at once, and which titles these have not rated.
+
+        Args:
+          users: int64 [users], ids by the vocabulary; at and behind its end they are of unknown users.
+          rating: float32 [users, titles], as in `scores`.
+
+        Returns:
+          float32 [users, titles] and bool [users, titles].
+        """
+        begin, end = self._range(users)
+        places = tf.ragged.range(begin, end)
+        entries = tf.stack([tf.cast(places.value_rowids(), tf.int32), tf.gather(self._titles, places.values)], axis=1)
+        shape = tf.stack([tf.size(users), self.num_titles])
+        # Not summed: a user has rated a title once.
+        weights = tf.tensor_scatter_nd_update(tf.zeros(shape), entries, tf.gather(self._weights, places.values))
+        is_free = weights <= 0.0
+        known = tf.minimum(users, self.user_vectors.shape[0] - 1)
+        scores = {order_features.ALS: self._als.of_vectors(tf.gather(self.user_vectors, known))}
+        for name, scorer in self._others.items():
+            scores[name] = scorer.of_rows(tf.cast(~is_free, tf.float32) if _takes_ones(name) else weights)
+        if order_features.RATING in self.order.names:
+            scores[order_features.RATING] = _required(rating)
+        affinity = self._columns.affinity_of_rows(weights)
+        table = order_features.features_of(scores, affinity, self._columns, is_free)
+        return self._ordered(table, tf.cast(end - begin, tf.int32)), is_free
+
+    def _ordered(self, table: Mapping[str, tf.Tensor], count: tf.Tensor) -> tf.Tensor:
+        """Float32 [users, titles]: the final order by all features, where int32 [users] ratings are known."""
+        coefficients = self._at(count)
+        return tf.add_n(
+            [coefficients[:, place, tf.newaxis] * table[name] for place, name in enumerate(self.order.names)]
+        )
 
     def recommend(
         self,
@@ -124,6 +164,28 @@ class RetrievalModel(tf.Module):
           Titles, int32 [min(k, allowed)], and their scores, float32.
         """
         return self._best(self.scores(titles, weights, rating), self._free(titles) & is_allowed, k)
+
+    def recommend_users(
+        self, users: tf.Tensor, is_allowed: tf.Tensor, k: tf.Tensor, rating: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same for many known users at once.
+
+        Args:
+          users: int64 [users], as in `scores_of`.
+          is_allowed: bool [titles].
+          k: int32 [].
+          rating: float32 [users, titles], as in `scores`.
+
+        Returns:
+          Titles, int32 [users, min(k, allowed)], and their scores, float32. Where a user has rated so much that fewer
+          are left, the last titles are -1, and their scores 0.
+        """
+        scores, is_free = self.scores_of(users, rating)
+        (allowed,) = tf.unstack(tf.cast(tf.where(is_allowed), tf.int32), axis=1)
+        scores = tf.where(tf.gather(is_free, allowed, axis=1), tf.gather(scores, allowed, axis=1), -np.inf)
+        values, places = tf.math.top_k(scores, tf.clip_by_value(k, 0, tf.size(allowed)))
+        is_title = tf.math.is_finite(values)
+        return tf.where(is_title, tf.gather(allowed, places), -1), tf.where(is_title, values, 0.0)
 
     def similar(self, title: tf.Tensor, is_allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The titles whose iALS vectors have the largest cosine with that of a title; the popular for an unknown one.
@@ -156,7 +218,8 @@ class RetrievalModel(tf.Module):
           What each known rating adds, float32 [asked, known], and what the features add that are no sum over ratings,
           by name, float32 [asked] each.
         """
-        coefficients = dict(zip(self.order.names, tf.unstack(self._at(tf.size(titles))), strict=True))
+        weighed = tf.unstack(self._at(tf.size(titles)[tf.newaxis])[0])
+        coefficients = dict(zip(self.order.names, weighed, strict=True))
         free = tf.cast(self._free(titles), tf.float32)
         shares = tf.zeros([tf.size(asked), tf.size(titles)])
         for name, scorer in self._scorers.items():
@@ -168,38 +231,23 @@ class RetrievalModel(tf.Module):
         rest = [name for name in self.order.names if name not in self._scorers]
         return shares, {name: coefficients[name] * tf.gather(table[name][0], asked) for name in rest}
 
-    def in_bulk(self, ratings: sparse.csr_matrix, rating: np.ndarray | None = None) -> np.ndarray:
-        """Float32 [users, titles]: `scores` of many users at once, given float32 [users, titles] weights.
-
-        Args:
-          ratings: what is known of each, weights as `history` gives them.
-          rating: float32 [users, titles], what the ranking model says.
-        """
-        scores = scores_in_bulk(self._scorers, ratings)
-        if order_features.RATING in self.order.names:
-            scores[order_features.RATING] = _required(rating)
-        affinity = self._columns.affinity_in_bulk(ratings)
-        table = order_features.features_of(scores, affinity, self._columns, ratings.toarray() == 0)
-        coefficients = self.order.at(np.diff(ratings.indptr))
-        return np.sum([coefficients[:, [k]] * table[name] for k, name in enumerate(self.order.names)], axis=0)
-
     def _features(self, titles: tf.Tensor, weights: tf.Tensor, rating: tf.Tensor | None) -> dict[str, tf.Tensor]:
         scores = {
             name: scorer.scores(titles, _input(name, weights))[tf.newaxis] for name, scorer in self._scorers.items()
         }
         if order_features.RATING in self.order.names:
-            scores[order_features.RATING] = _required(rating)[tf.newaxis]
+            scores[order_features.RATING] = _required(rating)
         affinity = self._columns.affinity(titles, weights)[tf.newaxis]
         return order_features.features_of(scores, affinity, self._columns, self._free(titles)[tf.newaxis])
 
     def _at(self, count: tf.Tensor) -> tf.Tensor:
-        """Float32 [features]: the coefficients where so many ratings are known, int32 []."""
+        """Float32 [users, features]: the coefficients where so many ratings are known, int32 [users]."""
         place = tf.math.log1p(tf.cast(count, tf.float32))
         last = len(self._nodes) - 1
-        upper = tf.clip_by_value(tf.searchsorted(self._nodes, place[tf.newaxis])[0], min(1, last), last)
+        upper = tf.clip_by_value(tf.searchsorted(self._nodes, place), min(1, last), last)
         lower = tf.maximum(upper - 1, 0)
         low, high = tf.gather(self._nodes, lower), tf.gather(self._nodes, upper)
-        share = tf.clip_by_value(tf.math.divide_no_nan(place - low, high - low), 0.0, 1.0)
+        share = tf.clip_by_value(tf.math.divide_no_nan(place - low, high - low), 0.0, 1.0)[:, tf.newaxis]
         return tf.gather(self._coefficients, lower) * (1.0 - share) + tf.gather(self._coefficients, upper) * share
 
     def _free(self, titles: tf.Tensor) -> tf.Tensor:
@@ -229,7 +277,9 @@ def _input(name: str, weights: tf.Tensor) -> tf.Tensor:
 
 def _required(rating):
     if rating is None:
-        raise ValueError("the order weighs what the ranking model says; got nothing; pass `rating`, float32 [titles]")
+        raise ValueError(
+            "the order weighs what the ranking model says; got nothing; pass `rating`, float32 [users, titles]"
+        )
     return rating
 
 

@@ -34,9 +34,9 @@ class Scorer(tf.Module, abc.ABC):
           float32 [known, titles].
         """
 
+    @abc.abstractmethod
     def scores(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Float32 [titles]: the sum of all parts; zeros where nothing is known."""
-        return tf.reduce_sum(self.parts(titles, weights), axis=0)
 
 
 class AlsScorer(Scorer):
@@ -57,8 +57,15 @@ class AlsScorer(Scorer):
         self._config = config
 
     def in_bulk(self, ratings: sparse.csr_matrix) -> np.ndarray:
-        vectors = self.vectors.read_value()
-        return tf.matmul(implicit_als.fold_in(ratings, vectors, self._config), vectors, transpose_b=True).numpy()
+        return self.of_vectors(self.user_vectors(ratings)).numpy()
+
+    def user_vectors(self, ratings: sparse.csr_matrix) -> tf.Tensor:
+        """Float32 [users, dimension]: w of users by what they rated, float32 [users, titles]."""
+        return implicit_als.fold_in(ratings, self.vectors.read_value(), self._config)
+
+    def of_vectors(self, users: tf.Tensor) -> tf.Tensor:
+        """Float32 [users, titles]: the scores of users by their vectors, float32 [users, dimension]."""
+        return tf.matmul(users, self._columns)
 
     def parts(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         rated = tf.gather(self.vectors, titles)
@@ -68,7 +75,7 @@ class AlsScorer(Scorer):
     def scores(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         rated = tf.gather(self.vectors, titles)
         user = self._solved(rated, weights, tf.reduce_sum(weights[:, tf.newaxis] * rated, axis=0, keepdims=True))
-        return tf.matmul(user, self._columns)[0]
+        return self.of_vectors(user)[0]
 
     def cosines(self, title: tf.Tensor) -> tf.Tensor:
         """Float32 [titles]: cosines of the vectors with that of a title, int32 []."""
@@ -87,7 +94,15 @@ class AlsScorer(Scorer):
         return tf.transpose(tf.linalg.cholesky_solve(tf.linalg.cholesky(gram), tf.transpose(targets)))
 
 
-class EaseScorer(Scorer):
+class LinearScorer(Scorer):
+    """x B, with a matrix B of titles by titles."""
+
+    @abc.abstractmethod
+    def of_rows(self, weights: tf.Tensor) -> tf.Tensor:
+        """Float32 [users, titles]: the scores of what users rated, float32 [users, titles], zero where unrated."""
+
+
+class EaseScorer(LinearScorer):
     """x B, with the whole matrix.
 
     Attributes:
@@ -105,11 +120,14 @@ class EaseScorer(Scorer):
     def parts(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         return tf.gather(self.weights, titles) * weights[:, tf.newaxis]
 
+    def of_rows(self, weights: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(weights, self.weights)
+
     def scores(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         return tf.matmul(weights[tf.newaxis, :], tf.gather(self.weights, titles))[0]
 
 
-class LowRankEaseScorer(Scorer):
+class LowRankEaseScorer(LinearScorer):
     """x V O', V the eigenvectors and O what they score titles by."""
 
     def __init__(self, vectors: np.ndarray, outputs: np.ndarray) -> None:
@@ -123,6 +141,9 @@ class LowRankEaseScorer(Scorer):
 
     def parts(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         return tf.matmul(tf.gather(self._vectors, titles) * weights[:, tf.newaxis], self._outputs)
+
+    def of_rows(self, weights: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.matmul(weights, self._vectors), self._outputs)
 
     def scores(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         user = tf.matmul(weights[tf.newaxis, :], tf.gather(self._vectors, titles))

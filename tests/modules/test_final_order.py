@@ -71,14 +71,6 @@ def test_the_weights_are_the_minimum(rng) -> None:
         assert loss(weights - 5e-3 * direction) > loss(weights)
 
 
-def test_between_numbers_of_known_ratings_coefficients_are_linear_in_their_logarithm(rng) -> None:
-    order = learn(NAMES, {0: planted(rng, [0, 0, 1], 50), 10: planted(rng, [1, 0, 0], 50)})
-    share = np.log(4) / np.log(11)
-    expected = (1 - share) * order.coefficients[0] + share * order.coefficients[1]
-    np.testing.assert_allclose(order.at(np.array([3]))[0], expected, rtol=1e-5)
-    np.testing.assert_allclose(order.at(np.array([0, 10, 500])), order.coefficients[[0, 1, 1]], rtol=1e-5)
-
-
 def test_no_lists_at_all_are_refused() -> None:
     with pytest.raises(ValueError, match="expected lists for one number of known ratings or more"):
         learn(NAMES, {})

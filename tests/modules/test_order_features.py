@@ -69,6 +69,7 @@ def test_columns_and_affinity(rng) -> None:
         (known,) = np.nonzero(x)
         alone = columns.affinity(tf.constant(known, tf.int32), tf.constant(x[known], tf.float32))
         np.testing.assert_allclose(alone, expected, atol=1e-6)
+    np.testing.assert_allclose(columns.affinity_of_rows(tf.constant(dense, tf.float32)), bulk, atol=1e-6)
 
 
 def test_titles_without_genres(small_ratings) -> None:

@@ -74,6 +74,14 @@ def ask(signatures, signature: str, k: int = 10, exclude=(), only=(), **inputs) 
     return {key: values.numpy() for key, values in answer.items()}
 
 
+def explain(signatures, signature: str, asked: list[str], **inputs) -> dict[str, np.ndarray]:
+    given = {
+        key: tf.constant(value, tf.float32 if key == "user_rating" else tf.string) for key, value in inputs.items()
+    }
+    answer = signatures[signature](**given, asked_title=tf.constant(asked))
+    return {key: values.numpy() for key, values in answer.items()}
+
+
 def titles_of(answer: dict[str, np.ndarray]) -> list[str]:
     return [title.decode() for title in answer["movie_title"]]
 
@@ -150,6 +158,56 @@ def test_similar_titles_are_chosen_by_the_same_people(signatures) -> None:
     assert len({*titles_of(ask(signatures, "similar", 8, movie_title=["?"]))} & {*popular}) >= 7
 
 
+def test_many_users_at_once_get_what_each_gets(signatures, rows: list[dict]) -> None:
+    users = ["u8", "nobody", "u1", "u8"]
+    rules = {"exclude": [name(2)], "only": [name(title) for title in range(30)]}
+    answer = ask(signatures, "recommend_users", 20, user_id=users, **rules)
+    assert answer["movie_title"].shape == answer["score"].shape == answer["predicted_rating"].shape == (4, 20)
+    is_short = []
+    for row, user in enumerate(users):
+        alone = ask(signatures, "recommend", 20, user_id=[user], **rules)
+        found = len(alone["movie_title"])
+        is_short.append(found < 20)
+        assert answer["movie_title"][row].tolist() == alone["movie_title"].tolist() + [b""] * (20 - found)
+        for values in ("score", "predicted_rating"):
+            np.testing.assert_allclose(answer[values][row, :found], alone[values], atol=3e-4)
+            assert not answer[values][row, found:].any()
+    assert is_short == [False, False, True, False], "a user with fewer titles left belongs to the test"
+
+
+def test_shares_of_an_explanation_add_up_to_the_score(signatures, rows: list[dict]) -> None:
+    for user in ("u8", "u9", "nobody"):
+        listed = ask(signatures, "recommend", 12, user_id=[user])
+        explained = explain(signatures, "explain", titles_of(listed), user_id=[user])
+        ratings = rated_by(rows, user)
+        assert sorted(title.decode() for title in explained["rated_title"]) == sorted(ratings)
+        total = explained["shares"].sum(axis=1) + explained["feature_shares"].sum(axis=1)
+        np.testing.assert_allclose(total, listed["score"], atol=3e-4)
+        np.testing.assert_allclose(explained["score"], listed["score"], atol=3e-4)
+        new = {"movie_title": list(ratings), "user_rating": list(ratings.values())}
+        of_new = explain(signatures, "explain_for", titles_of(listed), **new)
+        # The models of who rated what know both alike; the ranking model does not.
+        order = [explained["rated_title"].tolist().index(title) for title in of_new["rated_title"]]
+        np.testing.assert_allclose(of_new["shares"], explained["shares"][:, order], atol=3e-4)
+    assert b"popularity" in explained["features"]
+
+
+def test_ratings_of_the_same_camp_speak_for_a_title(signatures, rows: list[dict]) -> None:
+    for_it = []
+    for user in range(0, USERS, 2):
+        explained = explain(signatures, "explain", [name(20)], user_id=[f"u{user}"])
+        best = explained["rated_title"][np.argmax(explained["shares"][0])]
+        for_it.append(int(best.decode()[-2:]) % 2 == 0)
+    assert np.mean(for_it) > 0.9
+
+
+def test_of_a_title_that_nobody_rated_nothing_is_explained(signatures) -> None:
+    explained = explain(signatures, "explain", ["?", name(3)], user_id=["u8"])
+    assert not explained["shares"][0].any()
+    assert not explained["feature_shares"][0].any()
+    assert explained["score"].tolist()[0] == 0 != explained["score"].tolist()[1]
+
+
 def test_rules_hold_on_every_path(signatures, fitted, rows: list[dict]) -> None:
     """Nothing rated, excluded or not among those allowed is in any answer, and every answer is as long as it can be."""
     _, _, names = fitted
@@ -164,6 +222,12 @@ def test_rules_hold_on_every_path(signatures, fitted, rows: list[dict]) -> None:
         if case % 3 == 0:
             user = f"u{rng.integers(0, USERS + 5)}"
             answer = ask(signatures, "recommend", user_id=[user], **rules)
+            if case % 2:
+                answer = {
+                    key: values[0]
+                    for key, values in ask(signatures, "recommend_users", user_id=[user], **rules).items()
+                }
+                answer = {key: values[answer["movie_title"] != b""] for key, values in answer.items()}
             allowed -= set(rated_by(rows, user))
         elif case % 3 == 1:
             rated = list(rng.choice([*names, "?"], rng.integers(0, 12)))

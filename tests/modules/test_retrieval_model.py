@@ -63,14 +63,23 @@ def with_stars(ratings) -> RetrievalModel:
     return fitted(ratings, rating_scores=stars_of)
 
 
-def test_one_by_one_and_in_bulk_scores_are_the_same(ratings, model, with_stars) -> None:
-    weights = retrieval_input.weighted(ratings, RatingWeight.of(ratings.rating))
-    users = np.array([0, 5, 17])
+def test_scores_of_many_users_are_those_of_each(ratings, model, with_stars) -> None:
+    users = np.array([0, 5, 17, USERS, USERS + 9, 5])
     for each, stars in ((model, None), (with_stars, stars_of(users))):
-        bulk = each.in_bulk(weights[users], stars)
+        scores, is_free = each.scores_of(tf.constant(users), None if stars is None else tf.constant(stars))
+        assert scores.shape == is_free.shape == (len(users), TITLES)
         for row, user in enumerate(users):
-            alone = each.scores(*each.history(tf.constant(user)), None if stars is None else tf.constant(stars[row]))
-            np.testing.assert_allclose(bulk[row], alone, atol=2e-4)
+            titles, weights = each.history(tf.constant(user))
+            alone = each.scores(titles, weights, None if stars is None else tf.constant(stars[[row]]))
+            np.testing.assert_allclose(scores[row], alone, atol=2e-4)
+            np.testing.assert_array_equal(np.flatnonzero(~is_free[row]), titles)
+
+
+def test_weights_between_numbers_of_known_ratings_are_linear_in_their_logarithm(model) -> None:
+    nodes, coefficients = model.order.known, model.order.coefficients
+    counts = np.array([0, 1, 2, 5, 400])
+    expected = [np.interp(np.log1p(counts), np.log1p(nodes), column) for column in coefficients.T]
+    np.testing.assert_allclose(model._at(tf.constant(counts, tf.int32)), np.transpose(expected), atol=1e-5)
 
 
 def test_scores_of_the_models_are_the_same_one_by_one_and_in_bulk(ratings, model) -> None:
@@ -110,7 +119,7 @@ def test_unknown_users_get_the_popular_titles(model, with_stars) -> None:
         history = model.history(tf.constant(user, tf.int64))
         titles, _ = model.recommend(*history, tf.fill([TITLES], True), tf.constant(TITLES))
         np.testing.assert_array_equal(titles, popular)
-        stars = tf.constant(stars_of(np.array([user]))[0])
+        stars = tf.constant(stars_of(np.array([user])))
         titles, _ = with_stars.recommend(*history, tf.fill([TITLES], True), tf.constant(TITLES), stars)
         np.testing.assert_array_equal(titles, popular)
 
@@ -126,7 +135,7 @@ def test_users_get_titles_of_their_taste(ratings, model) -> None:
 
 
 def test_the_parts_of_an_explanation_add_up_to_the_score(model, with_stars, rng) -> None:
-    for each, stars in ((model, None), (with_stars, tf.constant(stars_of(np.array([4]))[0]))):
+    for each, stars in ((model, None), (with_stars, tf.constant(stars_of(np.array([4]))))):
         for size in (0, 1, 2, 9):
             known = tf.constant(rng.choice(TITLES, size, replace=False), tf.int32)
             weights = tf.constant(rng.uniform(0.1, 1, size), tf.float32)
