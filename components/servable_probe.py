@@ -161,14 +161,18 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
             if best and (others := set(listed(name, k=LISTED, exclude=none, only=best[-1:], **inputs)) - {best[-1]}):
                 failures.append(f"{name}: expected no other titles than those asked for; got {sorted(others)}")
         wanted = {"k": LISTED, "exclude": none, "only": none}
-        many = ask("recommend_users", lambda: signature("recommend_users", **{features.USER_ID.name: users}, **wanted))
-        for row, user in enumerate(users if many is not None else []):
-            alone = ask("recommend", functools.partial(signature, "recommend", user_id=[user], **wanted))
-            if alone is None:
+
+        def scores_of(name: str, asked: list[str]) -> np.ndarray:
+            return np.asarray(signature(name, user_id=asked, **wanted)["score"]).reshape(len(asked), -1)
+
+        many = ask("recommend_users", functools.partial(scores_of, "recommend_users", users))
+        for row, user in enumerate(users):
+            alone = ask("recommend", functools.partial(scores_of, "recommend", [user]))
+            if alone is None or many is None:
                 continue
-            scores = np.sort(many["score"][row, : tf.size(alone["score"])]), np.sort(alone["score"])
-            if scores[0].shape != scores[1].shape or not np.allclose(*scores, atol=TOLERANCE):
-                failures.append(f"recommend_users: expected the scores of `recommend`, {scores[1]}; got {scores[0]}")
+            together = many[[row], : alone.shape[1]]
+            if together.shape != alone.shape or not np.allclose(together, alone, atol=TOLERANCE):
+                failures.append(f"recommend_users: expected the scores of `recommend`, {alone}; got {together}")
         for name, person in (("explain", {features.USER_ID.name: users[:1]}), ("explain_for", of_new)):
             told = ask(name, functools.partial(signature, name, asked_title=titles[:2], **person))
             if told is not None and not np.allclose(

@@ -36,6 +36,8 @@ _TITLE = tf.TensorSpec([1], tf.string, name=features.MOVIE_TITLE.name)
 _TITLES = tf.TensorSpec([None], tf.string, name=features.MOVIE_TITLE.name)
 _RATINGS = tf.TensorSpec([None], tf.float32, name=features.USER_RATING.name)
 _ASKED = tf.TensorSpec([None], tf.string, name=ASKED_TITLE)
+# A name that no user has.
+_NOBODY = ("",)
 # How many are wanted, and which may be among them.
 _WANTED = (
     tf.TensorSpec([], tf.int32, name=K),
@@ -93,12 +95,11 @@ class RecommendingModel(ServingModel):
         Returns:
           `movie_title`, string, `score`, float32, of the final order, and `predicted_rating`, float32, stars; [k] each.
         """
-        user, _ = self._ids(user_id, tf.constant([""]))
+        user, (excluded, wanted) = self._look_up(user_id, exclude, only)
         history = self._retrieval.history(user[0])
-        best, scores = self._retrieval.recommend(*history, self._allowed(exclude, only), k, self._high_by(user))
-        names = tf.gather(self._names, best)
-        inputs = self._inputs(tf.repeat(user_id, tf.size(best)), names)
-        return self._listed(names, scores) | {PREDICTED_RATING: self._rate(inputs)[:, 0]}
+        best, scores = self._retrieval.recommend(*history, self._allowed(excluded, wanted), k, self._high_by(user))
+        stars = self._rate_known(user_id, user, best[tf.newaxis])[0]
+        return self._listed(best, scores) | {PREDICTED_RATING: stars}
 
     @tf.function(input_signature=[_USERS, *_WANTED], autograph=False)
     def recommend_users(
@@ -116,13 +117,13 @@ class RecommendingModel(ServingModel):
           what `recommend` does, [users, min(k, titles that are allowed)] each. Of a user who has rated so much that
           fewer are left, the last titles are empty, their scores and ratings 0.
         """
-        user, _ = self._ids(user_id, tf.fill(tf.shape(user_id), ""))
-        best, scores = self._retrieval.recommend_users(user, self._allowed(exclude, only), k, self._high_by(user))
+        users, (excluded, wanted) = self._look_up(user_id, exclude, only)
+        best, scores = self._retrieval.recommend_users(users, self._allowed(excluded, wanted), k, self._high_by(users))
         is_title = best >= 0
-        titles = tf.where(is_title, tf.gather(self._names, tf.maximum(best, 0)), "")
-        pairs = self._inputs(tf.repeat(user_id, tf.shape(best)[1]), tf.reshape(titles, [-1]))
-        predicted = tf.reshape(self._rate(pairs), tf.shape(best))
-        return self._listed(titles, scores) | {PREDICTED_RATING: tf.where(is_title, predicted, 0.0)}
+        best = tf.maximum(best, 0)
+        stars = tf.where(is_title, self._rate_known(user_id, users, best), 0.0)
+        listed = self._listed(best, scores) | {PREDICTED_RATING: stars}
+        return listed | {features.MOVIE_TITLE.name: tf.where(is_title, listed[features.MOVIE_TITLE.name], "")}
 
     @tf.function(input_signature=[_TITLES, _RATINGS, *_WANTED], autograph=False)
     def recommend_for(
@@ -140,17 +141,15 @@ class RecommendingModel(ServingModel):
         Returns:
           what `recommend` does. A ranking model that cannot take ratings in rates as for an unknown user.
         """
-        rated = self._title_ids(movie_title)
-        titles, weights = self._retrieval.fold(rated, user_rating)
-        allowed = self._allowed(exclude, only)
-        stars, high = self._rate_by_new(rated, user_rating)
-        best, scores = self._retrieval.recommend(titles, weights, allowed, k, high)
-        names = tf.gather(self._names, best)
+        nobody, (rated, excluded, wanted) = self._look_up(tf.constant(_NOBODY), movie_title, exclude, only)
+        stars, high = self._rate_by_new(nobody, rated, user_rating)
+        known = self._retrieval.fold(rated, user_rating)
+        best, scores = self._retrieval.recommend(*known, self._allowed(excluded, wanted), k, high)
         if stars is None:
-            predicted = self._rate(self._inputs(tf.fill(tf.shape(names), ""), names))[:, 0]
+            predicted = self._rate_known(tf.constant(_NOBODY), nobody, best[tf.newaxis])[0]
         else:
             predicted = tf.clip_by_value(tf.gather(stars[0], best), self._low, self._high)
-        return self._listed(names, scores) | {PREDICTED_RATING: predicted}
+        return self._listed(best, scores) | {PREDICTED_RATING: predicted}
 
     @tf.function(input_signature=[_USER, _ASKED], autograph=False)
     def explain(self, user_id: tf.Tensor, asked_title: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -166,8 +165,8 @@ class RecommendingModel(ServingModel):
           and `feature_shares`, float32 [asked, features], what they add; `score`, float32 [asked], that of
           `recommend`: the sum of both. Of a title that nobody rated, all is 0.
         """
-        user, _ = self._ids(user_id, tf.constant([""]))
-        return self._explained(*self._retrieval.history(user[0]), asked_title, self._high_by(user))
+        user, (asked,) = self._look_up(user_id, asked_title)
+        return self._explained(*self._retrieval.history(user[0]), asked, self._high_by(user))
 
     @tf.function(input_signature=[_TITLES, _RATINGS, _ASKED], autograph=False)
     def explain_for(
@@ -183,9 +182,9 @@ class RecommendingModel(ServingModel):
         Returns:
           what `explain` does; `rated_title` are those of the ratings that count.
         """
-        rated = self._title_ids(movie_title)
-        _, high = self._rate_by_new(rated, user_rating)
-        return self._explained(*self._retrieval.fold(rated, user_rating), asked_title, high)
+        nobody, (rated, asked) = self._look_up(tf.constant(_NOBODY), movie_title, asked_title)
+        _, high = self._rate_by_new(nobody, rated, user_rating)
+        return self._explained(*self._retrieval.fold(rated, user_rating), asked, high)
 
     @tf.function(input_signature=[_TITLE, *_WANTED], autograph=False)
     def similar(
@@ -202,9 +201,9 @@ class RecommendingModel(ServingModel):
         Returns:
           `movie_title`, string [k], and `score`, float32 [k], a cosine.
         """
-        title = tf.cast(self._title_ids(movie_title)[0], tf.int32)
-        best, scores = self._retrieval.similar(title, self._allowed(exclude, only), k)
-        return self._listed(tf.gather(self._names, best), scores)
+        _, (title, excluded, wanted) = self._look_up(tf.constant(_NOBODY), movie_title, exclude, only)
+        best, scores = self._retrieval.similar(tf.cast(title[0], tf.int32), self._allowed(excluded, wanted), k)
+        return self._listed(best, scores)
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         """All signatures by name."""
@@ -242,24 +241,38 @@ class RecommendingModel(ServingModel):
             return None
         return serving.prob_at_least(self._high_rating, *self._model.rate_all(*self._model.user_rows(users)))
 
-    def _rate_by_new(self, titles: tf.Tensor, ratings: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+    def _rate_known(self, names: tf.Tensor, users: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+        """Float32 [users, k]: stars, by users of these names, string [users], and ids, of titles, ids [users, k]."""
+        count = tf.shape(titles)[1]
+        inputs = {
+            features.USER_ID.name: tf.repeat(users, count),
+            features.MOVIE_TITLE.name: tf.cast(tf.reshape(titles, [-1]), tf.int64),
+            features.USER_FEATURES: tf.repeat(self._unrated_users.vectors(names, users), count, axis=0),
+            # What is in the vocabulary is rated without them.
+            features.TITLE_FEATURES: tf.zeros([tf.size(titles), features.TITLE_FEATURES_SIZE]),
+        }
+        return tf.reshape(self._rate(inputs), tf.shape(titles))
+
+    def _rate_by_new(
+        self, nobody: tf.Tensor, titles: tf.Tensor, ratings: tf.Tensor
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
         """Stars, unclipped, and probabilities of high ratings, float32 [1, titles], by somebody new; None likewise.
 
         Args:
+          nobody: int64 [1], id of an unknown user.
           titles: int64 [ratings], ids of what that person rated.
           ratings: float32 [ratings], stars.
         """
         if not self._tells_high_ratings:
             return None, None
-        nobody = tf.constant([self._model.tables[0].shape[0]], tf.int64)
         _, deviation = self._model.user_rows(nobody)
         stars, deviations = self._model.rate_all(self._model.fold_in(titles, ratings)[tf.newaxis], deviation)
         return stars, serving.prob_at_least(self._high_rating, stars, deviations)
 
     def _explained(
-        self, titles: tf.Tensor, weights: tf.Tensor, asked_title: tf.Tensor, rating: tf.Tensor | None
+        self, titles: tf.Tensor, weights: tf.Tensor, asked: tf.Tensor, rating: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        asked = tf.cast(self._title_ids(asked_title), tf.int32)
+        asked = tf.cast(asked, tf.int32)
         last = self._retrieval.num_titles - 1
         shares, rest = self._retrieval.explain(titles, weights, tf.minimum(asked, last), rating)
         is_rated = tf.cast(asked <= last, tf.float32)[:, tf.newaxis]
@@ -272,24 +285,26 @@ class RecommendingModel(ServingModel):
             SCORE: tf.reduce_sum(shares, axis=1) + tf.reduce_sum(others, axis=1),
         }
 
-    def _title_ids(self, names: tf.Tensor) -> tf.Tensor:
-        """Int64 [names]: positions in the vocabulary; at and behind its end, those of unknown names."""
-        _, ids = self._ids(tf.fill(tf.shape(names), ""), names)
-        return ids
+    def _look_up(self, user: tf.Tensor, *titles: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Ids of users and of groups of titles, string [names] each, at and behind the ends of vocabularies if unknown.
 
-    def _allowed(self, exclude: tf.Tensor, only: tf.Tensor) -> tf.Tensor:
-        """Bool [titles]: those that may be recommended."""
-        excluded, wanted = (self._among(names) for names in (exclude, only))
-        return ~excluded & (wanted | (tf.size(only) == 0))
+        Of all groups together, since spelling names the one way takes a graph that is large.
+        """
+        users, ids = self._ids(user, tf.concat(titles, axis=0))
+        return users, tf.split(ids, [tf.size(group) for group in titles], num=len(titles))
 
-    def _among(self, names: tf.Tensor) -> tf.Tensor:
-        """Bool [titles]: those with one of these names."""
+    def _allowed(self, excluded: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+        """Bool [titles]: those that may be recommended, by ids of what is excluded and, unless it is empty, wanted."""
+        return ~self._among(excluded) & (self._among(wanted) | (tf.size(wanted) == 0))
+
+    def _among(self, ids: tf.Tensor) -> tf.Tensor:
+        """Bool [titles]: those with one of these ids."""
         number = self._retrieval.num_titles
-        ids = tf.minimum(self._title_ids(names), number)
+        ids = tf.minimum(ids, number)
         marked = tf.tensor_scatter_nd_update(
             tf.fill([number + 1], False), ids[:, tf.newaxis], tf.fill(tf.shape(ids), True)
         )
         return marked[:number]
 
-    def _listed(self, names: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {features.MOVIE_TITLE.name: names, SCORE: scores}
+    def _listed(self, titles: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {features.MOVIE_TITLE.name: tf.gather(self._names, titles), SCORE: scores}
