@@ -19,6 +19,8 @@ from modules.side_features import DESCRIBED, LISTED
 
 # Average scores that damp a user's (title's) own.
 _DAMPING = 5.0
+# Ratings whose rows are gathered at once.
+_AT_ONCE = 1 << 18
 # Share of the titles that count as the least rated.
 LEAST_RATED = 0.1
 
@@ -99,7 +101,12 @@ def _own_means(row: np.ndarray, column: np.ndarray, side: Fitted, other: Fitted)
     beside = net - typical
     sums = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(side.rows), len(net))) @ beside
     total = sums[:, 0] + np.sum(side.rows[:, 1:] * sums[:, 1:], axis=1)
-    score = beside[column, 0] + np.einsum("nk,nk->n", side.rows[row, 1:], beside[column, 1:])
+    score = np.empty(len(row))
+    # A part at a time: rows of all ratings side by side would be the largest thing in memory.
+    for begin in range(0, len(row), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        rows, columns = side.rows[row[part]], beside[column[part]]
+        score[part] = columns[:, 0] + np.einsum("nk,nk->n", rows[:, 1:], columns[:, 1:])
     others = (total[row] - score) / (side.count[row] - 1 + _DAMPING)
     spread = float(others @ others)
     slope = min(max(float(others @ score) / spread, 0.0), 1.0) if spread > 0 else 0.0

@@ -78,6 +78,8 @@ class RecommendingModel(ServingModel):
         """
         super().__init__(model, transform_output, fitted_on, side)
         self._retrieval = retrieval
+        # For those who keep vectors elsewhere.
+        self.user_vectors, self.title_vectors = retrieval.user_vectors, retrieval.title_vectors
         self._tells_high_ratings = tells_high_ratings(model)
         names = transform_output.vocabulary_by_name(features.MOVIE_TITLE.name)[: retrieval.num_titles]
         self._names = tf.Variable(names, dtype=tf.string, trainable=False, name="titles")

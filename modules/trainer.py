@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tensorflow_transform as tft
 
-from modules import dataset, distribution, paths, presets, progress, retrieval_fit, serving, side_tables
+from modules import catalogue, dataset, distribution, paths, presets, progress, retrieval_fit, serving, side_tables
 from modules.model_configs import ModelConfig, RetrievalConfig
 from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings
@@ -37,7 +37,8 @@ def run_fn(fn_args: FnArgs) -> None:
     strategy = distribution.create(settings["strategy"])
     is_chief = distribution.is_chief(strategy)
     transform_output = tft.TFTransformOutput(paths.plain(fn_args.transform_output))
-    side = SideFeatures(side_tables.read(settings["tables"]))
+    tables = side_tables.read(settings["tables"])
+    side = SideFeatures(tables)
     low, high = settings["rating_scale"]
 
     def load(patterns: list[str]) -> Ratings:
@@ -74,6 +75,7 @@ def run_fn(fn_args: FnArgs) -> None:
             file.write("\n".join(words))
         progress.report("exporting")
         serving.export(exported, fn_args.serving_model_dir)
+        catalogue.write(tables.titles, fn_args.serving_model_dir)
     distribution.wait_for_all(strategy)
 
 

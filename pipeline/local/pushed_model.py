@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tensorflow as tf
 
 from components import pushed_versions
 from data import reader, tables
 from data.rejects import Rejects, parse_text
 from data.sidecar import ratings_pattern
-from modules import features, paths, serving
-from modules.recommending import EXCLUDE, ONLY, RECOMMEND, RECOMMEND_FOR, SCORE, SIMILAR, K
+from modules import catalogue, features, paths, serving
+from modules.recommending import (
+    ASKED_TITLE,
+    EXCLUDE,
+    EXPLAIN,
+    EXPLAIN_FOR,
+    FEATURE_SHARES,
+    FEATURES,
+    ONLY,
+    RATED_TITLE,
+    RECOMMEND,
+    RECOMMEND_FOR,
+    SCORE,
+    SHARES,
+    SIMILAR,
+    K,
+)
 from modules.side_tables import UNRATED_PREFIX
 from pipeline.local.run import LAST_RUN_FILE
 
@@ -39,6 +57,26 @@ class Rated(NamedTuple):
     def __str__(self) -> str:
         sure = "" if self.deviation is None else f" ± {self.deviation:.2f}"
         return f"{self.stars:.2f}{sure}  {self.title}"
+
+
+class Reasons(NamedTuple):
+    """What a title's score for somebody is made of; all numbers add up to the score.
+
+    Attributes:
+      ratings: what the rating of each title adds.
+      rest: what else the order weighs adds, by its name.
+    """
+
+    ratings: dict[str, float]
+    rest: dict[str, float]
+
+    def strongest(self, most_for: int, most_against: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+        """The ratings that speak most for the title, and those that speak most against it, the strongest first."""
+        by_share = sorted(self.ratings.items(), key=lambda item: -item[1])
+        return (
+            [each for each in by_share[:most_for] if each[1] > 0.0],
+            [each for each in by_share[::-1][:most_against] if each[1] < 0.0],
+        )
 
 
 class PushedModel:
@@ -66,9 +104,7 @@ class PushedModel:
 
     def vocabulary(self, column: features.Column) -> list[str]:
         """Every user or title that the model knows: what it was fitted on, most rated first, then what tables add."""
-        paths = (self.path / "assets" / f"{prefix}{column.name}" for prefix in ("", UNRATED_PREFIX))
-        # Not `splitlines`, which knows ends of lines that a title may hold.
-        return [name for path in paths if path.exists() for name in path.read_text("utf-8").split("\n") if name]
+        return self._asset("", column) + self._asset(UNRATED_PREFIX, column)
 
     def predict(self, users: Sequence[str], titles: Sequence[str]) -> np.ndarray:
         """Rates pairs of user and title, float32 [pairs], stars."""
@@ -104,16 +140,85 @@ class PushedModel:
         Raises:
           ValueError: the model was exported without what recommends.
         """
-        if user is not None:
-            person = {features.USER_ID.name: tf.constant([user])}
-        else:
-            person = {
-                features.MOVIE_TITLE.name: tf.constant(list(ratings), tf.string),
-                features.USER_RATING.name: tf.constant(list(ratings.values()), tf.float32),
-            }
-        answer = self._pick(RECOMMEND_FOR if user is None else RECOMMEND, person, count, exclude, only)
+        signature = RECOMMEND_FOR if user is None else RECOMMEND
+        answer = self._pick(signature, _person(user, ratings), count, exclude, only)
         names, stars = answer[features.MOVIE_TITLE.name].numpy(), answer[serving.PREDICTED_RATING].numpy().tolist()
         return [Rated(name.decode(), rating, None) for name, rating in zip(names, stars, strict=True)]
+
+    def explain(self, user: str | None, ratings: Mapping[str, float], titles: Sequence[str]) -> list[Reasons]:
+        """What the scores of titles for somebody are made of.
+
+        Args:
+          user: as in `recommend`.
+          ratings: as in `recommend`.
+          titles: what to explain.
+        """
+        signature = EXPLAIN_FOR if user is None else EXPLAIN
+        asked = {ASKED_TITLE: tf.constant(list(titles), tf.string)}
+        answer = self._loaded.signatures[signature](**_person(user, ratings), **asked)
+        rated, names = ([name.decode() for name in answer[key].numpy()] for key in (RATED_TITLE, FEATURES))
+        return [
+            Reasons(dict(zip(rated, shares, strict=True)), dict(zip(names, rest, strict=True)))
+            for shares, rest in zip(
+                answer[SHARES].numpy().tolist(), answer[FEATURE_SHARES].numpy().tolist(), strict=True
+            )
+        ]
+
+    def titles_with(self, genres: Sequence[str], years: tuple[int, int] | None) -> list[str]:
+        """The titles of the catalogue that are of any of these genres, and came out in these years.
+
+        Args:
+          genres: in any capitals; none for all.
+          years: the first and the last; None for all.
+
+        Raises:
+          ValueError: the model has no descriptions, no title is of a genre, or none of all titles fits.
+        """
+        described = catalogue.read(str(self.path))
+        known = {genre.casefold(): genre for description in described.values() for genre in description.genres}
+        if unknown := [genre for genre in genres if genre.casefold() not in known]:
+            there = f"of {', '.join(sorted(known.values()))}" if known else "none: the titles table has no genres"
+            raise ValueError(f"expected a genre that a title has, {there}; got {', '.join(unknown)}")
+        wanted = {known[genre.casefold()] for genre in genres}
+        first, last = years or (0, 0)
+        found = [
+            title
+            for title, (of_title, year) in described.items()
+            if (not wanted or wanted & set(of_title)) and (not years or (year is not None and first <= year <= last))
+        ]
+        if not found:
+            raise ValueError(
+                f"expected a title of these genres and years; got none among {len(described):,} in the titles table"
+            )
+        return found
+
+    def write_vectors(self, folder: str) -> tuple[int, int]:
+        """Writes `users.parquet` and `titles.parquet`, a name and a vector of float32 a row.
+
+        The product of a user's vector and a title's is the score of iALS; the final order weighs it beside others.
+
+        Returns:
+          How many users and titles there are.
+
+        Raises:
+          ValueError: the model was exported without what recommends.
+          OSError: the folder cannot be written.
+        """
+        if RECOMMEND not in self._loaded.signatures:
+            raise ValueError(self._without_lists())
+        os.makedirs(folder, exist_ok=True)
+        counts = []
+        for table, column, vectors in (
+            (features.USERS, features.USER_ID, self._loaded.user_vectors),
+            (features.TITLES, features.MOVIE_TITLE, self._loaded.title_vectors),
+        ):
+            names = self._asset("", column)
+            values = pa.FixedSizeListArray.from_arrays(vectors.numpy()[: len(names)].ravel(), vectors.shape[1])
+            path = os.path.join(folder, f"{table.name}.parquet")
+            pq.write_table(pa.table({column.name: names, "vector": values}), f"{path}.partial")
+            os.replace(f"{path}.partial", path)
+            counts.append(len(names))
+        return counts[0], counts[1]
 
     def similar(self, title: str, count: int) -> list[tuple[str, float]]:
         """Titles that the same people choose as another, and the cosines of their vectors, the most alike first.
@@ -129,16 +234,24 @@ class PushedModel:
         self, signature: str, inputs: Mapping[str, tf.Tensor], count: int, exclude: Sequence[str], only: Sequence[str]
     ) -> dict[str, tf.Tensor]:
         if signature not in self._loaded.signatures:
-            raise ValueError(
-                f"expected a model that recommends; got {self.path}, which was exported without; run again with "
-                "trainer.retrieval=als_ease"
-            )
+            raise ValueError(self._without_lists())
         wanted = {
             K: tf.constant(count),
             EXCLUDE: tf.constant(list(exclude), tf.string),
             ONLY: tf.constant(list(only), tf.string),
         }
         return self._loaded.signatures[signature](**inputs, **wanted)
+
+    def _without_lists(self) -> str:
+        return (
+            f"expected a model that recommends; got {self.path}, which was exported without; run again with "
+            "trainer.retrieval=als_ease"
+        )
+
+    def _asset(self, prefix: str, column: features.Column) -> list[str]:
+        path = self.path / "assets" / f"{prefix}{column.name}"
+        # Not `splitlines`, which knows ends of lines that a title may hold.
+        return [name for name in path.read_text("utf-8").split("\n") if name] if path.exists() else []
 
     def _ask(self, signature: str, users: tf.Tensor, titles: Sequence[str]) -> list[Rated]:
         answer = self._loaded.signatures[signature](user_id=users, movie_title=tf.constant(list(titles), tf.string))
@@ -150,6 +263,16 @@ class PushedModel:
             Rated(title, rating, None if deviations is None else deviations[place])
             for place, (title, rating) in enumerate(zip(titles, stars, strict=True))
         ]
+
+
+def _person(user: str | None, ratings: Mapping[str, float]) -> dict[str, tf.Tensor]:
+    """Somebody as signatures take them: a user, or for None, ratings of somebody new."""
+    if user is not None:
+        return {features.USER_ID.name: tf.constant([user])}
+    return {
+        features.MOVIE_TITLE.name: tf.constant(list(ratings), tf.string),
+        features.USER_RATING.name: tf.constant(list(ratings.values()), tf.float32),
+    }
 
 
 def seen_titles(output: str, user: str) -> set[str]:

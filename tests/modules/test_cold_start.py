@@ -82,7 +82,9 @@ def picked(share_own: float) -> tuple[Fitted, Fitted, np.ndarray, np.ndarray]:
     return *made, user, title
 
 
-def test_an_average_counts_as_far_as_it_tells_of_the_next(sides) -> None:
+@pytest.mark.parametrize("at_once", [4, 1 << 18])
+def test_an_average_counts_as_far_as_it_tells_of_the_next(sides, monkeypatch, at_once: int) -> None:
+    monkeypatch.setattr(cold_start, "_AT_ONCE", at_once)
     for share_own, tells in ((0.8, True), (0.0, False)):
         users, titles, user, title = picked(share_own)
         expected = cold_start.tables(users, titles, user, title)[0][:-1, 1 + RANK]
