@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
@@ -15,10 +16,12 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
-from modules import dataset, features, side_tables
+from modules import catalogue, dataset, features, serving, side_tables
 from modules.preprocessing import preprocessing_fn
 from modules.ratings import Ratings
+from modules.recommending import RecommendingModel
 from modules.side_features import SideFeatures
+from modules.trainer import train, train_retrieval
 
 ROWS = [
     {"user_id": "7", "movie_title": "Alien (1979)", "user_rating": 4.0, "timestamp": [978300760]},
@@ -79,6 +82,43 @@ def side_features(titles: list[dict] = (), users: list[dict] = ()) -> SideFeatur
 def load(path: str, output: tft.TFTransformOutput, side: SideFeatures, low: float = 1.0, high: float = 5.0) -> Ratings:
     """The ratings of a file of examples."""
     return dataset.load_ratings([path], output, side, low=low, high=high, report=lambda _: None)
+
+
+def camps(users: int = 30, titles: int = 24) -> tuple[list[dict], list[dict]]:
+    """Ratings and titles of two camps: users of even numbers like films of even numbers, the others the odd ones."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "user_id": f"u{user}",
+            "movie_title": f"Film {title:02} ({1980 + title})",
+            "user_rating": 5.0 if alike else 2.0,
+        }
+        for user in range(users)
+        for title in range(titles)
+        if rng.random() < (0.7 if (alike := user % 2 == title % 2) else 0.15)
+    ]
+    described = [
+        {
+            "movie_title": f"Film {title:02} ({1980 + title})",
+            "genres": ["Odd" if title % 2 else "Even", *(["Old"] if title < 6 else [])],
+            "release_year": [1980 + title],
+        }
+        for title in range(titles)
+    ]
+    return rows, described
+
+
+def export_recommending(folder: pathlib.Path, users: int = 30, titles: int = 24) -> str:
+    """Exports a model of `camps` that recommends, with its titles table, and returns its path."""
+    rows, described = camps(users, titles)
+    output, side = analyze(rows), side_features(titles=described)
+    ratings = load(write_examples(folder / "rows.gz", rows), output, side)
+    trained = train(ratings, None, preset="notebook", values={"epochs": 1}, seed=0)
+    retrieval, _ = train_retrieval(ratings, None, trained, preset="notebook", seed=0)
+    path = str(folder / "model")
+    serving.export(RecommendingModel(trained.model, output, trained.fitted_on, side, retrieval), path)
+    catalogue.write(side_tables.read(write_tables(folder / "tables", titles=described)).titles, path)
+    return path
 
 
 def serialize(row: dict) -> bytes:

@@ -1,0 +1,134 @@
+"""Lists of all users: those of the model, in every form, complete or absent, and resumed where they were broken off."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from components import list_writer
+from components.list_writer import SCHEMA, Wanted, Written
+from tests.support import export_recommending
+
+TITLES = 24
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return export_recommending(tmp_path_factory.mktemp("lists"), titles=TITLES)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of 8 users, asked for in parts of 3."""
+    monkeypatch.setattr(list_writer, "SHARD_USERS", 8)
+    monkeypatch.setattr(list_writer.recommending, "MOST_PAIRS", 3 * TITLES)
+
+
+def names(model: str, column: str) -> list[str]:
+    return (pathlib.Path(model) / "assets" / column).read_text(encoding="utf-8").splitlines()
+
+
+def read(path: pathlib.Path) -> list[dict]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    with path.open(encoding="utf-8", newline="") as file:
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in file]
+        types = (str, int, str, float, float)
+        return [
+            {name: kind(row[name]) for name, kind in zip(SCHEMA.names, types, strict=True)}
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.parametrize("form", list_writer.FORMS)
+def test_each_form_holds_the_lists_of_every_user(model: str, tmp_path: pathlib.Path, form: str) -> None:
+    path = tmp_path / f"lists[1].{form}"
+    path.write_text("of yesterday")
+    wanted = Wanted(top=5, exclude=("Film 03 (1983)",))
+    written = list_writer.write_lists(beam.Pipeline, model, str(path), wanted, list_writer.form_of(str(path)))
+    rows, users = read(path), names(model, "user_id")
+    assert written == Written(users=30, lines=len(rows), taken=0, shards=4)
+    assert list(dict.fromkeys(row["user_id"] for row in rows)) == users
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    recommend = tf.saved_model.load(model).signatures["recommend"]
+    for user in users[:6] + users[-2:]:
+        answer = recommend(
+            user_id=tf.constant([user]),
+            k=tf.constant(5),
+            exclude=tf.constant(wanted.exclude),
+            only=tf.constant([], tf.string),
+        )
+        mine = [row for row in rows if row["user_id"] == user]
+        assert [row["rank"] for row in mine] == list(range(1, 6))
+        assert [row["movie_title"].encode() for row in mine] == answer["movie_title"].numpy().tolist()
+        for name in ("score", "predicted_rating"):
+            assert [row[name] for row in mine] == pytest.approx(answer[name].numpy().tolist(), abs=1e-4)
+
+
+def test_a_list_is_as_short_as_what_is_left(model: str, tmp_path: pathlib.Path) -> None:
+    path, only = tmp_path / "lists.jsonl", tuple(names(model, "movie_title")[:3])
+    list_writer.write_lists(beam.Pipeline, model, str(path), Wanted(top=9, only=only), "jsonl")
+    count = dict.fromkeys(names(model, "user_id"), 0)
+    for row in read(path):
+        assert row["movie_title"] in only
+        count[row["user_id"]] += 1
+    assert min(count.values()) < 3
+    assert max(count.values()) <= 3
+
+
+class _Broken(list_writer._Recommend):
+    """Fails at the last shard, as if the machine had gone."""
+
+    def process(self, shard: tuple[int, int]):
+        if shard[0] == 24:
+            raise RuntimeError("gone")
+        yield from super().process(shard)
+
+
+def test_what_was_broken_off_goes_on_with_what_is_missing(model: str, tmp_path: pathlib.Path, monkeypatch) -> None:
+    path, wanted = tmp_path / "lists.csv", Wanted(top=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(list_writer, "_Recommend", _Broken)
+        with pytest.raises(RuntimeError, match="gone"):
+            list_writer.write_lists(beam.Pipeline, model, str(path), wanted, "csv")
+    assert not path.exists()
+    (parts,) = tmp_path.iterdir()
+    assert sorted(part.name for part in parts.iterdir()) == [
+        f"users-{begin:09}-{begin + 8:09}.parquet" for begin in (0, 8, 16)
+    ]
+    assert list_writer.write_lists(beam.Pipeline, model, str(path), wanted, "csv").taken == 3
+    whole = path.read_bytes()
+    assert list_writer.write_lists(beam.Pipeline, model, str(path), wanted, "csv").taken == 0
+    assert path.read_bytes() == whole
+    assert [each.name for each in tmp_path.iterdir()] == ["lists.csv"]
+
+
+def test_parts_of_another_question_are_not_taken(model: str, tmp_path: pathlib.Path, monkeypatch) -> None:
+    path = tmp_path / "lists.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(list_writer, "_Recommend", _Broken)
+        with pytest.raises(RuntimeError, match="gone"):
+            list_writer.write_lists(beam.Pipeline, model, str(path), Wanted(top=4), "csv")
+    assert list_writer.write_lists(beam.Pipeline, model, str(path), Wanted(top=3), "csv").taken == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["lists.csv"]
+
+
+def test_a_destination_that_cannot_be_written_says_so(model: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises((OSError, tf.errors.OpError)):
+        list_writer.write_lists(beam.Pipeline, model, str(tmp_path / "file" / "x.csv"), Wanted(top=3), "csv")
+
+
+def test_what_gives_no_lists_is_refused(tmp_path: pathlib.Path) -> None:
+    tf.saved_model.save(tf.Module(), str(tmp_path / "model"))
+    with pytest.raises(ValueError, match=r"expected a model that recommends; got .*exported without"):
+        list_writer.write_lists(beam.Pipeline, str(tmp_path / "model"), "x.csv", Wanted(top=3), "csv")
+    with pytest.raises(ValueError, match=r"whose name ends in \.parquet, \.csv, \.jsonl; got 'x\.txt'"):
+        list_writer.form_of("x.txt")
