@@ -138,6 +138,15 @@ class EvaluatorConfig(_Layer):
     )
 
 
+class ListsConfig(_Layer):
+    """Lists of recommendations that a run leaves behind."""
+
+    top: int | None = pydantic.Field(
+        None, ge=1, description="titles in the list of each user of the ratings; left out: a run writes no lists"
+    )
+    form: Literal["parquet", "csv", "jsonl"] = pydantic.Field("parquet", description="form of the file of lists")
+
+
 class PipelineConfig(_Layer):
     """Everything that a pipeline depends on."""
 
@@ -148,6 +157,7 @@ class PipelineConfig(_Layer):
     data: DataConfig
     trainer: TrainerConfig = pydantic.Field(default_factory=lambda: TrainerConfig())
     evaluator: EvaluatorConfig = pydantic.Field(default_factory=lambda: EvaluatorConfig())
+    lists: ListsConfig = pydantic.Field(default_factory=lambda: ListsConfig())
     cache: bool = pydantic.Field(True, description="take the result of a component whose inputs and code are unchanged")
     beam: BeamConfig = pydantic.Field(default_factory=lambda: BeamConfig())
     artifacts: Folder | None = pydantic.Field(
@@ -160,6 +170,11 @@ class PipelineConfig(_Layer):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> PipelineConfig:
+        if self.lists.top is not None and self.trainer.retrieval == "none":
+            raise ValueError(
+                f"expected a model that recommends for lists.top {self.lists.top}; got trainer.retrieval none, which "
+                "leaves that out; change one"
+            )
         job, several = self.cluster.training_job, self.trainer.strategy == "multi_worker"
         if job is not None and (job.workers > 1) != several:
             raise ValueError(

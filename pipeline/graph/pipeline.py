@@ -10,6 +10,7 @@ from tfx.proto import example_gen_pb2, trainer_pb2
 from tfx.types import artifact_utils
 
 from components.anomaly_gate import AnomalyGate
+from components.bulk_recommender import BulkRecommender
 from components.columnar_statistics_gen import ColumnarStatisticsGen
 from components.columnar_transform import ColumnarTransform
 from components.curated_schema import CuratedSchema
@@ -115,12 +116,20 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         folder=config.serving_dir,
         code_fingerprint=fingerprint("components.model_pusher"),
     ).with_id("Pusher")
+    lists = None
+    if config.lists.top is not None:
+        lists = BulkRecommender(
+            **approved,
+            top=config.lists.top,
+            form=config.lists.form,
+            code_fingerprint=fingerprint("components.bulk_recommender"),
+        )
     nodes = [ratings, tables, statistics, schema, anomalies, gate, transform, trainer, blessed, evaluator, servable]
-    pushers = [pusher if config.cluster.pushes_to_folder else None, vertex.endpoint_pusher(config, **approved)]
+    last = [pusher if config.cluster.pushes_to_folder else None, vertex.endpoint_pusher(config, **approved), lists]
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.pipeline_root,
-        components=[node for node in (*nodes, *pushers) if node is not None],
+        components=[node for node in (*nodes, *last) if node is not None],
         enable_cache=config.cache,
         beam_pipeline_args=config.beam_args,
         metadata_connection_config=(

@@ -14,6 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import curated_schema, evaluation_files, model_digest, pushed_versions
+from components.bulk_recommender import FILE_PROPERTY, LISTS_KEY
 from components.servable_validator import NOT_BLESSED_FILE
 from modules import judge, paths, serving
 from modules.sliced_metrics import (
@@ -52,6 +53,7 @@ class Outcome:
       evaluation: what Evaluator measured: by slice, such as ("user_activity", "3-9"), then by model, then by metric.
       blessed_model: the model, blessed before, that the candidate was compared with, as "id (folder)".
       pushed_path: where the model was pushed.
+      lists_path: the file of all users' lists, where some were asked for.
       fitted: what Trainer chose, in words: a line for the ranking model, and one for what recommends, if there is one.
       notes: what components had to tell beside their verdicts.
     """
@@ -62,6 +64,7 @@ class Outcome:
     evaluation: Evaluation = dataclasses.field(default_factory=dict)
     blessed_model: str | None = None
     pushed_path: str | None = None
+    lists_path: str | None = None
     fitted: str = ""
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -90,6 +93,7 @@ class Outcome:
             ],
             "blessed_model": self.blessed_model,
             "pushed_path": self.pushed_path,
+            "lists_path": self.lists_path,
             "fitted": self.fitted,
             "notes": self.notes,
         }
@@ -120,10 +124,15 @@ def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
         evaluation=evaluation_files.read(evaluation.uri) if evaluation else {},
         blessed_model=_blessed_model(artifacts.get("Evaluator", "blessing")),
         pushed_path=pushed.version if pushed else None,
+        lists_path=_lists_path(artifacts.get("BulkRecommender", LISTS_KEY)),
         fitted=_fitted(artifacts.get("Trainer", "model_run")),
     )
     exit_code, reasons = _verdict(artifacts, reached, pushed)
     return dataclasses.replace(reached, exit_code=exit_code, reasons=reasons)
+
+
+def _lists_path(lists: metadata_store_pb2.Artifact | None) -> str | None:
+    return lists.custom_properties[FILE_PROPERTY].string_value or None if lists else None
 
 
 def _fitted(model_run: metadata_store_pb2.Artifact | None) -> str:

@@ -224,6 +224,8 @@ def _facts(
     executed = [name for name, (state, _) in ended.items() if state == "done" and name != "BlessedModel"]
     if ended and not executed and outcome.exit_code == ExitCode.PUSHED:
         facts.append(("cache", "nothing has changed since an earlier run; no component was executed"))
+    if outcome.lists_path:
+        facts.append(("lists of all users", outcome.lists_path))
     facts += [("note", line) for line in outcome.notes]
     facts.append(
         ("time", f"{seconds:.1f} s: " + ", ".join(f"{name} {spent:.1f}" for name, (_, spent) in ended.items()))

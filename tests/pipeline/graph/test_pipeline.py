@@ -43,6 +43,16 @@ def test_edges_are_those_of_the_diagram() -> None:
     assert edges == EDGES
 
 
+def test_lists_are_written_of_an_approved_model_where_they_are_asked_for() -> None:
+    lists = component(create(lists={"top": 7, "form": "csv"}), "BulkRecommender")
+    assert {node.id for node in lists.upstream_nodes} == {"Trainer", "Evaluator", "ServableValidator"}
+    assert (lists.exec_properties["top"], lists.exec_properties["form"]) == (7, "csv")
+    with pytest.raises(
+        ValueError, match=r"expected a model that recommends for lists\.top 7; got trainer\.retrieval none"
+    ):
+        create(lists={"top": 7}, trainer={"retrieval": "none"})
+
+
 def test_the_command_line_names_every_component() -> None:
     assert list(COMPONENTS) == list(EDGES)
 

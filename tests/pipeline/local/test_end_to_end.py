@@ -263,7 +263,9 @@ def test_a_model_that_tells_how_sure_it_is_is_judged_by_it(
         assert inside == pytest.approx(measured["example_count"] * measured[name])
 
 
-def test_published_splits_are_taken_as_given(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_published_splits_are_taken_as_given_and_lists_are_left_behind(
+    ratings: pathlib.Path, tmp_path: pathlib.Path, capfd
+) -> None:
     header, *lines = (ratings / "ratings.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     data = tmp_path / "ratings"
     sizes = {}
@@ -273,11 +275,17 @@ def test_published_splits_are_taken_as_given(ratings: pathlib.Path, tmp_path: pa
         sizes[split] = len(rows)
     (data / "ratings.json").write_text(SCALE_ALONE)
     # The last rows are of few users.
-    settings = (*BLESS_ANY, "evaluator.min_test_users=1", "trainer.model.epochs=1")
+    settings = (*BLESS_ANY, "evaluator.min_test_users=1", "trainer.model.epochs=1", "lists.top=3", "lists.form=jsonl")
     _, record = run_pipeline(data, tmp_path / "output", *settings)
     assert record["split_sizes"] == sizes
     assert record["metrics"]["example_count"] == 500
     assert record["exit_code"] == ExitCode.PUSHED
+    listed = [json.loads(line) for line in pathlib.Path(record["lists_path"]).read_text("utf-8").splitlines()]
+    users = {line.split(",")[0] for line in lines[:-500]}
+    # Those who have rated everything have no list.
+    assert 0.9 * len(users) < len({row["user_id"] for row in listed}) <= len(users)
+    assert {row["rank"] for row in listed} == {1, 2, 3}
+    assert "lists of all users " in capfd.readouterr().out
 
 
 def test_folders_are_names_and_no_patterns(tmp_path: pathlib.Path, capfd) -> None:

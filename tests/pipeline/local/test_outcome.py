@@ -185,6 +185,7 @@ def test_the_record_is_plain_json() -> None:
         ],
         "blessed_model": None,
         "pushed_path": None,
+        "lists_path": None,
         "fitted": "form plain",
         "notes": ["something to know"],
     }
