@@ -10,7 +10,6 @@ import os
 from typing import Any
 
 from tfx import types
-from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import path_utils
@@ -41,13 +40,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           exec_properties: `top` and `form`.
 
         Raises:
-          ValueError: the model was exported without what recommends.
           IntegrityError: the verdicts or the files are of different models; nothing was written.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         lists = artifact_utils.get_single_instance(output_dict[LISTS_KEY])
         verdicts = [artifact_utils.get_single_instance(input_dict[key]) for key in model_pusher.BLESSING_KEYS]
-        if not (model_utils.is_model_blessed(verdicts[0]) and model_utils.is_infra_validated(verdicts[1])):
+        if not all(verdict.get_int_custom_property("blessed") for verdict in verdicts):
             lists.set_string_custom_property(FILE_PROPERTY, "")
             return
         candidate = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])

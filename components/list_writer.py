@@ -24,6 +24,9 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from apache_beam.utils import shared
 
+if int(pa.__version__.partition(".")[0]) < 14:
+    import pyarrow_hotfix  # noqa: F401  # switches off what lets a file run code (CVE-2023-47248)
+
 from components import model_digest
 from modules import features, paths, progress, recommending, serving
 
@@ -86,19 +89,6 @@ def form_of(destination: str) -> Form:
     raise ValueError(f"expected a file whose name ends in {ends}; got {destination!r}; name it so")
 
 
-def check_model(model: str) -> None:
-    """Refuses a model that gives no lists.
-
-    Raises:
-      ValueError: it was exported without.
-    """
-    if recommending.RECOMMEND_USERS not in _signatures(model):
-        raise ValueError(
-            f"expected a model that recommends; got {model}, which was exported without; run again with "
-            "trainer.retrieval=als_ease"
-        )
-
-
 def write_lists(
     make_pipeline: Callable[[], beam.Pipeline], model: str, destination: str, wanted: Wanted, form: Form
 ) -> Written:
@@ -108,16 +98,14 @@ def write_lists(
 
     Args:
       make_pipeline: gives a Beam pipeline; its workers need to see the folder of the destination.
-      model: folder of the SavedModel.
+      model: folder of the SavedModel, which has to have what recommends.
       destination: path of the file; one that is there is replaced at the end.
       wanted: what is asked for each user.
       form: of the file.
 
     Raises:
-      ValueError: the model was exported without what recommends.
       OSError: the destination cannot be written.
     """
-    check_model(model)
     count = len(_users(model))
     folder = f"{destination}.parts-{_key(model, wanted)}"
     _remove_others(destination, folder)
@@ -191,13 +179,6 @@ class _Loaded:
 def _batches(users: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     for begin in range(0, len(users), size):
         yield users[begin : begin + size]
-
-
-def _signatures(model: str) -> Sequence[str]:
-    from tensorflow.python.tools import saved_model_utils
-
-    graph = saved_model_utils.get_meta_graph_def(model, "serve")
-    return list(graph.signature_def)
 
 
 def _users(model: str) -> list[str]:

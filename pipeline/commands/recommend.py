@@ -183,6 +183,7 @@ def _write_lists(
     from pipeline.config.beam_config import BeamConfig, arguments
     from pipeline.config.cluster_config import ClusterConfig
 
+    model.check_recommends()
     form = list_writer.form_of(destination)
     beam_config = BeamConfig(**{key.removeprefix("beam."): value for key, value in values.items()})
     folder = str(pathlib.Path(destination).absolute().parent)

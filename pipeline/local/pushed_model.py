@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
+if int(pa.__version__.partition(".")[0]) < 14:
+    import pyarrow_hotfix  # noqa: F401  # switches off what lets a file run code (CVE-2023-47248)
+
 from components import pushed_versions
 from data import reader, tables
 from data.rejects import Rejects, parse_text
@@ -119,6 +122,18 @@ class PushedModel:
         """Titles as the model rates them for a user, best first; ties in the order given."""
         return self._ask("rank", tf.constant([user]), titles)
 
+    def check_recommends(self) -> None:
+        """Refuses a model that was exported without what recommends.
+
+        Raises:
+          ValueError: it is such a model.
+        """
+        if RECOMMEND not in self._loaded.signatures:
+            raise ValueError(
+                f"expected a model that recommends; got {self.path}, which was exported without; run again with "
+                "trainer.retrieval=als_ease"
+            )
+
     def recommend(
         self,
         user: str | None,
@@ -204,8 +219,7 @@ class PushedModel:
           ValueError: the model was exported without what recommends.
           OSError: the folder cannot be written.
         """
-        if RECOMMEND not in self._loaded.signatures:
-            raise ValueError(self._without_lists())
+        self.check_recommends()
         os.makedirs(folder, exist_ok=True)
         counts = []
         for table, column, vectors in (
@@ -233,20 +247,13 @@ class PushedModel:
     def _pick(
         self, signature: str, inputs: Mapping[str, tf.Tensor], count: int, exclude: Sequence[str], only: Sequence[str]
     ) -> dict[str, tf.Tensor]:
-        if signature not in self._loaded.signatures:
-            raise ValueError(self._without_lists())
+        self.check_recommends()
         wanted = {
             K: tf.constant(count),
             EXCLUDE: tf.constant(list(exclude), tf.string),
             ONLY: tf.constant(list(only), tf.string),
         }
         return self._loaded.signatures[signature](**inputs, **wanted)
-
-    def _without_lists(self) -> str:
-        return (
-            f"expected a model that recommends; got {self.path}, which was exported without; run again with "
-            "trainer.retrieval=als_ease"
-        )
 
     def _asset(self, prefix: str, column: features.Column) -> list[str]:
         path = self.path / "assets" / f"{prefix}{column.name}"

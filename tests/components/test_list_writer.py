@@ -126,9 +126,6 @@ def test_a_destination_that_cannot_be_written_says_so(model: str, tmp_path: path
         list_writer.write_lists(beam.Pipeline, model, str(tmp_path / "file" / "x.csv"), Wanted(top=3), "csv")
 
 
-def test_what_gives_no_lists_is_refused(tmp_path: pathlib.Path) -> None:
-    tf.saved_model.save(tf.Module(), str(tmp_path / "model"))
-    with pytest.raises(ValueError, match=r"expected a model that recommends; got .*exported without"):
-        list_writer.write_lists(beam.Pipeline, str(tmp_path / "model"), "x.csv", Wanted(top=3), "csv")
+def test_another_form_is_refused() -> None:
     with pytest.raises(ValueError, match=r"whose name ends in \.parquet, \.csv, \.jsonl; got 'x\.txt'"):
         list_writer.form_of("x.txt")
