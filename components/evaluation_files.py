@@ -15,12 +15,14 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as tfma_writer
 from tfx.dsl.io import fileio
 
-from modules import features, judge, paths, serving
+from modules import features, judge, list_judge, paths, recommending, serving
+from modules.list_metrics import LEADS, LIST_LEAD_Z, LIST_NDCG, LIST_PREFIX, LIST_USERS
 from modules.sliced_metrics import (
     EXAMPLE_COUNT,
     MAE,
     MSE_DIFFERENCE_Z,
     NDCG,
+    OVERALL,
     PAIRED,
     RANKING_DEPTH,
     RMSE,
@@ -41,11 +43,14 @@ def create_eval_config(
     baseline: str | None,
     min_ratings: int = 0,
     min_users: int = 0,
+    listing: Sequence[str] = (),
+    lists_baseline: str = list_judge.POPULARITY,
+    max_ndcg_regression: float = 0.0,
 ) -> config_pb2.EvalConfig:
     """All metrics of TFMA's that are written, overall and by slice, and the thresholds, which are on all ratings.
 
-    The number of users, the pairwise accuracy, the paired comparisons and how well a model tells its uncertainty are
-    written too, but TFMA has no such metrics.
+    The number of users, the pairwise accuracy, the paired comparisons, how well a model tells its uncertainty and
+    how good its lists are, are written too, but TFMA has no such metrics.
 
     Args:
       models: names of the models that are evaluated.
@@ -55,6 +60,9 @@ def create_eval_config(
       baseline: the model that the candidate must be better than, by the paired test on the same ratings; None: none.
       min_ratings: fewer ratings bless no candidate; 0: any number does.
       min_users: ratings of fewer users bless no candidate; 0: any number does.
+      listing: names of the models whose lists are judged; none where the candidate gives none.
+      lists_baseline: the one of them that the candidate's lists must not be significantly worse than; `none`: none.
+      max_ndcg_regression: how much worse than the blessed model's NDCG that of its lists may be.
 
     Raises:
       ValueError: no RMSE can meet the bound, or the baseline is not among the models.
@@ -74,6 +82,15 @@ def create_eval_config(
     comparisons = [] if baseline is None else [_at_least(baseline, MSE_DIFFERENCE_Z, SIGNIFICANT_Z)]
     ratings = [_overall(_lower_bound(min_ratings))] if min_ratings else []
     users = [_at_least(judge.CANDIDATE, USER_COUNT, min_users)] if min_users else []
+    lists = []
+    if lists_baseline in listing:
+        lists.append(_at_least(lists_baseline, LIST_LEAD_Z, -SIGNIFICANT_Z))
+    if judge.BLESSED in listing:
+        # A change for the worse is one below zero.
+        change = config_pb2.GenericChangeThreshold(
+            direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute={"value": -max_ndcg_regression}
+        )
+        lists.append(_threshold(judge.CANDIDATE, LIST_NDCG, config_pb2.MetricThreshold(change_threshold=change)))
     # Keras metrics are named, since Keras numbers unnamed ones anew in a process that runs twice.
     rmse = {"class_name": "RootMeanSquaredError", "config": f'"name": "{RMSE}"'}
     mae = {"class_name": "MeanAbsoluteError", "config": f'"name": "{MAE}"'}
@@ -81,7 +98,7 @@ def create_eval_config(
     ranking = f'"gain_key": "{features.USER_RATING.name}", "top_k_list": [{RANKING_DEPTH}], "name": "{NDCG}"'
     others = [name for name in models if name != judge.CANDIDATE]
     return config_pb2.EvalConfig(
-        model_specs=[_model_spec(name) for name in models],
+        model_specs=[_model_spec(name) for name in dict.fromkeys((*models, *listing))],
         slicing_specs=[
             config_pb2.SlicingSpec(),
             *(config_pb2.SlicingSpec(feature_keys=[name]) for name in judge.SLICINGS),
@@ -105,6 +122,7 @@ def create_eval_config(
             ),
             *users,
             *comparisons,
+            *lists,
         ],
         # TFMA would re-create the compiled metrics of a Keras model, which a TFRS model does not have.
         options=config_pb2.Options(include_default_metrics={"value": False}),
@@ -121,16 +139,23 @@ def _lower_bound(value: float) -> config_pb2.MetricThreshold:
 
 
 def _at_least(model: str, metric: str, value: float) -> config_pb2.MetricsSpec:
+    """The lowest value of a metric of a model that TFMA does not have."""
+    return _threshold(model, metric, _lower_bound(value))
+
+
+def _threshold(model: str, metric: str, threshold: config_pb2.MetricThreshold) -> config_pb2.MetricsSpec:
     """The threshold on a metric of a model that TFMA does not have."""
     spec = config_pb2.MetricsSpec(model_names=[model])
-    spec.per_slice_thresholds[metric].thresholds.append(_overall(_lower_bound(value)))
+    spec.per_slice_thresholds[metric].thresholds.append(_overall(threshold))
     return spec
 
 
 def _model_spec(name: str) -> config_pb2.ModelSpec:
     """How TFMA asks a model; the baselines are outputs of the candidate, and the slices too."""
     spec = config_pb2.ModelSpec(name=name, label_key=features.USER_RATING.name)
-    if name in judge.BASELINES:
+    if name == list_judge.POPULARITY:
+        spec.signature_name, spec.prediction_key = recommending.EVALUATION_LISTS, features.MOVIE_TITLE.name
+    elif name in judge.BASELINES:
         spec.signature_name, spec.prediction_key = serving.EVALUATION_SIGNATURE, name
     else:
         spec.signature_name, spec.prediction_key = judge.PREDICT_SIGNATURE, serving.PREDICTED_RATING
@@ -157,7 +182,9 @@ def write(
     combine = tfma_writer.CombineValidations(config)
     combined = combine.create_accumulator()
     for of_slice in metrics:
-        combined = combine.add_input(combined, metrics_validator.validate_metrics(of_slice, config))
+        # All thresholds are on all ratings; in a slice TFMA would miss the metrics that a slice has not.
+        if of_slice[0] == OVERALL:
+            combined = combine.add_input(combined, metrics_validator.validate_metrics(of_slice, config))
 
     run = config_pb2.EvalRun(
         eval_config=config,
@@ -182,7 +209,7 @@ def _keyed(key: SliceKey, by_model: dict[str, dict[str, float]]) -> tuple[tuple,
         metric.make_diff_key(): value - values[blessed]
         for metric, value in values.items()
         if metric.model_name != judge.BLESSED
-        and metric.name not in PAIRED
+        and metric.name not in (*PAIRED, *LEADS, LIST_USERS)
         and (blessed := metric.make_baseline_key(judge.BLESSED)) in values
     }
     return ((key,) if key else (), values)
@@ -191,7 +218,7 @@ def _keyed(key: SliceKey, by_model: dict[str, dict[str, float]]) -> tuple[tuple,
 def _metric_key(name: str, model: str) -> tfma.metrics.MetricKey:
     sub_key = tfma.metrics.SubKey(top_k=RANKING_DEPTH) if name == NDCG else None
     # TFMA takes a metric that it does not compute for one that may be weighted or not.
-    weighted = None if name in (*PAIRED, USER_COUNT) else False
+    weighted = None if name in (*PAIRED, USER_COUNT) or name.startswith(LIST_PREFIX) else False
     return tfma.metrics.MetricKey(name, model_name=model, sub_key=sub_key, example_weighted=weighted)
 
 

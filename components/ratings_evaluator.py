@@ -8,10 +8,11 @@ metrics come from sums over arrays (`modules.sliced_metrics`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.utils import shared
 from tfx import types
@@ -25,43 +26,88 @@ from tfx.utils import io_utils, path_utils
 
 from components import evaluation_files, example_files, model_digest
 from components.errors import EvidenceError
-from modules import judge, paths, presets, sliced_metrics
-from modules.sliced_metrics import ScoredRatings, SliceKey, SliceSums
+from modules import judge, list_judge, list_metrics, paths, presets, sliced_metrics
+from modules.list_judge import Liked
+from modules.list_metrics import ListSums
+from modules.sliced_metrics import SliceKey, SliceSums
 
 # Users are shared out among so many parts, each of which is measured in memory, by one worker.
 BUCKETS = 64
+# Fewer for lists, of which many are made at once.
+LIST_BUCKETS = 16
+_SCORED, _LIKED = "scored", "liked"
 SPLIT_KEY, RMSE_BOUND_KEY, MAX_REGRESSION_KEY, BASELINE_KEY = "split", "rmse_bound", "max_regression", "baseline"
 MIN_RATINGS_KEY, MIN_USERS_KEY = "min_ratings", "min_users"
+LISTS_BASELINE_KEY, MAX_NDCG_REGRESSION_KEY = "lists_baseline", "max_ndcg_regression"
 _CODE_FINGERPRINT_KEY = "code_fingerprint"
 
 
-class _ScoreFiles(beam.DoFn):
-    """Turns paths of files of examples into scored ratings, keyed by bucket of users."""
+class _Asking(beam.DoFn):
+    """Asks the models."""
 
-    def __init__(self, models: dict[str, str]) -> None:
-        self._models = models
-        self._loaded = shared.Shared()
+    def __init__(self, models: dict[str, str], loaded: shared.Shared) -> None:
+        self._models, self._loaded = models, loaded
 
     def setup(self) -> None:
-        # A process may have many instances of this class, one a thread; they share the models.
+        # A process may have many instances of such classes, one a thread; they share the models.
         self._scorer = self._loaded.acquire(lambda: judge.Scorer(*self._models.values()))
 
-    def process(self, path: str) -> Iterator[tuple[int, ScoredRatings]]:
-        for block in judge.score_blocks(self._scorer, example_files.read_serialized(path)):
+
+class _ScoreFiles(_Asking):
+    """Turns paths of files of examples into scored ratings and what users liked, both keyed by bucket of users."""
+
+    def process(self, path: str) -> Iterator[Any]:
+        liked: list[Liked] = []
+
+        def watched() -> Iterator[tf.Tensor]:
+            for examples in example_files.read_serialized(path):
+                if self._scorer.lists:
+                    liked.append(self._scorer.lists.liked(examples))
+                yield examples
+
+        for block in judge.score_blocks(self._scorer, watched()):
             yield from sliced_metrics.split_by_user(block, BUCKETS)
+        for bucket, part in list_judge.split_by_user(liked, LIST_BUCKETS):
+            yield beam.pvalue.TaggedOutput(_LIKED, (bucket, part))
+
+
+class _MeasureLists(_Asking):
+    """Turns what the users of a bucket liked into sums, and gives them with the names of the models that list."""
+
+    def process(self, bucket: tuple[int, Any]) -> Iterator[tuple[tuple[str, ...], dict[SliceKey, ListSums]]]:
+        lists = self._scorer.lists
+        yield lists.models, lists.measure(list_judge.concatenate(list(bucket[1])))
 
 
 def _measure(bucket: tuple[int, Any]) -> dict[SliceKey, SliceSums]:
     return sliced_metrics.sum_by_slice(sliced_metrics.concatenate(list(bucket[1])))
 
 
+def _merge_lists(parts: Iterable[Any]) -> Any:
+    """The sums of all parts, with the models that list; None of no parts."""
+    named = [part for part in parts if part is not None]
+    return (named[0][0], list_metrics.merge(sums for _, sums in named)) if named else None
+
+
 def _write(
-    sums: dict[SliceKey, SliceSums], folder: str, data: str, locations: dict[str, str], thresholds: dict[str, Any]
+    sums: dict[SliceKey, SliceSums],
+    of_lists: tuple[tuple[str, ...], dict[SliceKey, ListSums]] | None,
+    folder: str,
+    data: str,
+    locations: dict[str, str],
+    thresholds: dict[str, Any],
 ) -> None:
+    evaluation = sliced_metrics.evaluation_of(sums, list(locations))
+    listing: tuple[str, ...] = ()
+    if of_lists:
+        listing, list_sums = of_lists
+        for key, by_model in list_metrics.evaluation_of(list_sums, listing).items():
+            for model, measured in by_model.items():
+                evaluation[key].setdefault(model, {}).update(measured)
     evaluation_files.write(
         folder,
-        sliced_metrics.evaluation_of(sums, list(locations)),
-        evaluation_files.create_eval_config(list(locations), **thresholds),
+        evaluation,
+        evaluation_files.create_eval_config(list(locations), listing=listing, **thresholds),
         data=data,
         locations=locations,
     )
@@ -83,7 +129,8 @@ class Executor(executor.Executor):
         Args:
           input_dict: `examples`, `model` and perhaps `baseline_model`, one artifact each.
           output_dict: `evaluation` and `blessing`.
-          exec_properties: `split`, `rmse_bound`, `max_regression`, `baseline`, `min_ratings` and `min_users`.
+          exec_properties: `split`, `rmse_bound`, `max_regression`, `baseline`, `min_ratings`, `min_users`,
+            `lists_baseline` and `max_ndcg_regression`.
 
         Raises:
           EvidenceError: the split holds no example.
@@ -101,7 +148,14 @@ class Executor(executor.Executor):
         thresholds = {
             **{
                 key: exec_properties[key]
-                for key in (RMSE_BOUND_KEY, MAX_REGRESSION_KEY, MIN_RATINGS_KEY, MIN_USERS_KEY)
+                for key in (
+                    RMSE_BOUND_KEY,
+                    MAX_REGRESSION_KEY,
+                    MIN_RATINGS_KEY,
+                    MIN_USERS_KEY,
+                    LISTS_BASELINE_KEY,
+                    MAX_NDCG_REGRESSION_KEY,
+                )
             },
             BASELINE_KEY: presets.required_baseline(exec_properties[BASELINE_KEY]),
         }
@@ -117,14 +171,25 @@ class Executor(executor.Executor):
         digest = model_digest.of_folder(models[judge.CANDIDATE])
         files = example_files.split_files(examples, [exec_properties[SPLIT_KEY]])
         with self._make_beam_pipeline() as pipeline:
-            (
+            loaded = shared.Shared()
+            scored = (
                 pipeline
                 | "Files" >> beam.Create(files)
-                | "Score" >> beam.ParDo(_ScoreFiles(models))
+                | "Score" >> beam.ParDo(_ScoreFiles(models, loaded)).with_outputs(_LIKED, main=_SCORED)
+            )
+            lists = (
+                scored[_LIKED]
+                | "ListBuckets" >> beam.GroupByKey()
+                | "MeasureLists" >> beam.ParDo(_MeasureLists(models, loaded))
+                | "MergeLists" >> beam.CombineGlobally(_merge_lists)
+            )
+            (
+                scored[_SCORED]
                 | "Buckets" >> beam.GroupByKey()
                 | "Measure" >> beam.Map(_measure)
                 | "Merge" >> beam.CombineGlobally(sliced_metrics.merge).without_defaults()
-                | "Write" >> beam.Map(_write, folder, examples.uri, locations, thresholds)
+                | "Write"
+                >> beam.Map(_write, beam.pvalue.AsSingleton(lists), folder, examples.uri, locations, thresholds)
             )
         if not fileio.glob(os.path.join(paths.escape(folder), "metrics-*")):
             raise EvidenceError(
@@ -162,6 +227,8 @@ class RatingsEvaluatorSpec(component_spec.ComponentSpec):
         BASELINE_KEY: component_spec.ExecutionParameter(type=str),
         MIN_RATINGS_KEY: component_spec.ExecutionParameter(type=int),
         MIN_USERS_KEY: component_spec.ExecutionParameter(type=int),
+        LISTS_BASELINE_KEY: component_spec.ExecutionParameter(type=str),
+        MAX_NDCG_REGRESSION_KEY: component_spec.ExecutionParameter(type=float),
         _CODE_FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
@@ -186,6 +253,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
     It is good if its RMSE is below the bound and not above the blessed model's, and if it is better than a baseline by
     the paired test: the mean over the test ratings of (squared error of the baseline - that of the model) is at least
     1.645 of its standard errors above 0. A split with too few ratings, or ratings of too few users, blesses nothing.
+    If it recommends, its lists are judged, too (`modules.list_judge`): by NDCG@10 they must not be worse than the most
+    rated titles by more than 1.645 standard errors, nor than the blessed model's by more than a tolerance.
 
     What TFX's Evaluator does not do: it knows two models at most, so that baselines would need a second pass; its
     bound is inside one JSON text, of which a cluster can substitute no part; and NDCG takes rows of equal prediction
@@ -194,14 +263,15 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
     two cores, legacy lane).
 
     What this one cannot do: it takes no `eval_config`. Metrics (RMSE, MAE, NDCG@10 and pairwise accuracy by user,
-    calibration of a candidate that gives standard deviations), slices (all, by user activity, by title popularity) and
-    thresholds are fixed in `evaluation_files`; no confidence intervals, example weights or plots. Besides, a NaN among
-    the predictions makes every metric of it NaN, and slices are the candidate's alone.
+    calibration of a candidate that gives standard deviations, those of lists), slices (all, by user activity, by title
+    popularity) and thresholds are fixed in `evaluation_files`; no confidence intervals, example weights or plots.
+    Besides, a NaN among the predictions makes every metric of it NaN, and slices are the candidate's alone.
 
     ```
     evaluator = RatingsEvaluator(
         examples=examples.outputs["examples"], model=trainer.outputs["model"], split="test",
         rmse_bound=0.95, max_regression=0.0, baseline="user_title_bias", min_ratings=100, min_users=20,
+        lists_baseline="popularity", max_ndcg_regression=0.01,
     )
     ```
 
@@ -226,6 +296,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
         baseline: str | RuntimeParameter,
         min_ratings: int,
         min_users: int,
+        lists_baseline: str,
+        max_ndcg_regression: float,
         code_fingerprint: str = "",
     ) -> None:
         """Builds the component.
@@ -241,6 +313,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
             a preset's name for the baseline of that preset.
           min_ratings: fewer ratings in the split bless no candidate.
           min_users: ratings of fewer users in the split bless no candidate.
+          lists_baseline: what the candidate's lists must not be worse than: `popularity` or `none`.
+          max_ndcg_regression: how much worse than the blessed model's NDCG@10 that of its lists may be.
           code_fingerprint: any text. Outputs are taken from the cache only while it stays the same, as TFX does not
             notice edits of the code.
         """
@@ -255,6 +329,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
                 baseline=baseline,
                 min_ratings=min_ratings,
                 min_users=min_users,
+                lists_baseline=lists_baseline,
+                max_ndcg_regression=max_ndcg_regression,
                 code_fingerprint=code_fingerprint,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modules import features, serving, sliced_metrics
+from modules import features, list_judge, serving, sliced_metrics
+from modules.list_judge import ListJudge
 from modules.paths import plain
 from modules.sliced_metrics import OVERALL, Evaluation, ScoredRatings, SliceKey
 
@@ -35,6 +36,7 @@ class Scorer:
 
     Attributes:
       models: the names of all that predict: candidate, blessed model if there is one, baselines.
+      lists: the judge of the models' lists; None where the candidate gives none.
     """
 
     def __init__(self, candidate: str, blessed: str | None = None):
@@ -59,7 +61,10 @@ class Scorer:
             for model, path in zip(self._loaded, paths, strict=True)
         ]
         self._evaluate = _signature(self._loaded[0], candidate, serving.EVALUATION_SIGNATURE, {*SLICINGS, *BASELINES})
-        self.models = (*(CANDIDATE, BLESSED)[: len(paths)], *BASELINES)
+        names = (CANDIDATE, BLESSED)[: len(paths)]
+        self.models = (*names, *BASELINES)
+        by_name = dict(zip(names, self._loaded, strict=True))
+        self.lists = ListJudge(by_name) if list_judge.gives_lists(self._loaded[0]) else None
 
     def score(self, examples: tf.Tensor) -> ScoredRatings:
         """Asks the models about serialized tf.Examples, string [batch].

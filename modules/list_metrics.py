@@ -24,6 +24,8 @@ from modules.sliced_metrics import OVERALL, Evaluation, SliceKey
 
 # Titles of a list.
 LENGTH = 10
+# Of all names of these metrics.
+LIST_PREFIX = "list_"
 LIST_NDCG, LIST_RECALL, LIST_POPULARITY_RANK, LIST_DIVERSITY = BY_USER = (
     "list_ndcg",
     "list_recall",

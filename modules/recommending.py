@@ -21,6 +21,9 @@ from modules.side_features import SideFeatures
 
 RECOMMEND, RECOMMEND_FOR, SIMILAR = "recommend", "recommend_for", "similar"
 RECOMMEND_USERS, EXPLAIN, EXPLAIN_FOR = "recommend_users", "explain", "explain_for"
+# These serve Evaluator.
+EVALUATION_LISTS, CATALOGUE = "evaluation_lists", "catalogue"
+COUNT, GENRES, HIGH_RATING = "count", "genres", "high_rating"
 SCORE = "score"
 # The titles to explain, and outputs of an explanation.
 ASKED_TITLE = "asked_title"
@@ -122,10 +125,8 @@ class RecommendingModel(ServingModel):
         users, (excluded, wanted) = self._look_up(user_id, exclude, only)
         best, scores = self._retrieval.recommend_users(users, self._allowed(excluded, wanted), k, self._high_by(users))
         is_title = best >= 0
-        best = tf.maximum(best, 0)
-        stars = tf.where(is_title, self._rate_known(user_id, users, best), 0.0)
-        listed = self._listed(best, scores) | {PREDICTED_RATING: stars}
-        return listed | {features.MOVIE_TITLE.name: tf.where(is_title, listed[features.MOVIE_TITLE.name], "")}
+        stars = tf.where(is_title, self._rate_known(user_id, users, tf.maximum(best, 0)), 0.0)
+        return {features.MOVIE_TITLE.name: self._padded_names(best), SCORE: scores, PREDICTED_RATING: stars}
 
     @tf.function(input_signature=[_TITLES, _RATINGS, *_WANTED], autograph=False)
     def recommend_for(
@@ -207,6 +208,41 @@ class RecommendingModel(ServingModel):
         best, scores = self._retrieval.similar(tf.cast(title[0], tf.int32), self._allowed(excluded, wanted), k)
         return self._listed(best, scores)
 
+    @tf.function(input_signature=[_USERS, _WANTED[0]], autograph=False)
+    def evaluation_lists(self, user_id: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The `evaluation_lists` signature: what lists are compared with, and the slices of users.
+
+        Args:
+          user_id: string [users].
+          k: int32 [].
+
+        Returns:
+          `movie_title`, string [users, min(k, titles)], the titles with the most training ratings that a user has not
+          rated, ending in empty ones where fewer are left; and `user_activity`, string [users], as in `evaluation`.
+        """
+        users, _ = self._look_up(user_id, tf.constant([], tf.string))
+        popular = self._retrieval.most_rated(users, self._title_counts[: self._retrieval.num_titles], k)
+        vectors = self._unrated_users.vectors(user_id, users)
+        return {
+            features.MOVIE_TITLE.name: self._padded_names(popular),
+            serving.USER_ACTIVITY: serving.slice_names(self._user_counts, users, vectors),
+        }
+
+    @tf.function(input_signature=[], autograph=False)
+    def catalogue(self) -> dict[str, tf.Tensor]:
+        """The `catalogue` signature: what there is to recommend, and from where on a rating counts as high.
+
+        Returns:
+          `movie_title`, string [titles], the most rated first; `count`, int32 [titles], training ratings; `genres`,
+          float32 [titles, genres]; and `high_rating`, float32 [].
+        """
+        return {
+            features.MOVIE_TITLE.name: tf.identity(self._names),
+            COUNT: self._title_counts[: self._retrieval.num_titles],
+            GENRES: tf.transpose(self._retrieval.genres),
+            HIGH_RATING: tf.constant(self._high_rating),
+        }
+
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         """All signatures by name."""
         more = {
@@ -216,6 +252,8 @@ class RecommendingModel(ServingModel):
             EXPLAIN: self.explain,
             EXPLAIN_FOR: self.explain_for,
             SIMILAR: self.similar,
+            EVALUATION_LISTS: self.evaluation_lists,
+            CATALOGUE: self.catalogue,
         }
         return super().signatures() | more
 
@@ -307,6 +345,10 @@ class RecommendingModel(ServingModel):
             tf.fill([number + 1], False), ids[:, tf.newaxis], tf.fill(tf.shape(ids), True)
         )
         return marked[:number]
+
+    def _padded_names(self, titles: tf.Tensor) -> tf.Tensor:
+        """String of the shape of titles, int32; empty for -1."""
+        return tf.where(titles >= 0, tf.gather(self._names, tf.maximum(titles, 0)), "")
 
     def _listed(self, titles: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         return {features.MOVIE_TITLE.name: tf.gather(self._names, titles), SCORE: scores}

@@ -27,6 +27,7 @@ class RetrievalModel(tf.Module):
       num_titles: titles that can be recommended.
       user_vectors: float32 [users + 1, dimension], iALS's of known users, and zeros for an unknown one.
       title_vectors: float32 [titles, dimension], iALS's.
+      genres: float32 [genres, titles].
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class RetrievalModel(tf.Module):
         self._knots, self._levels = _kept("knots", weight.rating), _kept("levels", weight.weight)
         self.user_vectors = _kept("als_users", np.pad(als.user_vectors(weights), ((0, 1), (0, 0))))
         self.title_vectors = als.vectors
+        self.genres = columns.genres
         self._splits = _kept("splits", weights.indptr.astype(np.int64))
         self._titles = _kept("history", weights.indices.astype(np.int32))
         self._weights = _kept("history_weights", weights.data)
@@ -119,12 +121,7 @@ class RetrievalModel(tf.Module):
         Returns:
           float32 [users, titles] and bool [users, titles].
         """
-        begin, end = self._range(users)
-        places = tf.ragged.range(begin, end)
-        entries = tf.stack([tf.cast(places.value_rowids(), tf.int32), tf.gather(self._titles, places.values)], axis=1)
-        shape = tf.stack([tf.size(users), self.num_titles])
-        # Not summed: a user has rated a title once.
-        weights = tf.tensor_scatter_nd_update(tf.zeros(shape), entries, tf.gather(self._weights, places.values))
+        weights = self._rows_of(users)
         is_free = weights <= 0.0
         known = tf.minimum(users, self.user_vectors.shape[0] - 1)
         scores = {order_features.ALS: self._als.of_vectors(tf.gather(self.user_vectors, known))}
@@ -134,7 +131,16 @@ class RetrievalModel(tf.Module):
             scores[order_features.RATING] = _required(rating)
         affinity = self._columns.affinity_of_rows(weights)
         table = order_features.features_of(scores, affinity, self._columns, is_free)
+        begin, end = self._range(users)
         return self._ordered(table, tf.cast(end - begin, tf.int32)), is_free
+
+    def _rows_of(self, users: tf.Tensor) -> tf.Tensor:
+        """Float32 [users, titles]: weights of the training ratings of users, int64 [users]; zero where unrated."""
+        places = tf.ragged.range(*self._range(users))
+        entries = tf.stack([tf.cast(places.value_rowids(), tf.int32), tf.gather(self._titles, places.values)], axis=1)
+        shape = tf.stack([tf.size(users), self.num_titles])
+        # Not summed: a user has rated a title once.
+        return tf.tensor_scatter_nd_update(tf.zeros(shape), entries, tf.gather(self._weights, places.values))
 
     def _ordered(self, table: Mapping[str, tf.Tensor], count: tf.Tensor) -> tf.Tensor:
         """Float32 [users, titles]: the final order by all features, where int32 [users] ratings are known."""
@@ -182,10 +188,20 @@ class RetrievalModel(tf.Module):
         """
         scores, is_free = self.scores_of(users, rating)
         (allowed,) = tf.unstack(tf.cast(tf.where(is_allowed), tf.int32), axis=1)
-        scores = tf.where(tf.gather(is_free, allowed, axis=1), tf.gather(scores, allowed, axis=1), -np.inf)
-        values, places = tf.math.top_k(scores, tf.clip_by_value(k, 0, tf.size(allowed)))
-        is_title = tf.math.is_finite(values)
-        return tf.where(is_title, tf.gather(allowed, places), -1), tf.where(is_title, values, 0.0)
+        places, values = _best_of_rows(tf.gather(scores, allowed, axis=1), tf.gather(is_free, allowed, axis=1), k)
+        return tf.where(places >= 0, tf.gather(allowed, tf.maximum(places, 0)), -1), values
+
+    def most_rated(self, users: tf.Tensor, count: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+        """Titles, int32 [users, min(k, titles)]: the most rated ones that each user has not rated; -1 behind the end.
+
+        Args:
+          users: int64 [users], as in `scores_of`.
+          count: int32 [titles], training ratings.
+          k: int32 [].
+        """
+        is_free = self._rows_of(users) <= 0.0
+        places, _ = _best_of_rows(tf.broadcast_to(tf.cast(count, tf.float32), tf.shape(is_free)), is_free, k)
+        return places
 
     def similar(self, title: tf.Tensor, is_allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The titles whose iALS vectors have the largest cosine with that of a title; the popular for an unknown one.
@@ -260,6 +276,13 @@ class RetrievalModel(tf.Module):
         allowed = tf.cast(tf.where(is_allowed)[:, 0], tf.int32)
         values, places = tf.math.top_k(tf.gather(scores, allowed), tf.clip_by_value(k, 0, tf.size(allowed)))
         return tf.gather(allowed, places), values
+
+
+def _best_of_rows(scores: tf.Tensor, is_free: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Places and scores of the best free columns of each row, [rows, min(k, columns)]; -1 and 0 where none is left."""
+    values, places = tf.math.top_k(tf.where(is_free, scores, -np.inf), tf.clip_by_value(k, 0, tf.shape(scores)[1]))
+    is_title = tf.math.is_finite(values)
+    return tf.where(is_title, places, -1), tf.where(is_title, values, 0.0)
 
 
 def scores_in_bulk(scorers: Mapping[str, Scorer], ratings: sparse.csr_matrix) -> dict[str, np.ndarray]:

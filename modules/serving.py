@@ -158,8 +158,8 @@ class ServingModel(tf.Module):
             USER_TITLE_BIAS: mean + _row(user_bias, user) + _row(title_bias, title),
         }
         return {
-            USER_ACTIVITY: _slice_names(self._user_counts, user, inputs[features.USER_FEATURES]),
-            TITLE_POPULARITY: _slice_names(self._title_counts, title, inputs[features.TITLE_FEATURES]),
+            USER_ACTIVITY: slice_names(self._user_counts, user, inputs[features.USER_FEATURES]),
+            TITLE_POPULARITY: slice_names(self._title_counts, title, inputs[features.TITLE_FEATURES]),
             **{name: tf.clip_by_value(value, self._low, self._high) for name, value in predictions.items()},
         }
 
@@ -321,8 +321,17 @@ def _row(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     return tf.gather(table, tf.minimum(ids, tf.cast(tf.shape(table)[0] - 1, ids.dtype)))
 
 
-def _slice_names(counts: tf.Tensor, ids: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-    """String [batch]: the slice of each id by its ratings, and without any, by whether a side table has it."""
+def slice_names(counts: tf.Tensor, ids: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+    """The slice of each id by its ratings, and without any, by whether a side table has it.
+
+    Args:
+      counts: int32 [size + 1], training ratings of each id; the last row is that of ids beyond.
+      ids: int64 [batch].
+      vectors: float32 [batch, size], feature vectors, which count for ids without ratings.
+
+    Returns:
+      string [batch], among SLICE_NAMES.
+    """
     count = _row(counts, ids)
     rated = 1 + tf.searchsorted(list(SLICE_BOUNDARIES), count, side="right")
     return tf.gather(tf.constant(SLICE_NAMES), tf.where(count > 0, rated, tf.cast(vectors[:, LISTED], tf.int32)))

@@ -108,13 +108,16 @@ def camps(users: int = 30, titles: int = 24) -> tuple[list[dict], list[dict]]:
     return rows, described
 
 
-def export_recommending(folder: pathlib.Path, users: int = 30, titles: int = 24) -> str:
-    """Exports a model of `camps` that recommends, with its titles table, and returns its path."""
+def export_recommending(folder: pathlib.Path, users: int = 30, titles: int = 24, upside_down: bool = False) -> str:
+    """Exports a model of `camps` that recommends, or the worst first, with its titles table, and returns its path."""
     rows, described = camps(users, titles)
     output, side = analyze(rows), side_features(titles=described)
     ratings = load(write_examples(folder / "rows.gz", rows), output, side)
     trained = train(ratings, None, preset="notebook", values={"epochs": 1}, seed=0)
     retrieval, _ = train_retrieval(ratings, None, trained, preset="notebook", seed=0)
+    if upside_down:
+        # What the product has no use for.
+        retrieval._coefficients.assign(-retrieval._coefficients)
     path = str(folder / "model")
     serving.export(RecommendingModel(trained.model, output, trained.fitted_on, side, retrieval), path)
     catalogue.write(side_tables.read(write_tables(folder / "tables", titles=described)).titles, path)

@@ -131,6 +131,14 @@ class EvaluatorConfig(_Layer):
         100, ge=1, description="a test split of fewer ratings blesses no model: they would not tell good from bad"
     )
     min_test_users: int = pydantic.Field(20, ge=1, description="a test split of fewer users blesses no model")
+    lists_baseline: Literal["popularity", "none"] = pydantic.Field(
+        "popularity",
+        description="what the lists of a model that recommends must not be worse than, by the paired test on the NDCG "
+        "of users: the most rated titles, or none",
+    )
+    max_ndcg_regression: float = pydantic.Field(
+        0.01, ge=0, le=1, description="how much lower than the latest blessed model's the NDCG@10 of lists may be"
+    )
     blessed_model: Literal["other", "latest", "none"] = pydantic.Field(
         "other",
         description="the model to compare with: the latest blessed one other than the candidate (so that an unchanged "

@@ -99,6 +99,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         baseline=config.evaluator.baseline or opened.get("preset", config.trainer.preset),
         min_ratings=config.evaluator.min_test_ratings,
         min_users=config.evaluator.min_test_users,
+        lists_baseline=config.evaluator.lists_baseline,
+        max_ndcg_regression=config.evaluator.max_ndcg_regression,
         code_fingerprint=fingerprint("components.ratings_evaluator"),
     ).with_id("Evaluator")
     servable = ServableValidator(

@@ -16,7 +16,8 @@ from tfx.types import artifact_utils, standard_artifacts
 from components import curated_schema, evaluation_files, model_digest, pushed_versions
 from components.bulk_recommender import FILE_PROPERTY, LISTS_KEY
 from components.servable_validator import NOT_BLESSED_FILE
-from modules import judge, paths, serving
+from modules import judge, list_judge, paths, serving
+from modules.list_metrics import LIST_LEAD, LIST_LEAD_STDERR, LIST_LEAD_Z, LIST_NDCG, LIST_USERS
 from modules.sliced_metrics import (
     EXAMPLE_COUNT,
     MSE_DIFFERENCE,
@@ -185,7 +186,8 @@ def missed_thresholds(
       evaluation: the metrics that were validated.
       blessed_model: the blessed model, for people.
     """
-    rmse = {model: metrics[RMSE] for model, metrics in evaluation[OVERALL].items()}
+    measured = evaluation[OVERALL]
+    rmse = {model: metrics[RMSE] for model, metrics in measured.items() if RMSE in metrics}
     reasons = []
     few = {
         EXAMPLE_COUNT: "test ratings are too few to judge a model by; at least {:,.0f} are needed "
@@ -199,6 +201,20 @@ def missed_thresholds(
             if failure.metric_key.name in few:
                 bound = failure.metric_threshold.value_threshold.lower_bound.value
                 reasons.append(f"{value:,.0f} {few[failure.metric_key.name].format(bound)}")
+            elif failure.metric_key.name == LIST_LEAD_Z:
+                allowed = failure.metric_threshold.value_threshold.lower_bound.value
+                stderr = measured[list_judge.POPULARITY][LIST_LEAD_STDERR]
+                reasons.append(
+                    f"it recommends worse than a list of the most rated titles: "
+                    f"{_lists_below(measured, list_judge.POPULARITY)}, with a standard error of {stderr:.4f}; at most "
+                    f"{-allowed:g} of these are allowed"
+                )
+            elif failure.metric_key.name == LIST_NDCG:
+                allowed = failure.metric_threshold.change_threshold.absolute.value
+                reasons.append(
+                    f"it recommends worse than the blessed model, {blessed_model}: "
+                    f"{_lists_below(measured, judge.BLESSED)}; at most {-allowed:.4f} is allowed"
+                )
             elif failure.metric_key.name == MSE_DIFFERENCE_Z:
                 needed = failure.metric_threshold.value_threshold.lower_bound.value
                 reasons.append(_not_better(evaluation, failure.metric_key.model_name, needed))
@@ -215,6 +231,15 @@ def missed_thresholds(
                 bound = failure.metric_threshold.value_threshold.upper_bound.value
                 reasons.append(f"RMSE {value:.4f} is {value - bound:.4f} above the bound of {bound:.4f}")
     return list(dict.fromkeys(reasons))
+
+
+def _lists_below(measured: dict[str, dict[str, float]], model: str) -> str:
+    """By how much the lists of a candidate are worse than a model's."""
+    mine, other = measured[judge.CANDIDATE], measured[model]
+    return (
+        f"NDCG@10 {mine[LIST_NDCG]:.4f} against {other[LIST_NDCG]:.4f} for {mine[LIST_USERS]:,.0f} users, "
+        f"{-other[LIST_LEAD]:.4f} below"
+    )
 
 
 def _not_better(evaluation: Evaluation, baseline: str, needed: float) -> str:

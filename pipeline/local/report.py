@@ -11,7 +11,17 @@ from rich.text import Text
 from components.evaluation_files import SIGNIFICANT_Z
 from data.errors import DataError
 from data.sidecar import Sidecar
-from modules import judge, presets, serving
+from modules import judge, list_judge, presets, serving
+from modules.list_metrics import (
+    LIST_COVERAGE,
+    LIST_DIVERSITY,
+    LIST_GINI,
+    LIST_LEAD,
+    LIST_LEAD_Z,
+    LIST_NDCG,
+    LIST_RECALL,
+    LIST_USERS,
+)
 from modules.sliced_metrics import (
     EXAMPLE_COUNT,
     EXPECTED_RMSE,
@@ -31,6 +41,12 @@ from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
 from pipeline.local.outcome import MODELS, Outcome
 
+# Models whose lists are judged, for people.
+_LISTING = {
+    judge.CANDIDATE: "this model",
+    judge.BLESSED: "blessed model",
+    list_judge.POPULARITY: "most rated titles",
+}
 # Of fewer ratings a share has a standard error of more than five points.
 _ENOUGH_FOR_SHARES = 100
 # A difference from here on, or its standard error, is written with an exponent.
@@ -56,6 +72,8 @@ def show(
     if outcome.evaluation:
         console.print(_model_table(outcome))
         console.print(_slice_table(outcome))
+        if LIST_NDCG in outcome.metrics:
+            console.print(_list_table(outcome))
         if EXPECTED_RMSE in outcome.metrics:
             console.print(_calibration_table(outcome))
     # What comes from users and data is text: a `[local]` in a path is no markup.
@@ -102,6 +120,11 @@ def _advice(config: PipelineConfig, outcome: Outcome) -> list[str]:
     regression = rmse - measured.get(judge.BLESSED, {}).get(RMSE, math.inf)
     if regression > config.evaluator.max_regression:
         needed.append(f"--set evaluator.max_regression={_rounded_up(regression)}")
+    if measured.get(list_judge.POPULARITY, {}).get(LIST_LEAD_Z, 0.0) < -SIGNIFICANT_Z:
+        needed.append("--set evaluator.lists_baseline=none")
+    worse = -measured.get(judge.BLESSED, {}).get(LIST_LEAD, 0.0)
+    if worse > config.evaluator.max_ndcg_regression:
+        needed.append(f"--set evaluator.max_ndcg_regression={_rounded_up(worse)}")
     counts = {"ratings": EXAMPLE_COUNT, "users": USER_COUNT}
     for what, name in counts.items():
         count = measured[judge.CANDIDATE][name]
@@ -163,6 +186,34 @@ def _slice_table(outcome: Outcome) -> Table:
         numbers = map(_decimal, (mine[RMSE], bias[RMSE], mine[MAE], mine[NDCG]))
         table.add_row(_slice_name(key), f"{mine[EXAMPLE_COUNT]:,.0f}", *numbers)
     return table
+
+
+def _list_table(outcome: Outcome) -> Table:
+    """Lists of the best titles: of each model that makes some, and the candidate's by what was known of users."""
+    headings = ("lists of ten", "users", "NDCG@10", "Recall\n@10", "titles\nshown", "Gini", "alike")
+    table = Table(*headings)
+    measured = outcome.evaluation[OVERALL]
+    for model, name in _LISTING.items():
+        if LIST_NDCG in measured.get(model, {}):
+            table.add_row(name, *_list_cells(measured[model]))
+    for key in sorted(filter(None, outcome.evaluation), key=_slice_order):
+        mine = outcome.evaluation[key][judge.CANDIDATE]
+        if LIST_NDCG in mine:
+            table.add_row(_slice_name(key), *_list_cells(mine))
+    return table
+
+
+def _list_cells(measured: dict[str, float]) -> tuple[str, ...]:
+    """Users, then what the columns of lists hold; titles of a list are alike by their genres."""
+    ndcg = f"{_decimal(measured[LIST_NDCG])} ± {_decimal(measured[f'{LIST_NDCG}_stderr'])}"
+    return (
+        f"{measured[LIST_USERS]:,.0f}",
+        ndcg,
+        _decimal(measured[LIST_RECALL]),
+        _percent(measured[LIST_COVERAGE], 0),
+        f"{measured[LIST_GINI]:.2f}",
+        _percent(1.0 - measured[LIST_DIVERSITY], 0),
+    )
 
 
 def _calibration_table(outcome: Outcome) -> Table:

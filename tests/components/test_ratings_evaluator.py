@@ -184,12 +184,14 @@ def evaluate(
     split: str = "test",
     min_ratings: int = 100,
     min_users: int = 20,
+    max_ndcg_regression: float = 0.0,
 ) -> tuple[str, types.Artifact]:
     """The evaluation's folder and the blessing."""
     inputs = {"examples": [examples], "model": [model], "baseline_model": [blessed] if blessed else []}
     properties = {
         "split": split, "rmse_bound": bound, "max_regression": max_regression, "baseline": baseline,
         "min_ratings": min_ratings, "min_users": min_users,
+        "lists_baseline": "popularity", "max_ndcg_regression": max_ndcg_regression,
     }  # fmt: skip
     return run(ratings_evaluator.Executor, folder, inputs, properties)
 
@@ -514,6 +516,8 @@ def test_component_carries_what_the_cache_compares() -> None:
         baseline="title_mean",
         min_ratings=50,
         min_users=10,
+        lists_baseline="none",
+        max_ndcg_regression=0.02,
         code_fingerprint="abc",
     )
     assert made.exec_properties == {
@@ -523,6 +527,8 @@ def test_component_carries_what_the_cache_compares() -> None:
         "baseline": "title_mean",
         "min_ratings": 50,
         "min_users": 10,
+        "lists_baseline": "none",
+        "max_ndcg_regression": 0.02,
         "code_fingerprint": "abc",
     }
     assert made.outputs["blessing"].type is standard_artifacts.ModelBlessing

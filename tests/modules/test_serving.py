@@ -169,9 +169,9 @@ def test_slices_count_the_ratings_fitted_on(loaded) -> None:
 @pytest.mark.parametrize("listed", [0, 1])
 def test_slice_edges(count: int, name: int, listed: int) -> None:
     vectors = tf.constant([[0.0, listed]])
-    unrated = serving._slice_names(tf.constant([0], tf.int32), tf.constant([0], tf.int64), vectors)
+    unrated = serving.slice_names(tf.constant([0], tf.int32), tf.constant([0], tf.int64), vectors)
     assert unrated.numpy()[0].decode() == serving.SLICE_NAMES[listed]
-    answer = serving._slice_names(tf.constant([count], tf.int32), tf.constant([0], tf.int64), vectors)
+    answer = serving.slice_names(tf.constant([count], tf.int32), tf.constant([0], tf.int64), vectors)
     assert answer.numpy().tolist() == [serving.SLICE_NAMES[name].encode()]
 
 

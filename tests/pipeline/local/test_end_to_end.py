@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from components import probe_process
 from data import synthetic
-from modules import presets
+from modules import final_order, order_features, presets
 from pipeline import cli
 from pipeline.config import resolve
 from pipeline.exit_codes import ExitCode
@@ -122,7 +122,8 @@ class TestOneOutputFolder:
 
     def test_every_test_rating_is_measured_once(self, output: pathlib.Path) -> None:
         record = last_run(output)
-        assert set(record["other_models"]) == {"user_title_bias", "title_mean", "global_mean"}
+        assert set(record["other_models"]) == {"user_title_bias", "title_mean", "global_mean", "popularity"}
+        assert record["other_models"].pop("popularity")["list_users"] == record["metrics"]["list_users"]
         for measured in (record["metrics"], *record["other_models"].values()):
             assert measured["example_count"] == record["split_sizes"]["test"]
         for feature in ("user_activity", "title_popularity"):
@@ -261,6 +262,24 @@ def test_a_model_that_tells_how_sure_it_is_is_judged_by_it(
     for name in CALIBRATION[:3]:
         inside = sum(by_slice["example_count"] * by_slice[name] for by_slice in of_slices)
         assert inside == pytest.approx(measured["example_count"] * measured[name])
+
+
+def test_a_model_that_rates_well_and_recommends_badly_is_not_pushed(
+    ratings: pathlib.Path, tmp_path: pathlib.Path, monkeypatch, capfd
+) -> None:
+    def worst_first(names: list[str], lists: dict) -> final_order.Order:
+        least_popular = -np.eye(len(names), dtype=np.float32)[[names.index(order_features.POPULARITY)]]
+        return final_order.Order(tuple(names), np.zeros(1, np.float32), least_popular, least_popular)
+
+    monkeypatch.setattr(final_order, "learn", worst_first)
+    code, record = run_pipeline(ratings, tmp_path, *BLESS_ANY)
+    assert code == ExitCode.NOT_BLESSED
+    (reason,) = record["reasons"]
+    assert reason.startswith("it recommends worse than a list of the most rated titles: NDCG@10 ")
+    assert record["metrics"]["list_ndcg"] < record["other_models"]["popularity"]["list_ndcg"]
+    shown = capfd.readouterr().out
+    assert "lists of ten" in shown
+    assert "--set evaluator.lists_baseline=none would bless it" in " ".join(shown.split())
 
 
 def test_published_splits_are_taken_as_given_and_lists_are_left_behind(

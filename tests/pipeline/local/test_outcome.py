@@ -19,6 +19,16 @@ from pipeline.local.outcome import Outcome, missed_thresholds
 NAN = float("nan")
 
 
+BLESSED_LISTS = (
+    "it recommends worse than the blessed model, 7 (models/7): NDCG@10 0.3400 against 0.3600 for 900 users, 0.0200 "
+    "below; at most 0.0150 is allowed"
+)
+MOST_RATED = (
+    "it recommends worse than a list of the most rated titles: NDCG@10 0.3400 against 0.3700 for 900 users, 0.0300 "
+    "below, with a standard error of 0.0100; at most 1.645 of these are allowed"
+)
+
+
 def reasons(tmp_path, candidate: float, blessed: float | None, *, bound: float) -> list[str]:
     """Of a candidate and a blessed model with such RMSEs, where it may be 0.01 worse."""
     rmse = {"candidate": candidate} | ({} if blessed is None else {"blessed": blessed})
@@ -77,6 +87,36 @@ def test_a_reason_says_how_many_test_ratings_are_missing(tmp_path, ratings: int,
     assert validation.validation_ok == (not said)
     found = missed_thresholds(validation, evaluation_files.read(str(tmp_path)), None)
     assert [line[: len(start)] for line, start in zip(sorted(found), said, strict=True)] == said
+
+
+@pytest.mark.parametrize(
+    ("lead", "z", "of_blessed", "said"),
+    [
+        (0.03, 5.0, 0.35, []),
+        (-0.03, -1.6, None, []),
+        (-0.03, -3.0, None, [MOST_RATED]),
+        (0.03, 5.0, 0.36, [BLESSED_LISTS]),
+        (-0.03, -3.0, 0.36, [MOST_RATED, BLESSED_LISTS]),
+    ],
+)
+def test_a_reason_says_by_how_much_lists_are_worse(tmp_path, lead: float, z: float, of_blessed, said) -> None:
+    """The candidate's NDCG is 0.34; it may be 0.015 below the blessed model's."""
+    leads = ("list_ndcg_lead", "list_ndcg_lead_stderr", "list_ndcg_lead_z")
+    lists = {"candidate": {RMSE: 0.9, "list_ndcg": 0.34, "list_users": 900}}
+    if of_blessed:
+        of_leads = dict(zip(leads, (0.34 - of_blessed, 0.01, -1), strict=True))
+        lists["blessed"] = {RMSE: 0.9, "list_ndcg": of_blessed, **of_leads}
+    models = list(lists)
+    lists["popularity"] = {"list_ndcg": 0.34 - lead, **dict(zip(leads, (lead, 0.01, z), strict=True))}
+    evaluation = {OVERALL: lists, ("title_popularity", "3-9"): {"candidate": {RMSE: 0.9}}}
+    config = evaluation_files.create_eval_config(
+        models, rmse_bound=1, max_regression=0, baseline=None, listing=list(lists), max_ndcg_regression=0.015
+    )
+    evaluation_files.write(str(tmp_path), evaluation, config, data="data", locations=dict.fromkeys(models, ""))
+    validation = tfma.load_validation_result(str(tmp_path))
+    assert validation.validation_ok == (not said)
+    found = missed_thresholds(validation, evaluation_files.read(str(tmp_path)), "7 (models/7)")
+    assert sorted(found, reverse=True) == sorted(said, reverse=True)
 
 
 def test_both_thresholds_have_a_reason(tmp_path) -> None:
