@@ -103,6 +103,18 @@ class ListSums:
         return values
 
 
+def ndcg(lists: np.ndarray, positives: Sequence[np.ndarray], num_positives: np.ndarray) -> np.ndarray:
+    """NDCG@k of each list of k titles, float64 [users]; arguments as those of `sum_lists`, of one model."""
+    discount = 1.0 / np.log2(np.arange(lists.shape[1]) + 2.0)
+    best = np.cumsum(discount)[np.minimum(num_positives, lists.shape[1]) - 1]
+    return hits(lists, positives) @ discount / best
+
+
+def hits(lists: np.ndarray, positives: Sequence[np.ndarray]) -> np.ndarray:
+    """Bool [users, k]: the title is one that the user liked."""
+    return np.stack([np.isin(listed, liked) for listed, liked in zip(lists, positives, strict=True)])
+
+
 def sum_lists(
     lists: np.ndarray, positives: Sequence[np.ndarray], num_positives: np.ndarray, catalogue: Catalogue
 ) -> ListSums:
@@ -115,22 +127,18 @@ def sum_lists(
       num_positives: int [users], how many there are with those that the catalogue has not, at least 1.
       catalogue: the titles.
     """
-    models, users, length = lists.shape
-    discount = 1.0 / np.log2(np.arange(length) + 2.0)
-    hit = np.zeros(lists.shape, bool)
-    for user, liked in enumerate(positives):
-        hit[:, user] = np.isin(lists[:, user], liked)
-    best = np.cumsum(discount)[np.minimum(num_positives, length) - 1]
+    models, users, _ = lists.shape
     is_listed = lists >= 0
     number = is_listed.sum(axis=2)
     rank = np.where(is_listed, catalogue.popularity_rank()[lists], 0).sum(axis=2) / np.maximum(number, 1)
     diversity, is_diverse = _diversity(lists, catalogue.genres)
-    ndcg = hit @ discount / best
-    values = np.stack([ndcg, hit.sum(axis=2) / num_positives, rank, diversity])
+    gained = np.stack([ndcg(each, positives, num_positives) for each in lists])
+    recall = np.stack([hits(each, positives).sum(axis=1) / num_positives for each in lists])
+    values = np.stack([gained, recall, rank, diversity])
     everybody = np.ones((models, users), bool)
     counted = np.stack([everybody, everybody, number > 0, is_diverse])
     values = np.where(counted, values, 0.0)
-    lead = ndcg[0] - ndcg
+    lead = gained[0] - gained
     titles = len(catalogue.count)
     exposure = np.stack([np.bincount(each[each >= 0], minlength=titles) for each in lists])
     return ListSums(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import click
@@ -40,10 +41,11 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     "--splits",
     callback=_names,
     metavar="NAME,…",
-    help="Of MovieLens 100K: notebook (80,000 / 19,693 rows, as in the tutorial notebook), u1 to u5, ua, ub. Made from "
-    "seeds: synthetic-100k and synthetic-1m, each also with -side behind it, sparse, mostly-fives, binary, half-stars, "
-    "ten, hundred, plays. latest-small: from --source. unfamiliar: all made from seeds; all: everything, latest-small "
-    "where it is given.  [default: notebook,u1, or none with --data]",
+    help="Of MovieLens 100K: notebook (80,000 / 19,693 rows, as in the tutorial notebook), u1 to u5, ua, ub, random-1 "
+    "to random-3 (80/20, drawn by these seeds). Made from seeds: synthetic-100k and synthetic-1m, each also with -side "
+    "behind it, sparse, mostly-fives, binary, half-stars, ten, hundred, plays. latest-small: from --source. "
+    "unfamiliar: all made from seeds; all: everything, latest-small where it is given.  "
+    "[default: notebook,u1, or none with --data]",
 )
 @click.option(
     "--data",
@@ -93,9 +95,10 @@ def accuracy(
 ) -> ExitCode | None:
     """Compare the presets with baselines and other libraries on published splits and on other data.
 
-    Every preset is trained, exported, loaded again, and asked with user and title alone. The table is printed and saved
-    as accuracy.md and accuracy.json; it ends in the rows to which the first preset loses. What was measured before is
-    taken over, until code, data or library change, so that an interrupted benchmark resumes.
+    Every preset is trained, exported, loaded again, and asked with user and title alone, and then for lists of ten
+    titles. The tables, of ratings and of lists, are printed and saved as accuracy.md and accuracy.json; the first ends
+    in the rows to which the first preset loses. What was measured before is taken over, until code, data or library
+    change, so that an interrupted benchmark resumes.
     """
     from rich.text import Text
 
@@ -109,6 +112,7 @@ def accuracy(
         from pipeline.config.pipeline_config import TrainerConfig
         from pipeline.experiments import accuracy as measuring
         from pipeline.experiments import accuracy_table as table
+        from pipeline.experiments import list_methods, list_table
         from pipeline.experiments import peers as others
         from pipeline.experiments import splits as known_splits
         from pipeline.local.dag_runner import ComponentError
@@ -139,15 +143,22 @@ def accuracy(
         *(measuring.preset_method(name, numbers) for name in presets),
         *(measuring.baseline_method(name) for name in measuring.BASELINES),
         *(measuring.peer_method(peer, numbers) for peer in (() if peers is False else others.installed())),
+        *list_methods.methods(numbers, peers=peers is not False),
     ]
     try:
-        measurements = measuring.measure(folders, methods, output, console, verbose=verbose)
+        measurements, lists = measuring.measure(folders, methods, output, console, verbose=verbose)
     except ComponentError as error:
         click.echo(str(error), err=True)
         return ExitCode.FAILED
     rows = table.summarize(measurements)
-    table.save(measurements, rows, output)
+    of_lists = list_table.summarize(lists)
+    more = {
+        "lists": [each.as_json() for each in lists],
+        "lists_table": [dataclasses.asdict(row) for row in of_lists],
+    }
+    table.save(measurements, rows, output, more, list_table.as_markdown(of_lists))
     table.show(rows, console)
+    list_table.show(of_lists, console)
     console.print(Text(table.losses(rows, measurements)))
     console.print(Text(f"saved in {output}: {table.TABLE_FILE}, {table.RESULTS_FILE}"))
     return None

@@ -15,7 +15,7 @@ import pathlib
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,12 +25,24 @@ from rich.console import Console
 from data import atomic
 from data.sidecar import RATINGS_FILE, Sidecar, TableFile, table_files
 from data.synthetic import EXPECTED_FILE
-from modules import baselines, features, metrics, presets, serving, trainer
+from modules import (
+    baselines,
+    features,
+    list_metrics,
+    metrics,
+    presets,
+    recommending,
+    retrieval_fit,
+    serving,
+    trainer,
+)
 from modules.features import MOVIE_TITLE, USER_ID, USER_RATING
+from modules.list_metrics import LENGTH
 from modules.ratings import Ratings
 from pipeline.config import resolve
 from pipeline.experiments.accuracy_table import NOISE_FLOOR, Kind, Measurement
 from pipeline.experiments.fit_time import FitTime, timed
+from pipeline.experiments.list_table import ListMeasurement
 from pipeline.experiments.peers import Peer, Task
 from pipeline.graph.fingerprint import fingerprint
 from pipeline.local.capture import captured
@@ -48,23 +60,52 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
+class Answer(NamedTuple):
+    """What a method says of a split.
+
+    Attributes:
+      predictions: stars, float [test rows]; None of one that gives lists alone.
+      fit: how long fitting took.
+      lists: int [users of `Split.liked`, LENGTH], ids of titles, best first, -1 behind the end of a shorter list; None
+        of one that rates alone.
+    """
+
+    predictions: np.ndarray | None
+    fit: FitTime
+    lists: np.ndarray | None = None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
-    """Something that predicts ratings.
+    """Something that predicts ratings, or picks titles, or both.
 
     Attributes:
       name: what tables call it.
       kind: the sort of predictor that it is.
       seeds: what to repeat it with; one where the seed changes nothing.
       version: what its predictions depend on beside data and seed.
-      rate: fits on a split's training rows: `rate(split, seed)` gives stars, float [test rows], and the fit's time.
+      answer: fits on a split's training rows: `answer(split, seed)`.
     """
 
     name: str
     kind: Kind
     seeds: tuple[int, ...]
     version: tuple[str, ...]
-    rate: Callable[[Split, int], tuple[np.ndarray, FitTime]]
+    answer: Callable[[Split, int], Answer]
+
+
+class Liked(NamedTuple):
+    """Highly rated test rows by user.
+
+    Attributes:
+      users: int64 [users], ids, rising.
+      titles: of each user, ids of the titles with training rows.
+      number: int [users], how many titles there are with others.
+    """
+
+    users: np.ndarray
+    titles: list[np.ndarray]
+    number: np.ndarray
 
 
 class Split:
@@ -137,13 +178,30 @@ class Split:
         """What a model is fitted on."""
         return self.transformed.load("train")
 
+    @functools.cached_property
+    def liked(self) -> Liked:
+        """What users who were rated for in training liked among the test rows."""
+        users, titles = self.test_ids()
+        high = self.test[USER_RATING.name].to_numpy() >= retrieval_fit.positive_from(self.ratings)
+        kept = high & (users < self.ratings.num_users)
+        rows = pd.DataFrame({"user": users[kept], "title": titles[kept]}).groupby("user")["title"]
+        return Liked(
+            users=np.array(list(rows.groups), np.int64),
+            titles=[np.unique(each[each < self.ratings.num_titles]) for _, each in rows],
+            number=rows.size().to_numpy(),
+        )
+
+    def names(self, column: features.Column) -> list[str]:
+        """The names of the users (titles) with training rows, in the order of their ids."""
+        return [name.decode() for name in self.transformed.output.vocabulary_by_name(column.name)]
+
     def test_ids(self) -> tuple[np.ndarray, np.ndarray]:
         """Ids of the users and titles of the test rows, int [rows]; those behind the vocabularies are unknown."""
         users, titles = (self._ids(column) for column in (USER_ID, MOVIE_TITLE))
         return users, titles
 
     def _ids(self, column: features.Column) -> np.ndarray:
-        names = [name.decode() for name in self.transformed.output.vocabulary_by_name(column.name)]
+        names = self.names(column)
         ids = pd.Index(names).get_indexer(self.test[column.name])
         return np.where(ids < 0, len(names), ids)
 
@@ -155,7 +213,7 @@ def measure(
     console: Console,
     *,
     verbose: bool = False,
-) -> list[Measurement]:
+) -> tuple[list[Measurement], list[ListMeasurement]]:
     """Fits and measures every method on every split with each of its seeds, or takes what an earlier call measured.
 
     The noise floor comes last of each split where it is known.
@@ -167,11 +225,15 @@ def measure(
       console: shows progress.
       verbose: leave what TFX and the libraries write on the terminal as well.
 
+    Returns:
+      What methods that rate came to, and what methods that list did.
+
     Raises:
       ComponentError: the pipeline failed before there was something to fit on.
     """
     tasks = len(folders) * sum(len(method.seeds) for method in methods)
-    measurements = []
+    measurements: list[Measurement] = []
+    lists: list[ListMeasurement] = []
     with TaskDisplay(console, tasks) as display:
         for name, folder in folders.items():
             split = Split(name, folder, output / "pipelines" / name, display)
@@ -179,17 +241,24 @@ def measure(
                 for seed in method.seeds:
                     display.start(f"{name}, {method.name}" + (f", seed {seed}" if len(method.seeds) > 1 else ""))
                     store = _Store(output / "measured" / name, method, split.checksums, seed)
-                    rated = store.load()
-                    if rated is None:
+                    answer = store.load()
+                    if answer is None:
                         with captured(str(output / "logs" / "accuracy.log"), also_on_terminal=verbose):
                             tf.keras.backend.clear_session()
-                            rated = method.rate(split, seed)
-                        store.save(*rated)
-                    measurements.append(_measured(split, method.name, method.kind, seed, *rated))
-                    display.end(f"RMSE {measurements[-1].rmse:.4f}, fitted in {rated[1].seconds:.1f} s")
+                            answer = method.answer(split, seed)
+                        store.save(answer)
+                    said = []
+                    if answer.predictions is not None:
+                        arguments = (method.kind, seed, answer.predictions, answer.fit)
+                        measurements.append(_measured(split, method.name, *arguments))
+                        said.append(f"RMSE {measurements[-1].rmse:.4f}")
+                    if answer.lists is not None:
+                        lists.append(_measured_lists(split, method, seed, answer.lists, answer.fit))
+                        said.append(f"NDCG@10 of lists {lists[-1].ndcg.mean():.4f}")
+                    display.end(f"{', '.join(said)}, fitted in {answer.fit.seconds:.1f} s")
             if split.expected is not None:
                 measurements.append(_measured(split, NOISE_FLOOR, "floor", 0, split.expected, FitTime()))
-    return measurements
+    return measurements, lists
 
 
 def preset_method(name: str, seeds: Sequence[int], values: Mapping[str, Any] | None = None) -> Method:
@@ -211,7 +280,7 @@ def preset_method(name: str, seeds: Sequence[int], values: Mapping[str, Any] | N
             json.dumps(values, sort_keys=True),
             importlib.metadata.version("tensorflow"),
         ),
-        rate=functools.partial(_rate_by_preset, name, values),
+        answer=functools.partial(_ask_preset, name, values),
     )
 
 
@@ -222,7 +291,7 @@ def baseline_method(name: str) -> Method:
         kind="baseline",
         seeds=(0,),
         version=(fingerprint("modules.baselines"),),
-        rate=functools.partial(_rate_by_baseline, BASELINES[name]),
+        answer=functools.partial(_ask_baseline, BASELINES[name]),
     )
 
 
@@ -233,7 +302,7 @@ def peer_method(peer: Peer, seeds: Sequence[int]) -> Method:
         kind="peer",
         seeds=tuple(seeds) if peer.seeded else tuple(seeds)[:1],
         version=(fingerprint("pipeline.experiments.peers"), peer.version),
-        rate=lambda split, seed: peer.fit(split.task, seed),
+        answer=lambda split, seed: Answer(*peer.fit(split.task, seed)),
     )
 
 
@@ -252,31 +321,35 @@ def read_rows(path: pathlib.Path) -> pd.DataFrame:
 
 
 class _Store:
-    """Predictions of one method on one split with one seed, on disk, under a key of all that they depend on."""
+    """The answer of one method on one split with one seed, on disk, under a key of all that they depend on."""
 
     def __init__(self, folder: pathlib.Path, method: Method, checksums: Mapping[str, str], seed: int):
         name = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-")
         self._record = folder / f"{name}-{seed}.json"
-        self._predictions = folder / f"{name}-{seed}.npy"
+        self._predictions, self._lists = (folder / f"{name}-{seed}{end}.npy" for end in ("", "-lists"))
         facts = (method.name, *method.version, *checksums.values(), str(seed))
         self._key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
 
-    def load(self) -> tuple[np.ndarray, FitTime] | None:
-        """Predictions and the time of fitting; None where there are none for this key."""
+    def load(self) -> Answer | None:
+        """The answer; None where there is none for this key."""
         try:
             record = json.loads(self._record.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         if record["key"] != self._key:
             return None
-        return np.load(self._predictions), FitTime(**record["fit"])
+        predictions, lists = (np.load(path) if path.exists() else None for path in (self._predictions, self._lists))
+        return Answer(predictions, FitTime(**record["fit"]), lists)
 
-    def save(self, predictions: np.ndarray, fit: FitTime) -> None:
-        """Keeps them; the record goes last, so that it never stands beside older predictions."""
+    def save(self, answer: Answer) -> None:
+        """Keeps it; the record goes last, so that it never stands beside older files."""
         self._record.parent.mkdir(parents=True, exist_ok=True)
-        self._record.unlink(missing_ok=True)
-        np.save(self._predictions, predictions)
-        atomic.write_text(self._record, json.dumps({"key": self._key, "fit": dataclasses.asdict(fit)}) + "\n")
+        for path in (self._record, self._predictions, self._lists):
+            path.unlink(missing_ok=True)
+        for path, values in ((self._predictions, answer.predictions), (self._lists, answer.lists)):
+            if values is not None:
+                np.save(path, values)
+        atomic.write_text(self._record, json.dumps({"key": self._key, "fit": dataclasses.asdict(answer.fit)}) + "\n")
 
 
 def _measured(split: Split, method: str, kind: Kind, seed: int, predictions: np.ndarray, fit: FitTime) -> Measurement:
@@ -298,21 +371,54 @@ def _measured(split: Split, method: str, kind: Kind, seed: int, predictions: np.
     )
 
 
-def _rate_by_preset(name: str, values: dict[str, Any], split: Split, seed: int) -> tuple[np.ndarray, FitTime]:
-    ratings = split.ratings
+def _measured_lists(split: Split, method: Method, seed: int, lists: np.ndarray, fit: FitTime) -> ListMeasurement:
+    _, titles, number = split.liked
+    return ListMeasurement(
+        split=split.name,
+        method=method.name,
+        kind=method.kind,
+        seed=seed,
+        fit_seconds=fit.seconds,
+        ndcg=list_metrics.ndcg(lists, titles, number),
+        recall_at_10=float(np.mean(list_metrics.hits(lists, titles).sum(axis=1) / number)),
+        coverage=float(len(np.unique(lists[lists >= 0])) / split.ratings.num_titles),
+    )
+
+
+def _ask_preset(name: str, values: dict[str, Any], split: Split, seed: int) -> Answer:
+    ratings, side = split.ratings, split.transformed.side_features
     with timed() as spent:
-        model, fitted_on, _ = trainer.train(ratings, None, preset=name, values=values, seed=seed)
+        trained = trainer.train(ratings, None, preset=name, values=values, seed=seed)
+        retrieval, _ = trainer.train_retrieval(ratings, None, trained, preset=name, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        side = split.transformed.side_features
-        serving.export(serving.ServingModel(model, split.transformed.output, fitted_on, side), folder)
-        exported = tf.saved_model.load(folder)
+        output = split.transformed.output
+        exported = recommending.RecommendingModel(trained.model, output, trained.fitted_on, side, retrieval)
+        serving.export(exported, folder)
+        loaded = tf.saved_model.load(folder)
         users, titles = (tf.constant(split.test[column.name].tolist()) for column in (USER_ID, MOVIE_TITLE))
-        answer = exported.signatures["predict"](user_id=users, movie_title=titles)
-    return answer[serving.PREDICTED_RATING].numpy()[:, 0], spent
+        answer = loaded.signatures["predict"](user_id=users, movie_title=titles)
+        lists = _ask_for_lists(loaded, split)
+    return Answer(answer[serving.PREDICTED_RATING].numpy()[:, 0], spent, lists)
 
 
-def _rate_by_baseline(baseline: Baseline, split: Split, seed: int) -> tuple[np.ndarray, FitTime]:
+def _ask_for_lists(loaded: Any, split: Split) -> np.ndarray:
+    """Int [users, LENGTH]: ids of the titles that a loaded model recommends."""
+    names, place = split.names(USER_ID), {name: id_ for id_, name in enumerate(split.names(MOVIE_TITLE))}
+    users, none = [names[user] for user in split.liked.users], tf.constant([], tf.string)
+    at_once = max(1, recommending.MOST_PAIRS // split.ratings.num_titles)
+    listed: list[list[int]] = []
+    for begin in range(0, len(users), at_once):
+        answer = loaded.signatures[recommending.RECOMMEND_USERS](
+            user_id=tf.constant(users[begin : begin + at_once]), k=tf.constant(LENGTH), exclude=none, only=none
+        )
+        for titles in answer[MOVIE_TITLE.name].numpy().tolist():
+            found = [place[title.decode()] for title in titles if title]
+            listed.append(found + [-1] * (LENGTH - len(found)))
+    return np.array(listed, np.int32).reshape(-1, LENGTH)
+
+
+def _ask_baseline(baseline: Baseline, split: Split, seed: int) -> Answer:
     ratings = split.ratings
     with timed() as spent:
         fitted = baseline.fit(ratings)
-    return fitted.predict(*split.test_ids()), spent
+    return Answer(fitted.predict(*split.test_ids()), spent)

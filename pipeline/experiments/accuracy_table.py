@@ -217,15 +217,31 @@ def show(rows: Sequence[Row], console: Console) -> None:
         console.print(f"The terminal is too narrow for {', '.join(left_out)}; {TABLE_FILE} has them.", highlight=False)
 
 
-def save(measurements: Sequence[Measurement], rows: Sequence[Row], output: pathlib.Path) -> None:
-    """Writes RESULTS_FILE and TABLE_FILE into a folder."""
+def save(
+    measurements: Sequence[Measurement],
+    rows: Sequence[Row],
+    output: pathlib.Path,
+    more: Mapping[str, Any] | None = None,
+    more_tables: str = "",
+) -> None:
+    """Writes RESULTS_FILE and TABLE_FILE into a folder.
+
+    Args:
+      measurements: what was measured.
+      rows: the table of it.
+      output: the folder.
+      more: what else belongs into the results.
+      more_tables: what else belongs behind the table, Markdown.
+    """
     results = {
         "measurements": [each.as_json() for each in measurements],
         "table": [dataclasses.asdict(row) for row in rows],
+        **(more or {}),
     }
     atomic.write_text(output / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
-    tables = f"{_overview(rows)}\n{_markdown(HEADER, [row.cells() for row in rows])}"
-    atomic.write_text(output / TABLE_FILE, f"{tables}\n{losses(rows, measurements)}\n\n{LEGEND}\n")
+    tables = f"{_overview(rows)}\n{markdown(HEADER, [row.cells() for row in rows])}"
+    text = f"{tables}\n{losses(rows, measurements)}\n\n{LEGEND}\n"
+    atomic.write_text(output / TABLE_FILE, text + (more_tables and f"\n{more_tables}"))
 
 
 def _summary(
@@ -275,8 +291,9 @@ def _overview(rows: Sequence[Row]) -> str:
     for row in rows:
         values.setdefault(row.method, {})[row.split] = row.cells()[HEADER.index("RMSE")]
     lines = [(method, *(by_split.get(split, "") for split in splits)) for method, by_split in values.items()]
-    return _markdown(("test RMSE", *splits), lines)
+    return markdown(("test RMSE", *splits), lines)
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, ["---"] * len(header), *lines))

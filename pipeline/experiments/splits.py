@@ -30,7 +30,9 @@ from pipeline.graph.fingerprint import fingerprint
 
 NOTEBOOK_SPLIT = "notebook"
 LATEST_SMALL = "latest-small"
-MOVIELENS_100K = (NOTEBOOK_SPLIT, *PUBLISHED_SPLITS)
+# Four fifths and one fifth, drawn by the seed behind the name.
+RANDOM_SPLITS: Mapping[str, int] = {f"random-{seed}": seed for seed in (1, 2, 3)}
+MOVIELENS_100K = (NOTEBOOK_SPLIT, *PUBLISHED_SPLITS, *RANDOM_SPLITS)
 # Arguments of `synthetic.write`.
 SYNTHETIC: Mapping[str, Mapping[str, Any]] = {
     "synthetic-100k": {"rows": 100_000},
@@ -126,11 +128,13 @@ def make(split: str, folder: pathlib.Path, *, sources: Sources, progress: Progre
         return _make_synthetic(split, made, progress)
     if Sidecar.of_complete(made):
         return made
-    if split == NOTEBOOK_SPLIT:
+    if split == NOTEBOOK_SPLIT or split in RANDOM_SPLITS:
         source = sources.movielens_100k
-        split_as_the_notebook(
-            fetch.fetch(source=source, destination=_whole_release(folder, source), progress=progress).folder, made
-        )
+        whole = fetch.fetch(source=source, destination=_whole_release(folder, source), progress=progress).folder
+        if split == NOTEBOOK_SPLIT:
+            split_as_the_notebook(whole, made)
+        else:
+            split_at_random(whole, made, seed=RANDOM_SPLITS[split])
     elif split == LATEST_SMALL:
         if sources.latest_small is None:
             raise DataError(
@@ -247,7 +251,11 @@ def split_as_the_notebook(
 
 
 def split_at_random(
-    source: pathlib.Path, destination: pathlib.Path, key: str = "", expected: np.ndarray | None = None
+    source: pathlib.Path,
+    destination: pathlib.Path,
+    key: str = "",
+    expected: np.ndarray | None = None,
+    seed: int = _RANDOM_SEED,
 ) -> None:
     """Writes train/ and test/ with four fifths and one fifth of a data folder's rows, drawn without replacement.
 
@@ -259,6 +267,7 @@ def split_at_random(
       key: kept in the record, behind what the source is.
       expected: float32 [rows], the best possible prediction of each row, of which those of the test rows are written to
         EXPECTED_FILE; None where nobody knows it.
+      seed: of the draw.
 
     Raises:
       DataError: there are too few rows for two parts, or files of others stand where the result belongs.
@@ -267,7 +276,7 @@ def split_at_random(
     rows = sum(1 for _ in _rows_of(source)) - 1
     if rows < 2:
         raise DataError(f"expected enough ratings in {source} to split them 80/20; got {max(rows, 0)}; give more")
-    is_test = drawn_for_test(rows)
+    is_test = drawn_for_test(rows, seed)
     side_tables = sorted(table_files(source).difference([RATINGS_FILE]))
     check_destination(destination, [*_FILES, *side_tables])
     with workspace(destination) as work:
@@ -287,7 +296,7 @@ def split_at_random(
         if expected is not None:
             np.save(destination / EXPECTED_FILE, expected[is_test])
         tables = tuple(TableFile.of(work, name) for name in (*_FILES, *side_tables))
-        described = f"{sidecar.source}, split 80/20 by seed {_RANDOM_SEED}{key and f' [{key}]'}"
+        described = f"{sidecar.source}, split 80/20 by seed {seed}{key and f' [{key}]'}"
         publish(work, destination, dataclasses.replace(sidecar, source=described, files=tables))
 
 
@@ -297,9 +306,9 @@ def _rows_of(folder: pathlib.Path) -> Iterator[list[str]]:
         yield from filter(None, csv.reader(file))
 
 
-def drawn_for_test(rows: int) -> np.ndarray:
+def drawn_for_test(rows: int, seed: int = _RANDOM_SEED) -> np.ndarray:
     """Which of `rows` rows go to the test part, one fifth of them: bool [rows]."""
-    order = np.random.default_rng(_RANDOM_SEED).permutation(rows)
+    order = np.random.default_rng(seed).permutation(rows)
     is_test = np.zeros(rows, bool)
     is_test[order[int(_RANDOM_TRAIN_SHARE * rows) :]] = True
     return is_test

@@ -23,7 +23,7 @@ from modules.ratings import Ratings
 from pipeline import cli
 from pipeline.exit_codes import ExitCode
 from pipeline.experiments import accuracy, accuracy_table, peers, splits
-from pipeline.experiments.accuracy import Method
+from pipeline.experiments.accuracy import Answer, Method
 from pipeline.experiments.accuracy_table import Measurement
 from pipeline.experiments.fit_time import FitTime
 from pipeline.local.task_display import TaskDisplay
@@ -204,13 +204,13 @@ class TestMeasuring:
     def test_what_was_measured_is_kept_until_something_changes(self, folder, tmp_path: pathlib.Path) -> None:
         calls = []
 
-        def rate(split: accuracy.Split, seed: int) -> tuple[np.ndarray, FitTime]:
+        def rate(split: accuracy.Split, seed: int) -> Answer:
             calls.append((split.name, seed))
-            return np.full(len(split.test), 9.0 if seed else 3.0), FitTime(seconds=2.0, cpu_seconds=1.0)
+            return Answer(np.full(len(split.test), 9.0 if seed else 3.0), FitTime(seconds=2.0, cpu_seconds=1.0))
 
         def measure(version: str, seeds: tuple[int, ...] = (0, 1)) -> list[Measurement]:
-            method = Method(name="Constant, of 3 or 9", kind="peer", seeds=seeds, version=(version,), rate=rate)
-            return accuracy.measure({"mine": folder}, [method], tmp_path, Console(quiet=True))
+            method = Method(name="Constant, of 3 or 9", kind="peer", seeds=seeds, version=(version,), answer=rate)
+            return accuracy.measure({"mine": folder}, [method], tmp_path, Console(quiet=True))[0]
 
         first = measure("1")
         assert calls == [("mine", 0), ("mine", 1)]
@@ -233,8 +233,8 @@ class TestMeasuring:
         expected = np.linspace(1.0, 5.0, len(labels), dtype=np.float32)
         np.save(known / synthetic.EXPECTED_FILE, expected)
         method = accuracy.baseline_method("global mean")
-        method = dataclasses.replace(method, rate=lambda split, seed: (np.full(len(labels), 3.0), FitTime()))
-        measured = accuracy.measure(
+        method = dataclasses.replace(method, answer=lambda split, seed: Answer(np.full(len(labels), 3.0), FitTime()))
+        measured, _ = accuracy.measure(
             {"known": known, "unknown": folder}, [method], tmp_path / "out", Console(quiet=True)
         )
         assert [(each.split, each.method, each.kind) for each in measured] == [
@@ -247,13 +247,13 @@ class TestMeasuring:
     def test_data_whose_record_names_no_files_is_told_apart_by_its_bytes(self, folder, tmp_path: pathlib.Path) -> None:
         calls = []
 
-        def rate(split: accuracy.Split, seed: int) -> tuple[np.ndarray, FitTime]:
+        def rate(split: accuracy.Split, seed: int) -> Answer:
             calls.append(seed)
-            return np.full(len(split.test), 3.0), FitTime()
+            return Answer(np.full(len(split.test), 3.0), FitTime())
 
         own = shutil.copytree(folder, tmp_path / "own")
         (own / "ratings.json").write_text('{"rating_scale": [1, 5]}')
-        method = Method(name="three", kind="peer", seeds=(0,), version=(), rate=rate)
+        method = Method(name="three", kind="peer", seeds=(0,), version=(), answer=rate)
         for _ in range(2):
             accuracy.measure({"own": own}, [method], tmp_path / "out", Console(quiet=True))
         assert len(calls) == 1
@@ -265,13 +265,13 @@ class TestMeasuring:
     def test_an_interrupted_measurement_leaves_the_others(self, folder, tmp_path: pathlib.Path) -> None:
         calls = []
 
-        def rate(split: accuracy.Split, seed: int) -> tuple[np.ndarray, FitTime]:
+        def rate(split: accuracy.Split, seed: int) -> Answer:
             calls.append(seed)
             if calls == [0, 1]:
                 raise KeyboardInterrupt
-            return np.zeros(len(split.test)), FitTime()
+            return Answer(np.zeros(len(split.test)), FitTime())
 
-        method = Method(name="interrupted", kind="peer", seeds=(0, 1), version=(), rate=rate)
+        method = Method(name="interrupted", kind="peer", seeds=(0, 1), version=(), answer=rate)
         with pytest.raises(KeyboardInterrupt):
             accuracy.measure({"mine": folder}, [method], tmp_path, Console(quiet=True))
         accuracy.measure({"mine": folder}, [method], tmp_path, Console(quiet=True))
@@ -284,7 +284,9 @@ class TestMeasuring:
             *(accuracy.baseline_method(name) for name in accuracy.BASELINES),
         ]
         console = Console(quiet=True)
-        first, again, *of_baselines = accuracy.measure({"mine": folder}, methods, tmp_path, console)
+        (first, again, *of_baselines), lists = accuracy.measure({"mine": folder}, methods, tmp_path, console)
+        np.testing.assert_array_equal(lists[0].ndcg, lists[1].ndcg)
+        assert lists[0].ndcg.mean() > 0
         assert first.rmse == again.rmse
         train, test = (rows_of(folder / split / "ratings.csv") for split in ("train", "test"))
         labels = np.array([float(row["user_rating"]) for row in test])
