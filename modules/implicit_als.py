@@ -79,7 +79,8 @@ class ImplicitAls:
             sparse.csr_matrix((by_title.data, by_title.indices, by_title.indptr), shape=weights.shape[::-1]), dimension
         )
         self._user_count, self._title_count = np.diff(weights.indptr), np.diff(by_title.indptr)
-        self._prior = design(title_features)
+        self._described = described(title_features).any(axis=0)
+        self._prior = design(title_features, self._described)
         self.titles = tf.constant(start)
 
     def run(self, config: AlsConfig, rounds: int) -> tf.Tensor:
@@ -93,14 +94,32 @@ class ImplicitAls:
             self.titles = _solved(self._of_titles, user_vectors, of_title, prior, config.unobserved_weight)
         return self.titles
 
+    def unrated(self, title_features: np.ndarray, config: AlsConfig) -> tf.Tensor:
+        """Float32 [titles, dimension]: vectors of titles that nobody rated, by their features, [titles, features]."""
+        users, titles = len(self._user_count), len(self._title_count)
+        of_user, none = config.penalty(self._user_count, titles), tf.zeros([users, config.dimension])
+        user_vectors = _solved(self._of_users, self.titles, of_user, none, config.unobserved_weight)
+        beta = self._regression(config.penalty(self._title_count, users))
+        number = len(title_features)
+        return solve(
+            config.unobserved_weight * tf.matmul(user_vectors, user_vectors, transpose_a=True),
+            tf.zeros([number, 0, config.dimension]),
+            tf.zeros([number, 0]),
+            tf.constant(config.penalty(np.zeros(number), users)),
+            design(title_features, self._described) @ beta,
+        )
+
     def _regressed(self, penalty: np.ndarray) -> tf.Tensor:
-        """Float32 [titles, dimension]: F beta, with beta = (F' diag(l) F + damping I)^-1 F' diag(l) H."""
+        """Float32 [titles, dimension]: F beta."""
+        return self._prior @ self._regression(penalty)
+
+    def _regression(self, penalty: np.ndarray) -> tf.Tensor:
+        """Float32 [columns, dimension]: beta = (F' diag(l) F + damping I)^-1 F' diag(l) H."""
         weighted = self._prior * penalty[:, np.newaxis]
         damping = _PRIOR_TITLES * float(penalty.mean()) * np.eye(self._prior.shape[1], dtype=np.float32)
-        beta = tf.linalg.solve(
+        return tf.linalg.solve(
             tf.constant(weighted.T @ self._prior + damping), tf.matmul(weighted, self.titles, transpose_a=True)
         )
-        return self._prior @ beta
 
 
 def first_vectors(titles: int, dimension: int, seed: int) -> np.ndarray:
@@ -109,11 +128,15 @@ def first_vectors(titles: int, dimension: int, seed: int) -> np.ndarray:
     return (drawn * _INITIAL_LENGTH / np.sqrt(dimension)).astype(np.float32)
 
 
-def design(title_features: np.ndarray) -> np.ndarray:
-    """Float32 [titles, columns]: a column of ones, and the features that any title has, without the flags."""
-    described = title_features[:, : title_features.shape[1] + LISTED - 1]
-    columns = described[:, described.any(axis=0)]
-    return np.concatenate([np.ones((len(columns), 1), np.float32), columns], axis=1)
+def described(title_features: np.ndarray) -> np.ndarray:
+    """Float32 [titles, columns]: the features without the flags."""
+    return title_features[:, : title_features.shape[1] + LISTED - 1]
+
+
+def design(title_features: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Float32 [titles, 1 + columns]: a column of ones, and these of what is described, bool [features]."""
+    ones = np.ones((len(title_features), 1), np.float32)
+    return np.concatenate([ones, described(title_features)[:, columns]], axis=1)
 
 
 def fold_in(weights: sparse.csr_matrix, titles: tf.Tensor, config: AlsConfig) -> tf.Tensor:

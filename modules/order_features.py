@@ -37,7 +37,7 @@ _FLOOR = 1e-12
 
 
 class TitleColumns(tf.Module):
-    """What is known of titles, whoever asks.
+    """What is known of titles, whoever asks; those that nobody has rated stand behind the others.
 
     Attributes:
       popularity: float32 [titles], log(1 + sum of the weights of a title's ratings).
@@ -46,23 +46,27 @@ class TitleColumns(tf.Module):
       typical: float32 [genres], their mean over all ratings.
     """
 
-    def __init__(self, ratings: Ratings, weights: sparse.csr_matrix) -> None:
+    def __init__(self, ratings: Ratings, weights: sparse.csr_matrix, unrated: np.ndarray | None = None) -> None:
         """Sums up the training ratings.
 
         Args:
           ratings: training rows and side features.
           weights: float32 [users, titles], X.
+          unrated: float32 [unrated titles, features], side features of titles without ratings; None for none.
         """
         super().__init__()
         titles = ratings.num_titles
         total = np.asarray(weights.sum(axis=0), np.float64)[0]
         count = np.bincount(ratings.title, minlength=titles)
         mean = np.bincount(ratings.title, standardize(ratings.rating), titles) / (count + _DAMPING)
-        categories = ratings.title_features[:, len(features.YEAR_BOUNDARIES) + 1 : -features.FLAGS]
-        genres = categories[:, categories.any(axis=0)]
-        self.popularity = _column("popularity", np.log1p(total))
-        self.mean_rating = _column("mean_rating", mean)
-        self.genres = _column("genres", genres.T)
+        categories = _categories(ratings.title_features)
+        has_any = categories.any(axis=0)
+        genres = categories[:, has_any]
+        of_unrated = genres[:0] if unrated is None else _categories(unrated)[:, has_any]
+        none = np.zeros(len(of_unrated))
+        self.popularity = _column("popularity", np.log1p(np.append(total, none)))
+        self.mean_rating = _column("mean_rating", np.append(mean, none))
+        self.genres = _column("genres", np.concatenate([genres, of_unrated]).T)
         self.typical = _column("typical_genres", total @ genres / max(total.sum(), _FLOOR))
 
     def affinity(self, titles: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -72,12 +76,14 @@ class TitleColumns(tf.Module):
 
     def affinity_of_rows(self, weights: tf.Tensor) -> tf.Tensor:
         """Float32 [users, titles]: the same of many users' weights, float32 [users, titles], zero where unrated."""
-        seen = tf.matmul(weights, self.genres, transpose_b=True)
+        seen = tf.matmul(weights, self.genres[:, : tf.shape(weights)[1]], transpose_b=True)
         return self._affinity(seen, tf.reduce_sum(weights, axis=1, keepdims=True))
 
     def affinity_in_bulk(self, ratings: sparse.csr_matrix) -> np.ndarray:
         """Float32 [users, titles]: the same of a sparse matrix."""
-        return self._affinity(ratings @ self.genres.numpy().T, np.asarray(ratings.sum(axis=1), np.float32)).numpy()
+        return self._affinity(
+            ratings @ self.genres.numpy()[:, : ratings.shape[1]].T, np.asarray(ratings.sum(axis=1), np.float32)
+        ).numpy()
 
     def _affinity(self, seen: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
         """Float32 [users, titles], of sums of genres, float32 [users, genres], and of weights, [users, 1]."""
@@ -114,7 +120,7 @@ def features_of(
       scores: by name, float32 [users, titles]: those of the models of who rated what, and of the ranking model.
       affinity: float32 [users, titles].
       columns: what is known of titles.
-      is_free: bool [users, titles]: the user has not rated the title.
+      is_free: bool [users, titles]: others have rated the title, and the user has not.
     """
     return {
         **{name: standardize_scores(values, is_free) for name, values in scores.items()},
@@ -122,6 +128,10 @@ def features_of(
         POPULARITY: (columns.popularity - tf.reduce_mean(columns.popularity))[tf.newaxis],
         MEAN_RATING: columns.mean_rating[tf.newaxis],
     }
+
+
+def _categories(title_features: np.ndarray) -> np.ndarray:
+    return title_features[:, len(features.YEAR_BOUNDARIES) + 1 : -features.FLAGS]
 
 
 def _column(name: str, values: np.ndarray) -> tf.Variable:

@@ -131,19 +131,36 @@ class EmbeddingModel(RatingModel):
         """Rows, float32 [users, 1 + rank], and deviations, float32 [users], of ids, int64 [users]."""
         return _row(self.tables[0], users), _row(self.deviations[0], users)
 
-    def rate_all(self, rows: tf.Tensor, deviations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rates every title of the vocabulary; of a model that has `deviations`.
+    def title_rows(self, unrated: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same of every title of the vocabulary and, behind them, of others by their side features.
+
+        Args:
+          unrated: float32 [unrated titles, features].
+
+        Returns:
+          float32 [titles, 1 + rank] and [titles].
+        """
+        _, table, _, of_features = self.tables
+        unknown = tf.fill(tf.shape(unrated)[:1], table.shape[0] - 1)
+        rows = tf.concat([table[:-1], embedding_rows(table, unknown, of_features, unrated)], axis=0)
+        return rows, tf.concat([self.deviations[1][:-1], tf.gather(self.deviations[1], unknown)], axis=0)
+
+    def rate_all(
+        self, rows: tf.Tensor, deviations: tf.Tensor, title_rows: tuple[tf.Tensor, tf.Tensor] | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rates titles; of a model that has `deviations`.
 
         Args:
           rows: float32 [users, 1 + rank].
           deviations: float32 [users], of the users.
+          title_rows: what `title_rows` gives; None for every title of the vocabulary.
 
         Returns:
           scores, unclipped, and the standard deviations of ratings around them, float32 [users, titles] each, stars.
         """
-        titles = self.tables[1][:-1]
+        titles, of_titles = title_rows or (self.tables[1][:-1], self.deviations[1][:-1])
         scores = tf.matmul(rows[:, 1:], titles[:, 1:], transpose_b=True) + rows[:, :1] + titles[:, 0] + self._mean
-        return scores, deviations[:, tf.newaxis] * self.deviations[1][:-1]
+        return scores, deviations[:, tf.newaxis] * of_titles
 
     def score(self, user: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
         """Float32 [batch, 1], stars, of rows [bias, embedding], float32 [batch, 1 + rank]."""

@@ -57,9 +57,9 @@ def tells_high_ratings(model: tfrs.Model) -> bool:
 class RecommendingModel(ServingModel):
     """A serving model that picks titles, too.
 
-    All lists are of titles with training ratings, best first, min(k, titles that are left) long. `exclude` leaves
-    titles out; `only`, unless it is empty, leaves out all others. Names that no such title has change nothing there,
-    but where `only` has no other, nothing is left.
+    All lists are of titles with training ratings and of those of the side table, best first, min(k, titles that are
+    left) long. `exclude` leaves titles out; `only`, unless it is empty, leaves out all others. Names that no such title
+    has change nothing there, but where `only` has no other, nothing is left.
     """
 
     def __init__(
@@ -77,15 +77,22 @@ class RecommendingModel(ServingModel):
           transform_output: Transform's graph and vocabularies.
           fitted_on: the ratings that both were fitted on.
           side: what is known of users and titles.
-          retrieval: what recommends; its titles are those of the vocabulary.
+          retrieval: what recommends; its titles are those of the vocabulary, and behind them perhaps those of the side
+            table that nobody rated.
         """
         super().__init__(model, transform_output, fitted_on, side)
         self._retrieval = retrieval
         # For those who keep vectors elsewhere.
         self.user_vectors, self.title_vectors = retrieval.user_vectors, retrieval.title_vectors
         self._tells_high_ratings = tells_high_ratings(model)
-        names = transform_output.vocabulary_by_name(features.MOVIE_TITLE.name)[: retrieval.num_titles]
-        self._names = tf.Variable(names, dtype=tf.string, trainable=False, name="titles")
+        names = [*transform_output.vocabulary_by_name(features.MOVIE_TITLE.name), *self._unrated_titles.names]
+        self._num_rated = fitted_on.num_titles
+        self._names = tf.Variable(names[: retrieval.num_titles], dtype=tf.string, trainable=False, name="titles")
+        self._title_rows: tuple[tf.Variable, tf.Variable] | None = None
+        if self._tells_high_ratings:
+            unrated = self._unrated_titles.at(tf.range(retrieval.num_titles - self._num_rated, dtype=tf.int64))
+            rows, deviations = (tf.Variable(each, trainable=False) for each in model.title_rows(unrated))
+            self._title_rows = (rows, deviations)
 
     @tf.function(input_signature=[_USER, *_WANTED], autograph=False)
     def recommend(self, user_id: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor, only: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -147,6 +154,8 @@ class RecommendingModel(ServingModel):
         nobody, (rated, excluded, wanted) = self._look_up(tf.constant(_NOBODY), movie_title, exclude, only)
         stars, high = self._rate_by_new(nobody, rated, user_rating)
         known = self._retrieval.fold(rated, user_rating)
+        # What was rated is not recommended, though it may tell nothing.
+        excluded = tf.concat([excluded, rated], axis=0)
         best, scores = self._retrieval.recommend(*known, self._allowed(excluded, wanted), k, high)
         if stars is None:
             predicted = self._rate_known(tf.constant(_NOBODY), nobody, best[tf.newaxis])[0]
@@ -221,7 +230,7 @@ class RecommendingModel(ServingModel):
           rated, ending in empty ones where fewer are left; and `user_activity`, string [users], as in `evaluation`.
         """
         users, _ = self._look_up(user_id, tf.constant([], tf.string))
-        popular = self._retrieval.most_rated(users, self._title_counts[: self._retrieval.num_titles], k)
+        popular = self._retrieval.most_rated(users, self._counts(), k)
         vectors = self._unrated_users.vectors(user_id, users)
         return {
             features.MOVIE_TITLE.name: self._padded_names(popular),
@@ -238,7 +247,7 @@ class RecommendingModel(ServingModel):
         """
         return {
             features.MOVIE_TITLE.name: tf.identity(self._names),
-            COUNT: self._title_counts[: self._retrieval.num_titles],
+            COUNT: self._counts(),
             GENRES: tf.transpose(self._retrieval.genres),
             HIGH_RATING: tf.constant(self._high_rating),
         }
@@ -279,7 +288,9 @@ class RecommendingModel(ServingModel):
         """Float32 [users, titles]: the probabilities of high ratings by users, int64 ids; None if nothing tells."""
         if not self._tells_high_ratings:
             return None
-        return serving.prob_at_least(self._high_rating, *self._model.rate_all(*self._model.user_rows(users)))
+        return serving.prob_at_least(
+            self._high_rating, *self._model.rate_all(*self._model.user_rows(users), self._title_rows)
+        )
 
     def _rate_known(self, names: tf.Tensor, users: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """Float32 [users, k]: stars, by users of these names, string [users], and ids, of titles, ids [users, k]."""
@@ -288,10 +299,14 @@ class RecommendingModel(ServingModel):
             features.USER_ID.name: tf.repeat(users, count),
             features.MOVIE_TITLE.name: tf.cast(tf.reshape(titles, [-1]), tf.int64),
             features.USER_FEATURES: tf.repeat(self._unrated_users.vectors(names, users), count, axis=0),
-            # What is in the vocabulary is rated without them.
-            features.TITLE_FEATURES: tf.zeros([tf.size(titles), features.TITLE_FEATURES_SIZE]),
+            features.TITLE_FEATURES: self._unrated_titles.at(self._place_of_unrated(titles)),
         }
         return tf.reshape(self._rate(inputs), tf.shape(titles))
+
+    def _place_of_unrated(self, titles: tf.Tensor) -> tf.Tensor:
+        """Int64: places among the unrated of titles, ids of any shape, in a row; of rated ones that of zeros."""
+        titles = tf.cast(tf.reshape(titles, [-1]), tf.int64)
+        return tf.where(titles >= self._num_rated, titles - self._num_rated, self._unrated_titles.count)
 
     def _rate_by_new(
         self, nobody: tf.Tensor, titles: tf.Tensor, ratings: tf.Tensor
@@ -306,7 +321,8 @@ class RecommendingModel(ServingModel):
         if not self._tells_high_ratings:
             return None, None
         _, deviation = self._model.user_rows(nobody)
-        stars, deviations = self._model.rate_all(self._model.fold_in(titles, ratings)[tf.newaxis], deviation)
+        row = self._model.fold_in(titles, ratings)[tf.newaxis]
+        stars, deviations = self._model.rate_all(row, deviation, self._title_rows)
         return stars, serving.prob_at_least(self._high_rating, stars, deviations)
 
     def _explained(
@@ -330,7 +346,9 @@ class RecommendingModel(ServingModel):
 
         Of all groups together, since spelling names the one way takes a graph that is large.
         """
-        users, ids = self._ids(user, tf.concat(titles, axis=0))
+        names = tf.concat(titles, axis=0)
+        users, ids = self._ids(user, names)
+        ids = tf.where(ids < self._num_rated, ids, self._num_rated + self._unrated_titles.rows(names, ids))
         return users, tf.split(ids, [tf.size(group) for group in titles], num=len(titles))
 
     def _allowed(self, excluded: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
@@ -345,6 +363,11 @@ class RecommendingModel(ServingModel):
             tf.fill([number + 1], False), ids[:, tf.newaxis], tf.fill(tf.shape(ids), True)
         )
         return marked[:number]
+
+    def _counts(self) -> tf.Tensor:
+        """Int32 [titles]: training ratings."""
+        unrated = self._retrieval.num_titles - self._num_rated
+        return tf.pad(self._title_counts[: self._num_rated], [[0, unrated]])
 
     def _padded_names(self, titles: tf.Tensor) -> tf.Tensor:
         """String of the shape of titles, int32; empty for -1."""

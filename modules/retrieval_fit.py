@@ -126,13 +126,15 @@ def _tell(report: Callable[[str], None], name: str, strength: float, value: floa
     report(f"{name}, strength {strength:.4g}: NDCG@10 {value:.4f} on held-out ratings")
 
 
-def fit(ratings: Ratings, chosen: Chosen, *, seed: int) -> RetrievalModel:
+def fit(ratings: Ratings, chosen: Chosen, *, seed: int, unrated: np.ndarray | None = None) -> RetrievalModel:
     """Fits all models on all ratings.
 
     Args:
       ratings: training rows and side features.
       chosen: by `choose`.
       seed: of every random choice.
+      unrated: float32 [titles, features], side features of titles that nobody rated, which can be recommended by them;
+        None for none.
 
     Raises:
       ValueError: there is no rating.
@@ -144,8 +146,10 @@ def fit(ratings: Ratings, chosen: Chosen, *, seed: int) -> RetrievalModel:
         order_features.EASE: _ease_source(data.weights, chosen.config, seed)(chosen.config.ease_penalty),
         **_rated_scorer(data, chosen.config),
     }
-    best = AlsScorer(als.run(config, _NEXT_ROUNDS), config)
-    return RetrievalModel(best, others, data.columns, chosen.order, data.weight, data.weights)
+    vectors = als.run(config, _NEXT_ROUNDS)
+    best = AlsScorer(vectors, config, None if unrated is None else als.unrated(unrated, config))
+    columns = TitleColumns(ratings, data.weights, unrated)
+    return RetrievalModel(best, others, columns, chosen.order, data.weight, data.weights)
 
 
 @dataclasses.dataclass(frozen=True)

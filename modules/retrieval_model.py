@@ -24,7 +24,7 @@ class RetrievalModel(tf.Module):
 
     Attributes:
       order: names and weights of the features.
-      num_titles: titles that can be recommended.
+      num_titles: titles that can be recommended, those that nobody has rated behind the others.
       user_vectors: float32 [users + 1, dimension], iALS's of known users, and zeros for an unknown one.
       title_vectors: float32 [titles, dimension], iALS's.
       genres: float32 [genres, titles].
@@ -44,13 +44,14 @@ class RetrievalModel(tf.Module):
         Args:
           als: the feature `order_features.ALS`.
           others: by the names of their features.
-          columns: what is known of titles.
+          columns: what is known of titles, with those that `als` scores behind the others.
           order: weights of the features.
           weight: the map of ratings onto weights.
           weights: float32 [users, titles], X, of the training ratings.
         """
         super().__init__(name="retrieval")
-        self.order, self.num_titles = order, weights.shape[1]
+        self.order, self._num_rated = order, weights.shape[1]
+        self.num_titles = columns.popularity.shape[0]
         self._als, self._others, self._columns = als, dict(others), columns
         self._scorers: dict[str, Scorer] = {order_features.ALS: als, **others}
         self._nodes = np.log1p(order.known).astype(np.float32)
@@ -81,13 +82,14 @@ class RetrievalModel(tf.Module):
         """The same of ratings that come with a request.
 
         Args:
-          titles: int64 [ratings]; unknown ones are left out, and of one that stands twice, the last counts.
+          titles: int64 [ratings]; those that nobody has rated are left out, and of one that stands twice, the last
+            counts.
           ratings: float32 [ratings], stars; those that are no numbers are left out.
         """
         place = tf.range(tf.size(titles))
-        known = (titles >= 0) & (titles < self.num_titles) & tf.math.is_finite(ratings)
-        slot = tf.where(known, titles, self.num_titles)
-        last = tf.tensor_scatter_nd_max(tf.fill([self.num_titles + 1], -1), slot[:, tf.newaxis], place)
+        known = (titles >= 0) & (titles < self._num_rated) & tf.math.is_finite(ratings)
+        slot = tf.where(known, titles, self._num_rated)
+        last = tf.tensor_scatter_nd_max(tf.fill([self._num_rated + 1], -1), slot[:, tf.newaxis], place)
         kept = tf.where(known & (tf.gather(last, slot) == place))[:, 0]
         return tf.cast(tf.gather(titles, kept), tf.int32), self._weigh(tf.gather(ratings, kept))
 
@@ -126,19 +128,24 @@ class RetrievalModel(tf.Module):
         known = tf.minimum(users, self.user_vectors.shape[0] - 1)
         scores = {order_features.ALS: self._als.of_vectors(tf.gather(self.user_vectors, known))}
         for name, scorer in self._others.items():
-            scores[name] = scorer.of_rows(tf.cast(~is_free, tf.float32) if _takes_ones(name) else weights)
+            of_rated = scorer.of_rows(tf.cast(~is_free, tf.float32) if _takes_ones(name) else weights)
+            scores[name] = self._with_unrated(of_rated, 0.0)
         if order_features.RATING in self.order.names:
             scores[order_features.RATING] = _required(rating)
         affinity = self._columns.affinity_of_rows(weights)
-        table = order_features.features_of(scores, affinity, self._columns, is_free)
+        table = order_features.features_of(scores, affinity, self._columns, self._with_unrated(is_free, False))
         begin, end = self._range(users)
-        return self._ordered(table, tf.cast(end - begin, tf.int32)), is_free
+        return self._ordered(table, tf.cast(end - begin, tf.int32)), self._with_unrated(is_free, True)
+
+    def _with_unrated(self, of_rated: tf.Tensor, value: float | bool) -> tf.Tensor:
+        """Values of titles, [users, rated titles], with this one behind them for each title that nobody has rated."""
+        return tf.pad(of_rated, [[0, 0], [0, self.num_titles - self._num_rated]], constant_values=value)
 
     def _rows_of(self, users: tf.Tensor) -> tf.Tensor:
-        """Float32 [users, titles]: weights of the training ratings of users, int64 [users]; zero where unrated."""
+        """Float32 [users, rated titles]: weights of the training ratings of users, int64 [users]; 0 where unrated."""
         places = tf.ragged.range(*self._range(users))
         entries = tf.stack([tf.cast(places.value_rowids(), tf.int32), tf.gather(self._titles, places.values)], axis=1)
-        shape = tf.stack([tf.size(users), self.num_titles])
+        shape = tf.stack([tf.size(users), self._num_rated])
         # Not summed: a user has rated a title once.
         return tf.tensor_scatter_nd_update(tf.zeros(shape), entries, tf.gather(self._weights, places.values))
 
@@ -199,7 +206,7 @@ class RetrievalModel(tf.Module):
           count: int32 [titles], training ratings.
           k: int32 [].
         """
-        is_free = self._rows_of(users) <= 0.0
+        is_free = self._with_unrated(self._rows_of(users) <= 0.0, True)
         places, _ = _best_of_rows(tf.broadcast_to(tf.cast(count, tf.float32), tf.shape(is_free)), is_free, k)
         return places
 
@@ -236,10 +243,11 @@ class RetrievalModel(tf.Module):
         """
         weighed = tf.unstack(self._at(tf.size(titles)[tf.newaxis])[0])
         coefficients = dict(zip(self.order.names, weighed, strict=True))
-        free = tf.cast(self._free(titles), tf.float32)
+        free = tf.cast(self._free_and_rated(titles), tf.float32)
         shares = tf.zeros([tf.size(asked), tf.size(titles)])
         for name, scorer in self._scorers.items():
             parts = scorer.parts(titles, _input(name, weights))
+            parts = parts if scorer is self._als else self._with_unrated(parts, 0.0)
             mean = tf.linalg.matvec(parts, free) / tf.maximum(tf.reduce_sum(free), 1.0)
             _, rate = order_features.moments(tf.reduce_sum(parts, axis=0, keepdims=True), free[tf.newaxis] > 0.0)
             shares += coefficients[name] * rate[0] * tf.transpose(tf.gather(parts, asked, axis=1) - mean[:, tf.newaxis])
@@ -248,13 +256,14 @@ class RetrievalModel(tf.Module):
         return shares, {name: coefficients[name] * tf.gather(table[name][0], asked) for name in rest}
 
     def _features(self, titles: tf.Tensor, weights: tf.Tensor, rating: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        scores = {
-            name: scorer.scores(titles, _input(name, weights))[tf.newaxis] for name, scorer in self._scorers.items()
-        }
+        scores = {order_features.ALS: self._als.scores(titles, weights)[tf.newaxis]}
+        for name, scorer in self._others.items():
+            of_rated = scorer.scores(titles, _input(name, weights))[tf.newaxis]
+            scores[name] = self._with_unrated(of_rated, 0.0)
         if order_features.RATING in self.order.names:
             scores[order_features.RATING] = _required(rating)
         affinity = self._columns.affinity(titles, weights)[tf.newaxis]
-        return order_features.features_of(scores, affinity, self._columns, self._free(titles)[tf.newaxis])
+        return order_features.features_of(scores, affinity, self._columns, self._free_and_rated(titles)[tf.newaxis])
 
     def _at(self, count: tf.Tensor) -> tf.Tensor:
         """Float32 [users, features]: the coefficients where so many ratings are known, int32 [users]."""
@@ -265,6 +274,10 @@ class RetrievalModel(tf.Module):
         low, high = tf.gather(self._nodes, lower), tf.gather(self._nodes, upper)
         share = tf.clip_by_value(tf.math.divide_no_nan(place - low, high - low), 0.0, 1.0)[:, tf.newaxis]
         return tf.gather(self._coefficients, lower) * (1.0 - share) + tf.gather(self._coefficients, upper) * share
+
+    def _free_and_rated(self, titles: tf.Tensor) -> tf.Tensor:
+        """Bool [titles]: not among these, int32 [known], but rated by others."""
+        return self._free(titles) & (tf.range(self.num_titles) < self._num_rated)
 
     def _free(self, titles: tf.Tensor) -> tf.Tensor:
         """Bool [titles]: not among these, int32 [known]."""

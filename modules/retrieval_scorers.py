@@ -42,16 +42,25 @@ class Scorer(tf.Module, abc.ABC):
 class AlsScorer(Scorer):
     """w_u . h_i, with w_u = A_u^-1 sum c h; a rating's part is c h_j' A_u^-1 h_i.
 
+    Titles that nobody has rated may be scored behind the others.
+
     Attributes:
       vectors: float32 [titles, dimension], H.
     """
 
-    def __init__(self, vectors: tf.Tensor, config: AlsConfig) -> None:
-        """Holds the titles' vectors and what depends on them alone."""
+    def __init__(self, vectors: tf.Tensor, config: AlsConfig, unrated: tf.Tensor | None = None) -> None:
+        """Holds the titles' vectors and what depends on them alone.
+
+        Args:
+          vectors: float32 [titles, dimension].
+          config: as these were fitted.
+          unrated: float32 [unrated titles, dimension]; None for none.
+        """
         super().__init__()
         self.vectors = tf.Variable(vectors, name="als_titles", trainable=False)
+        everything = vectors if unrated is None else tf.concat([vectors, unrated], axis=0)
         # A row times a matrix that lies this way takes a quarter of the time.
-        self._columns = tf.Variable(tf.transpose(vectors), name="als_columns", trainable=False)
+        self._columns = tf.Variable(tf.transpose(everything), name="als_columns", trainable=False)
         everything = config.unobserved_weight * tf.matmul(vectors, vectors, transpose_a=True)
         self._everything = tf.Variable(everything, name="als_gram", trainable=False)
         self._config = config
@@ -80,7 +89,7 @@ class AlsScorer(Scorer):
     def cosines(self, title: tf.Tensor) -> tf.Tensor:
         """Float32 [titles]: cosines of the vectors with that of a title, int32 []."""
         lengths = tf.sqrt(tf.reduce_sum(tf.square(self._columns), axis=0))
-        products = tf.matmul(tf.gather(self.vectors, title)[tf.newaxis], self._columns)[0]
+        products = tf.matmul(tf.gather(self._columns, title, axis=1)[tf.newaxis], self._columns)[0]
         return tf.math.divide_no_nan(products, lengths * tf.gather(lengths, title))
 
     def _solved(self, rated: tf.Tensor, weights: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -86,6 +86,10 @@ class SideFeatures:
             each for each in self._ids[table.name] if each not in left_out and b"\n" not in each and b"\r" not in each
         ]
 
+    def beside(self, table: features.Table, ids: Iterable[bytes]) -> np.ndarray:
+        """Float32 [rows, size] of what a side table says of `ids_beside` these."""
+        return self.of_ids(table, self.ids_beside(table, ids))
+
     def _multi_hot(self, categories: tf.SparseTensor, batch: int | tf.Tensor) -> tf.Tensor:
         # What is no category counts in a column more, which goes. A value that stands twice is there once.
         counts = _count(categories, self.lookup.lookup(categories.values), features.CATEGORIES_LIMIT + 1, batch)

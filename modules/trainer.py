@@ -11,7 +11,18 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tensorflow_transform as tft
 
-from modules import catalogue, dataset, distribution, paths, presets, progress, retrieval_fit, serving, side_tables
+from modules import (
+    catalogue,
+    dataset,
+    distribution,
+    features,
+    paths,
+    presets,
+    progress,
+    retrieval_fit,
+    serving,
+    side_tables,
+)
 from modules.model_configs import ModelConfig, RetrievalConfig
 from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings
@@ -67,7 +78,12 @@ def run_fn(fn_args: FnArgs) -> None:
             exported = serving.ServingModel(*arguments)
         else:
             retrieval, chosen = train_retrieval(
-                train_ratings, eval_ratings, trained, preset=settings["preset"], seed=settings["seed"]
+                train_ratings,
+                eval_ratings,
+                trained,
+                preset=settings["preset"],
+                seed=settings["seed"],
+                unrated=side.beside(features.TITLES, transform_output.vocabulary_by_name(features.MOVIE_TITLE.name)),
             )
             words.append(chosen)
             exported = RecommendingModel(*arguments, retrieval)
@@ -140,7 +156,13 @@ def train(
 
 
 def train_retrieval(
-    train_ratings: Ratings, eval_ratings: Ratings | None, trained: Trained, *, preset: str, seed: int
+    train_ratings: Ratings,
+    eval_ratings: Ratings | None,
+    trained: Trained,
+    *,
+    preset: str,
+    seed: int,
+    unrated: np.ndarray | None = None,
 ) -> tuple[RetrievalModel, str]:
     """Fits what recommends on all ratings given, regularised and ordered by what it says of `eval_ratings`.
 
@@ -151,6 +173,7 @@ def train_retrieval(
         shorter fit without `eval_ratings` has it.
       preset: name of the ranking model.
       seed: seeds every random choice.
+      unrated: float32 [titles, features], side features of titles that nobody rated; None for none.
 
     Returns:
       The fitted model, and what was chosen for it, in words.
@@ -164,7 +187,7 @@ def train_retrieval(
     chosen = retrieval_fit.choose(
         fit_part, held_out, RetrievalConfig(), seed=seed, report=progress.report, rating_scores=rating_scores
     )
-    return retrieval_fit.fit(trained.fitted_on, chosen, seed=seed), chosen.words()
+    return retrieval_fit.fit(trained.fitted_on, chosen, seed=seed, unrated=unrated), chosen.words()
 
 
 def _high_ratings(model: EmbeddingModel, threshold: float, users: np.ndarray) -> np.ndarray:

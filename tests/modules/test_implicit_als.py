@@ -53,7 +53,7 @@ def one_round(weights: np.ndarray, titles: np.ndarray, design: np.ndarray, confi
 def test_rounds_are_those_of_the_equations(rng) -> None:
     weights, side = some_weights(rng), some_features(rng, 9)
     als = ImplicitAls(weights, side, first_vectors(weights.shape[1], 3, 4))
-    design = implicit_als.design(side)
+    design = implicit_als.design(side, side[:, :-2].any(axis=0))
     expected = als.titles.numpy().astype(np.float64)
     dense = weights.toarray().astype(np.float64)
     for _ in range(3):
@@ -106,5 +106,6 @@ def test_a_single_user_or_title(shape) -> None:
 
 def test_flags_are_no_features(rng) -> None:
     side = some_features(rng, 5)
-    assert implicit_als.design(side).shape == (5, 1 + side[:, :-2].any(axis=0).sum())
-    assert implicit_als.design(np.zeros_like(side)).tolist() == [[1]] * 5
+    has_any = implicit_als.described(side).any(axis=0)
+    assert implicit_als.design(side, has_any).shape == (5, 1 + side[:, :-2].any(axis=0).sum())
+    assert implicit_als.design(np.zeros_like(side), np.zeros_like(has_any)).tolist() == [[1]] * 5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modules import serving
+from modules import features, serving
 from modules.ratings import Ratings
 from modules.recommending import RecommendingModel
 from modules.trainer import train, train_retrieval
@@ -17,6 +17,8 @@ from tests.support import analyze, load, side_features, write_examples
 USERS, TITLES = 60, 45
 # Of lists under random rules, each with a model that was exported and loaded.
 CASES = 10_000
+# Of the side table alone: two of each camp by genre, one of which nothing is known.
+UNRATED = {"New even": ["Even"], "New odd": ["Odd"], "Newer even": ["Even"], "Newer odd": ["Odd"], "Untold": []}
 SHORT = {"form": "plain", "factors": 4, "iterations": 30, "burn_in": 10, "pilot_iterations": 24, "pilot_burn_in": 4}
 
 
@@ -42,12 +44,17 @@ def rows() -> list[dict]:
 def fitted(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> tuple[RecommendingModel, Ratings, list[str]]:
     """The model, what it was fitted on, and the titles in the order of the vocabulary."""
     folder = tmp_path_factory.mktemp("recommending")
-    output, side = analyze(rows), side_features()
+    described = [{"movie_title": name(title), "genres": ["Odd" if title % 2 else "Even"]} for title in range(TITLES)]
+    unrated = [{"movie_title": title, "genres": genres} for title, genres in UNRATED.items()]
+    output, side = analyze(rows), side_features(titles=[*described, *unrated])
     ratings = load(write_examples(folder / "rows.gz", rows), output, side)
     trained = train(ratings, None, preset="default", values=SHORT, seed=0)
-    retrieval, chosen = train_retrieval(ratings, None, trained, preset="default", seed=0)
+    vocabulary = output.vocabulary_by_name("movie_title")
+    retrieval, chosen = train_retrieval(
+        ratings, None, trained, preset="default", seed=0, unrated=side.beside(features.TITLES, vocabulary)
+    )
     assert chosen.startswith("iALS regularization")
-    titles = [title.decode() for title in output.vocabulary_by_name("movie_title")]
+    titles = [*(title.decode() for title in vocabulary), *UNRATED]
     return RecommendingModel(trained.model, output, trained.fitted_on, side, retrieval), trained.fitted_on, titles
 
 
@@ -92,7 +99,11 @@ def rated_by(rows: list[dict], user: str) -> dict[str, float]:
 
 def parity(titles: list[str]) -> float:
     """The share of odd titles."""
-    return float(np.mean([int(title[-2:]) % 2 for title in titles]))
+    return float(np.mean([is_odd(title) for title in titles]))
+
+
+def is_odd(title: str) -> bool:
+    return "odd" in title or (title[-2:].isdigit() and int(title[-2:]) % 2 == 1)
 
 
 def test_a_user_is_recommended_what_people_alike_rate_highly(signatures, rows: list[dict]) -> None:
@@ -138,12 +149,12 @@ def test_somebody_new_gets_what_a_user_with_the_same_ratings_gets(signatures, ro
 @pytest.mark.parametrize("liked", [0, 1])
 def test_three_ratings_tell_the_camps_apart(signatures, liked: int) -> None:
     titles = [name(title) for title in range(6)]
-    stars = [5.0 if int(title[-2:]) % 2 == liked else 1.0 for title in titles]
+    stars = [5.0 if is_odd(title) == liked else 1.0 for title in titles]
     answer = ask(signatures, "recommend_for", 6, movie_title=titles, user_rating=stars)
     assert not set(titles_of(answer)) & set(titles)
     assert (parity(titles_of(answer)) > 0.5) == bool(liked)
     rated = zip(titles_of(answer), answer["predicted_rating"], strict=True)
-    assert min(stars for title, stars in rated if int(title[-2:]) % 2 == liked) > 3.0
+    assert min(stars for title, stars in rated if is_odd(title) == liked) > 3.0
 
 
 def test_similar_titles_are_chosen_by_the_same_people(signatures) -> None:
@@ -197,7 +208,7 @@ def test_ratings_of_the_same_camp_speak_for_a_title(signatures, rows: list[dict]
     for user in range(0, USERS, 2):
         explained = explain(signatures, "explain", [name(20)], user_id=[f"u{user}"])
         best = explained["rated_title"][np.argmax(explained["shares"][0])]
-        for_it.append(int(best.decode()[-2:]) % 2 == 0)
+        for_it.append(not is_odd(best.decode()))
     assert np.mean(for_it) > 0.9
 
 
@@ -206,6 +217,24 @@ def test_of_a_title_that_nobody_rated_nothing_is_explained(signatures) -> None:
     assert not explained["shares"][0].any()
     assert not explained["feature_shares"][0].any()
     assert explained["score"].tolist()[0] == 0 != explained["score"].tolist()[1]
+
+
+def test_what_nobody_rated_is_recommended_by_its_features(signatures) -> None:
+    for user, camp in (("u8", "even"), ("u9", "odd")):
+        answer = ask(signatures, "recommend", 9, user_id=[user], only=list(UNRATED))
+        assert len(answer["movie_title"]) == len(UNRATED)
+        assert {title.split()[1] for title in titles_of(answer)[:2]} == {camp}
+        predicted = signatures["predict"](user_id=tf.fill([5], user), movie_title=tf.constant(titles_of(answer)))
+        np.testing.assert_allclose(answer["predicted_rating"], predicted["predicted_rating"][:, 0], rtol=1e-5)
+        explained = explain(signatures, "explain", titles_of(answer), user_id=[user])
+        np.testing.assert_allclose(explained["score"], answer["score"], atol=3e-4)
+        many = ask(signatures, "recommend_users", 9, user_id=[user], only=list(UNRATED))
+        np.testing.assert_allclose(many["score"][0], answer["score"], atol=3e-4)
+        alike = ask(signatures, "similar", 2, movie_title=[f"New {camp}"], only=list(UNRATED))
+        assert titles_of(alike)[0] == f"Newer {camp}"
+        # Rated by somebody new, it tells nothing, but it is not recommended.
+        new = ask(signatures, "recommend_for", 9, movie_title=["New odd"], user_rating=[5.0], only=list(UNRATED))
+        assert set(titles_of(new)) == set(UNRATED) - {"New odd"}
 
 
 def test_rules_hold_on_every_path(signatures, fitted, rows: list[dict]) -> None:
