@@ -22,7 +22,7 @@ MEANINGS = {
     ExitCode.BAD_INPUT: "bad input: a flag, a configuration value, a data file or a row in it",
     ExitCode.ANOMALIES: "the data does not fit the schema; nothing was trained",
     ExitCode.NOT_BLESSED: "the model was not blessed: its RMSE is over the bound, or it is no better than the baseline,"
-    " or worse than the blessed model, or there are too few test ratings to tell",
+    " or worse than the blessed model, or recommends worse, or there are too few test ratings to tell",
     ExitCode.NOT_SERVABLE: "the exported model could not be loaded and queried",
     ExitCode.STOPPED_EARLY: "the run ended before Pusher, as --to asked",
     ExitCode.INTERRUPTED: "interrupted; the same command resumes",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from pipeline.commands import asked
@@ -44,13 +46,19 @@ def predict(user: str, titles: tuple[str, ...], output: str) -> None:
 @click.option("--exclude-seen", is_flag=True, help="Leave out what the user rated in the data of the last run.")
 @asked.OUTPUT_OPTION
 def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str) -> None:
-    """Rank titles for a user, best first: those of a file, or every title that the model knows."""
+    """Rank titles for a user by their predicted stars: those of a file, or every title that the model knows.
+
+    Out of the whole catalogue the best stars are those of titles that few people know; `recommend` picks what the user
+    would choose.
+    """
     from modules import features
     from pipeline.local import pushed_model
 
     with usage_errors(OSError):
         given = None if file is None else asked.read_titles(file)
     model = asked.load(output)
+    if given is None:
+        print("note: this is the order of predicted stars; `movie-ranking recommend` picks titles", file=sys.stderr)
     candidates = model.vocabulary(features.MOVIE_TITLE) if given is None else given
     asked.warn_if_unknown(model, user, given or ())
     if exclude_seen:

@@ -199,7 +199,7 @@ def _list_table(outcome: Outcome) -> Table:
     for key in sorted(filter(None, outcome.evaluation), key=_slice_order):
         mine = outcome.evaluation[key][judge.CANDIDATE]
         if LIST_NDCG in mine:
-            table.add_row(_slice_name(key), *_list_cells(mine))
+            table.add_row(f"activity {key[1]}", *_list_cells(mine))
     return table
 
 

@@ -72,6 +72,22 @@ def test_a_user_of_the_fit_is_folded_in_to_the_vector_that_was_fitted(rng) -> No
     np.testing.assert_allclose(alone[0], folded[5], atol=1e-6)
 
 
+def test_titles_that_nobody_rated_get_the_vectors_of_columns_without_ratings(rng) -> None:
+    weights, side = some_weights(rng), some_features(rng, 9)
+    rated = weights[:, :7]
+    beside = ImplicitAls(rated, side[:7], first_vectors(7, 3, 4))
+    titles = beside.run(CONFIG, 300)
+    users = fold_in(rated, titles, CONFIG).numpy().astype(np.float64)
+    of_title = CONFIG.penalty(np.diff(rated.tocsc().indptr), len(users))
+    design = implicit_als.design(side, implicit_als.described(side[:7]).any(axis=0))
+    damping = 60 * of_title.mean() * np.eye(design.shape[1])
+    known = design[:7].astype(np.float64)
+    beta = np.linalg.solve(known.T @ np.diag(of_title) @ known + damping, known.T @ np.diag(of_title) @ titles.numpy())
+    penalty = CONFIG.penalty(np.zeros(2), len(users))
+    expected = solved(np.zeros((2, len(users))), users, penalty, design[7:] @ beta, CONFIG.unobserved_weight)
+    np.testing.assert_allclose(beside.unrated(side[7:], CONFIG), expected, atol=1e-5)
+
+
 def test_a_title_without_ratings_lies_where_its_features_say(rng) -> None:
     """Titles of one feature are liked by one half of the users, those of the other by the other."""
     dense = np.zeros((40, 401), np.float32)
