@@ -86,7 +86,7 @@ def _measure(bucket: tuple[int, Any]) -> dict[SliceKey, SliceSums]:
 def _merge_lists(parts: Iterable[Any]) -> Any:
     """The sums of all parts, with the models that list; None of no parts."""
     named = [part for part in parts if part is not None]
-    return (named[0][0], list_metrics.merge(sums for _, sums in named)) if named else None
+    return (named[0][0], sliced_metrics.merge(sums for _, sums in named)) if named else None
 
 
 def _write(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modules import features, list_metrics, recommending, serving
+from modules import features, list_metrics, recommending, serving, sliced_metrics
 from modules.list_metrics import LENGTH, Catalogue, ListSums
 from modules.sliced_metrics import SliceKey
 
@@ -119,7 +119,7 @@ class ListJudge:
             self._measure(users[begin : begin + self._at_once], liked, user - begin)
             for begin in range(0, len(users), self._at_once)
         ]
-        return list_metrics.with_overall(list_metrics.merge(parts))
+        return list_metrics.with_overall(sliced_metrics.merge(parts))
 
     def _measure(self, users: np.ndarray, liked: Liked, place: np.ndarray) -> dict[SliceKey, ListSums]:
         """The sums of some users; place is that of each row's user among them, int [rows]."""

@@ -16,10 +16,11 @@ diversification" (diversity within a list); Fleder and Hosanagar 2009, "Blockbus
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from modules import sliced_metrics
 from modules.sliced_metrics import OVERALL, Evaluation, SliceKey
 
 # Titles of a list.
@@ -161,15 +162,6 @@ def gini(exposure: np.ndarray) -> float:
     return float((2 * np.arange(1, titles + 1) - titles - 1) @ rising / (titles * total))
 
 
-def merge(parts: Iterable[dict[SliceKey, ListSums]]) -> dict[SliceKey, ListSums]:
-    """The sums of all parts; none of no parts."""
-    merged: dict[SliceKey, ListSums] = {}
-    for part in parts:
-        for key, sums in part.items():
-            merged[key] = merged[key] + sums if key in merged else sums
-    return merged
-
-
 def evaluation_of(sums: dict[SliceKey, ListSums], models: Sequence[str]) -> Evaluation:
     """The metrics that the sums come to, for models of these names."""
     return {key: {model: sums[key].metrics(place) for place, model in enumerate(models)} for key in sorted(sums)}
@@ -177,7 +169,7 @@ def evaluation_of(sums: dict[SliceKey, ListSums], models: Sequence[str]) -> Eval
 
 def with_overall(by_slice: dict[SliceKey, ListSums]) -> dict[SliceKey, ListSums]:
     """The same with the sums over all users, each of whom is in one slice."""
-    whole = merge({OVERALL: sums} for sums in by_slice.values())
+    whole = sliced_metrics.merge({OVERALL: sums} for sums in by_slice.values())
     return {**whole, **by_slice}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,6 +37,8 @@ RANKING_DEPTH = 10
 # A feature and its value; nothing for the slice of all ratings.
 SliceKey = tuple[str, ...]
 OVERALL: SliceKey = ()
+# What is summed over the users of a slice.
+Sums = TypeVar("Sums", bound=Any)
 # Position of the candidate among the models.
 _CANDIDATE = 0
 # Metrics by slice, then by the name of the model, then by their own.
@@ -307,9 +310,9 @@ def _sum_by(code: np.ndarray, values: np.ndarray, codes: int) -> np.ndarray:
     return np.reshape([np.bincount(code, weights=row, minlength=codes) for row in values], (len(values), codes))
 
 
-def merge(parts: Iterable[dict[SliceKey, SliceSums]]) -> dict[SliceKey, SliceSums]:
-    """The sums of all parts; none of no parts."""
-    merged: dict[SliceKey, SliceSums] = {}
+def merge(parts: Iterable[dict[SliceKey, Sums]]) -> dict[SliceKey, Sums]:
+    """The sums of all parts, of any kind that can be added; none of no parts."""
+    merged: dict[SliceKey, Sums] = {}
     for part in parts:
         for key, sums in part.items():
             merged[key] = merged[key] + sums if key in merged else sums

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modules import list_metrics
+from modules import list_metrics, sliced_metrics
 from modules.list_metrics import Catalogue, ListSums
 
 MODELS, USERS, TITLES, LENGTH = 3, 40, 30, 10
@@ -88,7 +88,7 @@ def test_parts_of_the_users_add_up(lists, positives, num_positives, catalogue) -
         return list_metrics.sum_lists(lists[:, users], positives[users], num_positives[users], catalogue)
 
     whole, parts = part(slice(None)), {("a", "1"): part(slice(0, 15)), ("a", "2"): part(slice(15, None))}
-    merged = list_metrics.with_overall(list_metrics.merge([{key: sums} for key, sums in parts.items()]))
+    merged = list_metrics.with_overall(sliced_metrics.merge([{key: sums} for key, sums in parts.items()]))
     assert set(merged) == {(), *parts}
     for model in range(MODELS):
         assert merged[()].metrics(model) == pytest.approx(whole.metrics(model))
