@@ -13,6 +13,7 @@ class ExitCode(enum.IntEnum):
     NOT_BLESSED = 4
     NOT_SERVABLE = 5
     STOPPED_EARLY = 6
+    BUSY = 15
     INTERRUPTED = 130
 
 
@@ -25,6 +26,7 @@ MEANINGS = {
     " or worse than the blessed model, or recommends worse, or there are too few test ratings to tell",
     ExitCode.NOT_SERVABLE: "the exported model could not be loaded and queried",
     ExitCode.STOPPED_EARLY: "the run ended before Pusher, as --to asked",
+    ExitCode.BUSY: "another command works on the output folder",
     ExitCode.INTERRUPTED: "interrupted; the same command resumes",
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from pipeline import cli, environment
-from pipeline.commands.errors import check_output, usage_errors
+from pipeline.commands.errors import alone, check_output, usage_errors
 from pipeline.config import resolve
 from pipeline.exit_codes import ExitCode
 from pipeline.local import run
@@ -29,7 +29,8 @@ def _run() -> ExitCode:
     with usage_errors():
         config = resolve.resolve(config_file=os.environ.get(CONFIG_VARIABLE))
         check_output(config)
-        return run.run(config, plain=True)
+        with alone(config, "run"):
+            return run.run(config, plain=True)
 
 
 if __name__ == "__main__":

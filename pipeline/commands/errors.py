@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.exit_codes import ExitCode
+from pipeline.local import output_lock
+
 if TYPE_CHECKING:
     from pipeline.config.pipeline_config import PipelineConfig
 
@@ -42,6 +45,27 @@ def check_output(config: PipelineConfig) -> None:
     for option, folder in (("--output", config.output), ("artifacts", config.pipeline_root)):
         if not locations.is_remote(folder):
             make_writable(folder, option)
+
+
+@contextlib.contextmanager
+def alone(config: PipelineConfig, command: str, *, wait: bool = False) -> Iterator[None]:
+    """Holds the output folder; ends the command where another one does, unless it is to wait.
+
+    Args:
+      config: of the pipeline; its folders were made. An output that is not on this machine is left alone.
+      command: which one holds it.
+      wait: for the end of the other.
+    """
+    if not config.is_local:
+        yield
+        return
+    tell = (lambda holder: click.echo(f"{holder}; waiting for its end", err=True)) if wait else None
+    try:
+        with output_lock.held(config.output, command, wait=tell):
+            yield
+    except output_lock.BusyError as error:
+        click.echo(str(error), err=True)
+        raise click.exceptions.Exit(ExitCode.BUSY) from error
 
 
 def check_workers(config: PipelineConfig) -> None:

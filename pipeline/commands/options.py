@@ -88,6 +88,7 @@ DATA = config_option(
     help="Folder with ratings.csv, or with train/, test/ and perhaps eval/, here or on gs://.  "
     "[default: MovieLens 100K, fetched]",
 )
+WAIT = click.option("--wait", is_flag=True, help="Wait while another command works on the output folder.")
 SEED = config_option(
     "--seed",
     key="trainer.seed",

@@ -8,7 +8,7 @@ import click
 
 from modules.presets import DEFAULT_PRESET
 from pipeline.commands import options
-from pipeline.commands.errors import check_output, check_workers, usage_errors
+from pipeline.commands.errors import alone, check_output, check_workers, usage_errors
 from pipeline.commands.progress import reported
 from pipeline.config.component_order import COMPONENTS
 from pipeline.exit_codes import MEANINGS, ExitCode
@@ -35,6 +35,7 @@ EPILOG = (
 @click.option("--from", "from_component", **COMPONENT, help="Start here, on the last run's results.")
 @click.option("--to", "to_component", **COMPONENT, help="Stop after this component.")
 @click.option("--no-cache", is_flag=True, help="Run every component, whether or not anything changed.")
+@options.WAIT
 @options.FIELDS
 @click.option("--list-fields", is_flag=True, help="List the configuration fields, with those of the preset, and stop.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what TFX and the components write.")
@@ -43,6 +44,7 @@ def run(
     from_component: str | None,
     to_component: str | None,
     no_cache: bool,
+    wait: bool,
     assignments: tuple[str, ...],
     config_file: str | None,
     list_fields: bool,
@@ -68,4 +70,5 @@ def run(
             config = resolve.resolve(values, config_file=config_file, assignments=assignments, progress=progress)
         check_output(config)
         check_workers(config)
-        return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)
+        with alone(config, "run", wait=wait):
+            return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)

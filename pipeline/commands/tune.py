@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pipeline.commands import options
-from pipeline.commands.errors import check_output, check_workers, usage_errors
+from pipeline.commands.errors import alone, check_output, check_workers, usage_errors
 from pipeline.commands.progress import reported
 from pipeline.exit_codes import ExitCode
 
@@ -34,12 +34,14 @@ from pipeline.exit_codes import ExitCode
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Start no fit after so long."
 )
 @options.SEED
+@options.WAIT
 @options.FIELDS
 @click.option("-v", "--verbose", is_flag=True, help="Show what TFX and Optuna write.")
 def tune(
     values: dict[str, Any],
     trials: int,
     timeout: float | None,
+    wait: bool,
     assignments: tuple[str, ...],
     config_file: str | None,
     verbose: bool,
@@ -64,14 +66,15 @@ def tune(
         check_output(config)
         check_workers(config)
         console = terminal()
-        with captured(f"{config.output}/logs/start-up.log", also_on_terminal=verbose):
-            from pipeline.experiments import tuning
-            from pipeline.local.dag_runner import ComponentError
-        try:
-            found = tuning.search(config, trials=trials, timeout=timeout, console=console, verbose=verbose)
-        except ComponentError as error:
-            click.echo(str(error), err=True)
-            return ExitCode.FAILED
+        with alone(config, "tune", wait=wait):
+            with captured(f"{config.output}/logs/start-up.log", also_on_terminal=verbose):
+                from pipeline.experiments import tuning
+                from pipeline.local.dag_runner import ComponentError
+            try:
+                found = tuning.search(config, trials=trials, timeout=timeout, console=console, verbose=verbose)
+            except ComponentError as error:
+                click.echo(str(error), err=True)
+                return ExitCode.FAILED
     best = ", ".join(f"{name} {value:g}" for name, value in found.values.items())
     lines = f"{tuning.describe(found)}\n{best}\nuse it: movie-ranking run --config {found.config_file}"
     console.print(Text(lines), soft_wrap=True)
