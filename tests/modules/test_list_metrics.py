@@ -17,7 +17,7 @@ MODELS, USERS, TITLES, LENGTH = 3, 40, 30, 10
 @pytest.fixture
 def catalogue(rng: np.random.Generator) -> Catalogue:
     genres = (rng.random((TITLES, 4)) < 0.4).astype(np.float32)
-    genres[:3] = 0
+    genres[5:8] = 0
     return Catalogue(count=rng.integers(1, 20, TITLES), genres=genres)
 
 
