@@ -89,6 +89,9 @@ DATA = config_option(
     "[default: MovieLens 100K, fetched]",
 )
 WAIT = click.option("--wait", is_flag=True, help="Wait while another command works on the output folder.")
+REBUILD = click.option(
+    "--rebuild", is_flag=True, help="Set a lost or damaged metadata.sqlite aside, with its artifacts, and start anew."
+)
 SEED = config_option(
     "--seed",
     key="trainer.seed",

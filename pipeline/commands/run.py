@@ -35,7 +35,7 @@ EPILOG = (
 @click.option("--from", "from_component", **COMPONENT, help="Start here, on the last run's results.")
 @click.option("--to", "to_component", **COMPONENT, help="Stop after this component.")
 @click.option("--no-cache", is_flag=True, help="Run every component, whether or not anything changed.")
-@options.WAIT
+@options.options(options.WAIT, options.REBUILD)
 @options.FIELDS
 @click.option("--list-fields", is_flag=True, help="List the configuration fields, with those of the preset, and stop.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what TFX and the components write.")
@@ -45,6 +45,7 @@ def run(
     to_component: str | None,
     no_cache: bool,
     wait: bool,
+    rebuild: bool,
     assignments: tuple[str, ...],
     config_file: str | None,
     list_fields: bool,
@@ -56,6 +57,7 @@ def run(
     resumes: components that were finished are not run again.
     """
     from pipeline.config import resolve
+    from pipeline.local import metadata_file
     from pipeline.local import run as runs
 
     if list_fields:
@@ -71,4 +73,6 @@ def run(
         check_output(config)
         check_workers(config)
         with alone(config, "run", wait=wait):
+            if config.is_local:
+                metadata_file.check(config, rebuild=rebuild)
             return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)

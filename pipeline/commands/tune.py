@@ -34,7 +34,7 @@ from pipeline.exit_codes import ExitCode
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Start no fit after so long."
 )
 @options.SEED
-@options.WAIT
+@options.options(options.WAIT, options.REBUILD)
 @options.FIELDS
 @click.option("-v", "--verbose", is_flag=True, help="Show what TFX and Optuna write.")
 def tune(
@@ -42,6 +42,7 @@ def tune(
     trials: int,
     timeout: float | None,
     wait: bool,
+    rebuild: bool,
     assignments: tuple[str, ...],
     config_file: str | None,
     verbose: bool,
@@ -55,6 +56,7 @@ def tune(
     from rich.text import Text
 
     from pipeline.config import resolve
+    from pipeline.local import metadata_file
     from pipeline.local.capture import captured
     from pipeline.local.observers import terminal
 
@@ -67,6 +69,7 @@ def tune(
         check_workers(config)
         console = terminal()
         with alone(config, "tune", wait=wait):
+            metadata_file.check(config, rebuild=rebuild)
             with captured(f"{config.output}/logs/start-up.log", also_on_terminal=verbose):
                 from pipeline.experiments import tuning
                 from pipeline.local.dag_runner import ComponentError

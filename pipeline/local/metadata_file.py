@@ -1,0 +1,54 @@
+"""The database of ML Metadata in an output folder, without which nobody knows what lies in the artifacts' folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+
+from pipeline.config import locations
+from pipeline.config.pipeline_config import PipelineConfig
+
+
+def check(config: PipelineConfig, *, rebuild: bool = False) -> None:
+    """Refuses an output folder whose artifacts have lost their database, or sets both aside.
+
+    Args:
+      config: of the pipeline; its output is on this machine.
+      rebuild: rename what there is, so that the run starts anew.
+
+    Raises:
+      ValueError: the database is missing or damaged, and nobody asked to rebuild.
+    """
+    fault = _fault(config)
+    if fault is None:
+        return
+    if not rebuild:
+        raise ValueError(
+            f"expected in {config.metadata_path} the ML Metadata of the artifacts in {config.pipeline_root}; {fault}; "
+            "put it back, or give --rebuild, which sets both aside and runs every component anew; pushed models stay"
+        )
+    suffix = time.strftime(".set-aside-%Y%m%d-%H%M%S")
+    for path in (config.metadata_path, config.pipeline_root):
+        if os.path.exists(path):
+            os.rename(path, path + suffix)
+    os.makedirs(config.pipeline_root)
+
+
+def _fault(config: PipelineConfig) -> str | None:
+    path, root = config.metadata_path, config.pipeline_root
+    # An empty file is what a new database begins with.
+    if not os.path.exists(path) or not os.path.getsize(path):
+        # On a store of objects, folders of several outputs may lie together.
+        has_artifacts = not locations.is_remote(root) and os.path.isdir(root) and bool(os.listdir(root))
+        return "it is missing or empty" if has_artifacts else None
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if answer == "ok":
+                database.execute("SELECT schema_version FROM MLMDEnv").fetchone()
+                return None
+    except sqlite3.DatabaseError as error:
+        answer = str(error)
+    return f"it is damaged: {answer.splitlines()[-1]}"

@@ -1,0 +1,73 @@
+"""A database of ML Metadata that was lost or damaged."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import ml_metadata
+import pytest
+from tfx.orchestration import metadata
+
+from data import synthetic
+from pipeline import cli
+from pipeline.config.pipeline_config import PipelineConfig
+from pipeline.exit_codes import ExitCode
+from pipeline.local import metadata_file
+
+
+@pytest.fixture
+def config(tmp_path: pathlib.Path) -> PipelineConfig:
+    """Of an output folder with an artifact and its database."""
+    config = PipelineConfig(output=str(tmp_path / "output"), data={"root": str(tmp_path)})
+    os.makedirs(os.path.join(config.pipeline_root, "Trainer"))
+    ml_metadata.MetadataStore(metadata.sqlite_metadata_connection_config(config.metadata_path)).get_artifacts()
+    return config
+
+
+def damage(path: str, how: str) -> None:
+    if how == "lost":
+        os.remove(path)
+    elif how == "other":
+        pathlib.Path(path).write_text("no database at all\n" * 100)
+    else:
+        os.truncate(path, {"emptied": 0, "cut": os.path.getsize(path) // 2, "a few bytes": 50}[how])
+
+
+DAMAGES = ["lost", "emptied", "cut", "a few bytes", "other"]
+
+
+def test_a_whole_database_and_a_new_folder_are_accepted(config: PipelineConfig, tmp_path: pathlib.Path) -> None:
+    metadata_file.check(config)
+    metadata_file.check(config, rebuild=True)
+    assert os.listdir(config.pipeline_root) == ["Trainer"]
+    metadata_file.check(PipelineConfig(output=str(tmp_path / "new"), data={"root": str(tmp_path)}))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_lost_or_damaged_database_is_refused_with_a_way_on(config: PipelineConfig, how: str) -> None:
+    damage(config.metadata_path, how)
+    fault = "it is missing or empty" if how in ("lost", "emptied") else "it is damaged: "
+    with pytest.raises(ValueError, match=f"expected in {config.metadata_path} the ML Metadata .*{fault}.*--rebuild"):
+        metadata_file.check(config)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_rebuild_sets_aside_what_there_is(config: PipelineConfig, how: str) -> None:
+    damage(config.metadata_path, how)
+    metadata_file.check(config, rebuild=True)
+    metadata_file.check(config)
+    assert os.listdir(config.pipeline_root) == []
+    assert not os.path.exists(config.metadata_path)
+    (aside,) = pathlib.Path(config.output).glob("artifacts.set-aside-*")
+    assert os.listdir(aside) == ["Trainer"]
+
+
+@pytest.mark.parametrize("command", ["run", "tune"])
+def test_commands_refuse_in_one_line(config: PipelineConfig, command: str, capfd) -> None:
+    synthetic.write(pathlib.Path(config.data.root) / "ratings", rows=100, users=10, titles=20, seed=1)
+    damage(config.metadata_path, "cut")
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--data", os.path.join(config.data.root, "ratings"), "--output", config.output])
+    assert ended.value.code == ExitCode.BAD_INPUT
+    assert "give --rebuild" in capfd.readouterr().err
