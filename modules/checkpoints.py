@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
+from typing import Any
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,9 @@ class Checkpoint:
         tf.io.gfile.makedirs(self._folder)
         with tempfile.TemporaryDirectory() as place:
             local = os.path.join(place, _STATE)
-            np.savez(local, **state)
+            # NumPy would take an array of the name allow_pickle for a setting.
+            arrays: dict[str, Any] = {**state}
+            np.savez(local, **arrays)
             tf.io.gfile.copy(local, self._path(_UNFINISHED), overwrite=True)
         tf.io.gfile.rename(self._path(_UNFINISHED), self._path(_STATE), overwrite=True)
         self._written = time.monotonic()

@@ -79,7 +79,7 @@ class ImplicitAls:
             sparse.csr_matrix((by_title.data, by_title.indices, by_title.indptr), shape=weights.shape[::-1]), dimension
         )
         self._user_count, self._title_count = np.diff(weights.indptr), np.diff(by_title.indptr)
-        self._described = described(title_features).any(axis=0)
+        self._described = np.asarray(described(title_features).any(axis=0))
         self._prior = design(title_features, self._described)
         self.titles = tf.constant(start)
 
