@@ -7,8 +7,8 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
