@@ -178,8 +178,8 @@ class Sidecar:
                 fault = "is not among them; remove it"
             elif name not in found:
                 fault = "is missing; put it back"
-            elif TableFile.of(folder, name).sha256 != recorded[name]:
-                fault = "has changed since; put the old one back"
+            elif (sha256 := TableFile.of(folder, name).sha256) != recorded[name]:
+                fault = f"has changed since, from SHA-256 {recorded[name]} to {sha256}; put the old one back"
             else:
                 continue
             raise DataError(

@@ -152,8 +152,11 @@ def test_ratings_that_are_gone_are_refused(folder):
 
 def test_ratings_of_the_same_size_and_other_bytes_are_refused(folder):
     path = folder / "train" / "ratings.csv"
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes().replace(b",3", b",4"))
-    with pytest.raises(DataError, match=r"train/ratings\.csv has changed since; put the old one back, or make"):
+    after = hashlib.sha256(path.read_bytes()).hexdigest()
+    said = rf"train/ratings\.csv has changed since, from SHA-256 {before} to {after}; put the old one back, or make"
+    with pytest.raises(DataError, match=said):
         SIDECAR.check_ratings(folder)
 
 
