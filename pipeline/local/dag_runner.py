@@ -19,6 +19,7 @@ from components import probe_process
 from modules import progress
 from pipeline.config.component_order import position
 from pipeline.local.capture import captured
+from pipeline.local.intact import Outputs
 from pipeline.local.notes import Notes
 from pipeline.local.observers import Observer
 from pipeline.local.pushed import is_outdated
@@ -126,7 +127,13 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                         partial_run_utils.snapshot(handle, pipeline)
                 if name == PUSHING and is_outdated(RunArtifacts(connection.sqlite.filename_uri, self.executions)):
                     node.execution_options.caching_options.enable_cache = False
+                # A resolver, which has no executor, puts out what others made.
+                outputs = Outputs(connection, name, node.node_info.type.name) if executor_spec is not None else None
+                if outputs is not None:
+                    outputs.discard_damaged()
                 execution_id, state = _launch(node, pipeline, deployment, connection)
+                if outputs is not None and execution_id is not None and state == State.COMPLETE:
+                    outputs.record(execution_id)
         except Exception as error:
             self._observer.component_ended(name, FAILED, time.perf_counter() - began)
             raise ComponentError(name, log_path, f"{type(error).__name__}: {error}") from error

@@ -15,6 +15,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components import curated_schema, evaluation_files, model_digest, pushed_versions
 from components.bulk_recommender import FILE_PROPERTY, LISTS_KEY
+from components.model_pusher import BLESSING_KEYS
 from components.servable_validator import NOT_BLESSED_FILE
 from modules import judge, list_judge, paths, serving
 from modules.list_metrics import LIST_LEAD, LIST_LEAD_STDERR, LIST_LEAD_Z, LIST_NDCG, LIST_USERS
@@ -158,10 +159,17 @@ def _verdict(artifacts: RunArtifacts, reached: Outcome, pushed: Pushed | None) -
     if artifacts.get("Pusher", "pushed_model") is None:
         return ExitCode.STOPPED_EARLY, ["the run ended before Pusher"]
     if pushed is None:
-        if blessing and servable:
-            return ExitCode.FAILED, ["Pusher did not push although both blessings were given; see its log"]
-        # Evaluator was skipped, and perhaps ServableValidator.
-        return ExitCode.FAILED, ["an earlier run did not bless the model; run with --from Evaluator, which says why"]
+        # Verdicts of an earlier run, where this one skipped Evaluator, and perhaps ServableValidator.
+        model, infra = (artifacts.given("Pusher", key) for key in BLESSING_KEYS)
+        if model and not _number(model, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY):
+            said = "an earlier run did not bless the model; run with --from Evaluator, which says why"
+            return ExitCode.NOT_BLESSED, [said]
+        if infra and not _number(infra, "blessed"):
+            said = (
+                "an earlier run could not load and query the model; run with --from ServableValidator, which says why"
+            )
+            return ExitCode.NOT_SERVABLE, [said]
+        return ExitCode.FAILED, ["Pusher did not push although both blessings were given; see its log"]
     if fault := pushed_versions.fault(pushed.version, pushed.digest):
         return ExitCode.FAILED, [f"{fault}; the same command pushes it again"]
     return ExitCode.PUSHED, []

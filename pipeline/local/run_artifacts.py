@@ -22,10 +22,17 @@ class RunArtifacts:
 
     def get(self, component: str, key: str) -> metadata_store_pb2.Artifact | None:
         """The component's output of that key, or None if it has none."""
+        return self._first(component, key, metadata_store_pb2.Event.OUTPUT)
+
+    def given(self, component: str, key: str) -> metadata_store_pb2.Artifact | None:
+        """The component's input of that key, of whichever run, or None if it has none."""
+        return self._first(component, key, metadata_store_pb2.Event.INPUT)
+
+    def _first(self, component: str, key: str, direction: int) -> metadata_store_pb2.Artifact | None:
         if component not in self._executions:
             return None
         for event in self._store.get_events_by_execution_ids([self._executions[component]]):
-            if event.type == metadata_store_pb2.Event.OUTPUT and any(step.key == key for step in event.path.steps):
+            if event.type == direction and any(step.key == key for step in event.path.steps):
                 return self._store.get_artifacts_by_id([event.artifact_id])[0]
         return None
 

@@ -116,11 +116,18 @@ class TestOneOutputFolder:
         )
         assert "40 users with test ratings are too few" in record["reasons"][1]
         assert served(output) == before
+        code, record = run_pipeline(ratings, output, *QUICK, *few, from_component="Pusher")
+        assert code == ExitCode.NOT_BLESSED
+        assert record["reasons"] == [
+            "an earlier run did not bless the model; run with --from Evaluator, which says why"
+        ]
+        assert served(output) == before
 
     def test_without_a_whole_model_nothing_is_pushed_again(self, ratings, output: pathlib.Path) -> None:
+        run_pipeline(ratings, output, *QUICK)
         before = served(output)
         with damaged(trained(output) / WEIGHTS), damaged(pathlib.Path(before[max(before)]) / WEIGHTS):
-            code, record = run_pipeline(ratings, output, *QUICK)
+            code, record = run_pipeline(ratings, output, *QUICK, from_component="Pusher")
             assert code == ExitCode.FAILED
             assert record["pushed_path"] is None
             assert "the files that were judged" in record["reasons"][0]
@@ -137,18 +144,51 @@ class TestOneOutputFolder:
         before = served(output)
         settings = (*QUICK, f"trainer.seed={seed}", "evaluator.max_regression=9")
         assert run_pipeline(ratings, output, *settings, to_component="Evaluator")[0] == ExitCode.STOPPED_EARLY
+        model = trained(output)
         if file == WEIGHTS:
-            flip(trained(output) / file)
+            flip(model / file)
         else:
-            os.truncate(trained(output) / file, 1000)
-        code, record = run_pipeline(ratings, output, *settings)
-        assert code == ExitCode.FAILED
-        assert "damaged or changed" in " ".join(record["reasons"])
+            os.truncate(model / file, 1000)
+        code, record = run_pipeline(ratings, output, *settings, from_component="ServableValidator")
+        assert code != ExitCode.PUSHED
         assert served(output) == before
-        # What the message advises.
-        code, record = run_pipeline(ratings, output, *settings, "cache=false", from_component="Trainer")
+        # A whole run trains it anew, judges that, and says why.
+        code, record = run_pipeline(ratings, output, *settings)
         assert code == ExitCode.PUSHED
+        assert f"{model.parent}, which Trainer made, was damaged or changed; it is not used again" in record["notes"]
+        assert {"Trainer", "Evaluator", "Pusher"} <= executed(record)
         assert_newest_is_pushed(output, record)
+
+    @pytest.mark.parametrize(
+        ("component", "key", "damage"),
+        [
+            ("RatingsExampleGen", "examples", "cut"),
+            ("Transform", "transform_graph", "flipped"),
+            ("StatisticsGen", "statistics", "deleted"),
+            ("Evaluator", "evaluation", "emptied"),
+        ],
+    )
+    def test_damaged_results_are_made_again(
+        self, ratings, output: pathlib.Path, component: str, key: str, damage: str, capfd
+    ) -> None:
+        run_pipeline(ratings, output, *QUICK)
+        folder = max((output / "artifacts" / component / key).iterdir(), key=lambda each: int(each.name))
+        file = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        if damage == "deleted":
+            shutil.rmtree(folder)
+        elif damage == "flipped":
+            flip(file)
+        else:
+            os.truncate(file, 0 if damage == "emptied" else file.stat().st_size // 2)
+        code, record = run_pipeline(ratings, output, *QUICK)
+        assert code == ExitCode.PUSHED
+        assert component in executed(record)
+        fault = "is gone" if damage == "deleted" else "was damaged or changed; it is not used again"
+        assert f"{folder}, which {component} made, {fault}" in record["notes"]
+        assert f"which {component} made" in " ".join(capfd.readouterr().out.split())
+        assert_newest_is_pushed(output, record)
+        code, record = run_pipeline(ratings, output, *QUICK)
+        assert (code, executed(record), record["notes"]) == (ExitCode.PUSHED, set(), [])
 
     def test_a_model_that_is_judged_good_again_is_the_one_that_is_served(self, ratings, output: pathlib.Path) -> None:
         """Each run names the model that it made the newest, though every component but Pusher is cached."""

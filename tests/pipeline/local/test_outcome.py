@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 
 import pytest
 import tensorflow_model_analysis as tfma
@@ -179,23 +178,41 @@ def test_a_reason_says_why_it_is_not_better_than_its_baseline(
 
 
 @pytest.mark.parametrize(
-    ("skipped", "said"),
+    ("model", "infra", "expected", "said"),
     [
-        ([], "Pusher did not push although both blessings were given; see its log"),
-        (["Evaluator"], "an earlier run did not bless the model; run with --from Evaluator, which says why"),
-        (["Evaluator", "ServableValidator"], "an earlier run did not bless the model; run with --from Evaluator, .*"),
+        (1, 1, ExitCode.FAILED, "Pusher did not push although both blessings were given; see its log"),
+        (
+            0,
+            1,
+            ExitCode.NOT_BLESSED,
+            "an earlier run did not bless the model; run with --from Evaluator, which says why",
+        ),
+        (
+            0,
+            0,
+            ExitCode.NOT_BLESSED,
+            "an earlier run did not bless the model; run with --from Evaluator, which says why",
+        ),
+        (
+            1,
+            0,
+            ExitCode.NOT_SERVABLE,
+            "an earlier run could not load and query the model; run with --from ServableValidator, which says why",
+        ),
     ],
 )
-def test_a_push_that_was_not_made_has_a_reason(skipped: list[str], said: str) -> None:
-    class Artifacts:
+def test_a_push_that_was_not_made_has_a_reason(model: int, infra: int, expected: ExitCode, said: str) -> None:
+    class OfPusherAlone:
         def get(self, component: str, key: str) -> metadata_store_pb2.Artifact | None:
-            artifact = metadata_store_pb2.Artifact()
-            artifact.custom_properties["blessed"].int_value = 1
-            return None if component in skipped else artifact
+            return metadata_store_pb2.Artifact() if component == "Pusher" else None
 
-    code, (reason,) = outcome._verdict(Artifacts(), Outcome(exit_code=ExitCode.PUSHED), None)
-    assert code == ExitCode.FAILED
-    assert re.fullmatch(said, reason)
+        def given(self, component: str, key: str) -> metadata_store_pb2.Artifact:
+            artifact = metadata_store_pb2.Artifact()
+            artifact.custom_properties["blessed"].int_value = {"model_blessing": model, "infra_blessing": infra}[key]
+            return artifact
+
+    code, reasons = outcome._verdict(OfPusherAlone(), Outcome(exit_code=ExitCode.PUSHED), None)
+    assert (code, reasons) == (expected, [said])
 
 
 def test_the_record_is_plain_json() -> None:
