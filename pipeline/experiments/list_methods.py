@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -21,6 +23,10 @@ IMPLICIT = "implicit"
 # Neighbours of a title; where the search for EASE's penalty begins, and how far it goes.
 _NEIGHBOURS = 100
 _PENALTY, _PENALTY_STEP, _TRIES = 100.0, 2.0, 8
+# What is tried with implicit's models.
+_ALS: dict[str, Sequence[float]] = {"alpha": (2.0, 5.0), "regularization": (1.0, 5.0, 10.0, 20.0, 40.0)}
+_BPR: dict[str, Sequence[float]] = {"iterations": (10, 25, 50, 100, 200), "regularization": (0.01, 0.03)}
+_FACTORS = 32
 
 # Scores of all titles for all users, float [users, titles], by training rows and seed.
 Scores = Callable[[Ratings, int], np.ndarray]
@@ -73,6 +79,13 @@ def _graded(ratings: Ratings) -> sparse.csr_matrix:
     return retrieval_input.rows_of(ratings.user, ratings.title, value, ratings.num_users, ratings.num_titles)
 
 
+def _high(ratings: Ratings, threshold: float) -> sparse.csr_matrix:
+    """Float32 [users, titles]: 1 where there is a rating of at least the threshold."""
+    high = ratings.select(ratings.rating >= threshold)
+    ones = np.ones(len(high), np.float32)
+    return retrieval_input.rows_of(high.user, high.title, ones, ratings.num_users, ratings.num_titles)
+
+
 def _popularity(ratings: Ratings, seed: int) -> np.ndarray:
     count = np.bincount(ratings.title, minlength=ratings.num_titles)
     return np.broadcast_to(count.astype(np.float64), (ratings.num_users, ratings.num_titles))
@@ -90,22 +103,42 @@ def _neighbours(ratings: Ratings, seed: int) -> np.ndarray:
     return np.asarray(rated @ similar.T)
 
 
+class _HeldOut(NamedTuple):
+    """A part of the training ratings to choose by.
+
+    Attributes:
+      train: the other ratings.
+      is_known: bool [users, titles], where `train` has a rating.
+      is_positive: bool [users, titles], where the part has a high one.
+    """
+
+    train: Ratings
+    is_known: np.ndarray
+    is_positive: np.ndarray
+
+    @classmethod
+    def of(cls, ratings: Ratings) -> _HeldOut:
+        train, held_out = dataset.carve(ratings)
+        high = _high(held_out, retrieval_fit.positive_from(train))
+        return cls(train, _rated(train).toarray() > 0, high.toarray() > 0)
+
+    def ndcg(self, scores: np.ndarray) -> np.ndarray:
+        """NDCG@10 of scores, float [users, titles], of each user with a positive."""
+        return retrieval_tuning.held_out_ndcg(scores, self.is_known, self.is_positive)
+
+
 def _ease(ratings: Ratings, seed: int, graded: bool = False) -> np.ndarray:
     """Steck 2019, "Embarrassingly shallow autoencoders for sparse data"; the penalty by held-out NDCG@10."""
     matrix_of = _graded if graded else _rated
-    train, held_out = dataset.carve(ratings)
-    fitted, everything = matrix_of(train), matrix_of(ratings)
+    held_out = _HeldOut.of(ratings)
+    fitted, everything = matrix_of(held_out.train), matrix_of(ratings)
     gram = ease.EaseGram(fitted)
-    high = held_out.select(held_out.rating >= retrieval_fit.positive_from(train))
-    ones = np.ones(len(high), np.float32)
-    is_positive = retrieval_input.rows_of(high.user, high.title, ones, *fitted.shape).toarray() > 0
-    is_known = fitted.toarray() > 0
     penalty, _ = retrieval_tuning.search(
         _PENALTY,
         _PENALTY_STEP,
         _TRIES,
         gram.weights,
-        lambda weights: retrieval_tuning.held_out_ndcg(fitted @ weights, is_known, is_positive),
+        lambda weights: held_out.ndcg(fitted @ weights),
         lambda strength, value: None,
     )
     return np.asarray(everything @ ease.EaseGram(everything).weights(penalty))
@@ -114,16 +147,31 @@ def _ease(ratings: Ratings, seed: int, graded: bool = False) -> np.ndarray:
 def _implicit_als(ratings: Ratings, seed: int) -> np.ndarray:
     from implicit.als import AlternatingLeastSquares
 
-    model = AlternatingLeastSquares(factors=64, iterations=20, regularization=0.05, alpha=5.0, random_state=seed)
-    return _implicit(model, ratings)
+    return _implicit(functools.partial(AlternatingLeastSquares, factors=_FACTORS, random_state=seed), _ALS, ratings)
 
 
 def _implicit_bpr(ratings: Ratings, seed: int) -> np.ndarray:
     from implicit.bpr import BayesianPersonalizedRanking
 
-    return _implicit(BayesianPersonalizedRanking(factors=64, iterations=200, random_state=seed), ratings)
+    # What several threads update at once is not repeatable.
+    make = functools.partial(BayesianPersonalizedRanking, factors=_FACTORS, random_state=seed, num_threads=1)
+    return _implicit(make, _BPR, ratings)
 
 
-def _implicit(model, ratings: Ratings) -> np.ndarray:
-    model.fit(_rated(ratings), show_progress=False)
-    return np.asarray(model.user_factors) @ np.asarray(model.item_factors).T
+def _implicit(make: Callable[..., Any], grid: Mapping[str, Sequence[float]], ratings: Ratings) -> np.ndarray:
+    """Scores of a model fitted on who rated what highly; what the grid has is chosen by held-out NDCG@10."""
+    from threadpoolctl import threadpool_limits
+
+    threshold = retrieval_fit.positive_from(ratings)
+
+    def scores(fitted_on: Ratings, values: Sequence[float]) -> np.ndarray:
+        model = make(**dict(zip(grid, values, strict=True)))
+        model.fit(_high(fitted_on, threshold), show_progress=False)
+        return np.asarray(model.user_factors) @ np.asarray(model.item_factors).T
+
+    held_out = _HeldOut.of(ratings)
+    # The library has threads of its own, which those of BLAS slow down twentyfold.
+    with threadpool_limits(1, "blas"):
+        every = itertools.product(*grid.values())
+        best = max(every, key=lambda values: held_out.ndcg(scores(held_out.train, values)).mean())
+        return scores(ratings, best)
