@@ -56,7 +56,13 @@ setup(
         ],
         "kfp": ["kfp>=2.5,<2.17", "kfp-pipeline-spec>=0.2.2,<2.17"],
         # Below 0.5, which needs Python 3.12, myfm imports pkg_resources.
-        "peers": ["implicit>=0.7", "myfm>=0.3.6", "scikit-surprise>=1.1.4", 'setuptools<82; python_version < "3.12"'],
+        "peers": [
+            "implicit>=0.7",
+            "myfm>=0.3.6",
+            "scikit-surprise>=1.1.4",
+            'setuptools<82; python_version < "3.12"',
+            "threadpoolctl",
+        ],
         "vertex": ["google-cloud-aiplatform>=1.50"],
     },
 )

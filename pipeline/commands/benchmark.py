@@ -79,7 +79,8 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option(
     "--peers/--no-peers",
     default=None,
-    help="Measure Surprise and myFM, too: `pip install movie-ranking[peers]`.  [default: those that are installed]",
+    help="Measure Surprise, myFM and implicit, too: `pip install movie-ranking[peers]`.  [default: those that are "
+    "installed]",
 )
 @OUTPUT
 @click.option("-v", "--verbose", is_flag=True, help="Show what TFX and the libraries write.")
