@@ -74,7 +74,7 @@ class TrainerConfig(_Layer):
     """Which model is fitted, and how."""
 
     preset: str = pydantic.Field(presets.DEFAULT_PRESET, description=f"one of {', '.join(presets.PRESETS)}")
-    seed: int = pydantic.Field(42, ge=0, description="seeds every random choice of the training")
+    seed: int = pydantic.Field(42, ge=0, le=2**32 - 1, description="seeds every random choice of the training")
     strategy: distribution.Name = pydantic.Field(
         "none",
         description="train on one device (none), on every GPU of the machine (mirrored), or on the workers in "

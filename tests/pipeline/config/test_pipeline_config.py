@@ -33,6 +33,7 @@ def test_defaults_need_nothing_but_the_data() -> None:
         ({"colour": "red"}, "colour"),
         ({"trainer": {"seeds": 1}}, "trainer.seeds"),
         ({"trainer": {"seed": -1}}, "trainer.seed"),
+        ({"trainer": {"seed": 2**32}}, "trainer.seed"),
         ({"trainer": {"preset": "best"}}, "preset must be one of"),
         ({"trainer": {"preset": "notebook", "model": {"epoch": 3}}}, "epoch"),
         ({"trainer": {"preset": "notebook", "model": {"epochs": 0}}}, "epochs"),
