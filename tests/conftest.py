@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,6 +18,19 @@ from modules import features
 from modules.ratings import Ratings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_is_given_back() -> Iterator[None]:
+    """After each module, since models of TensorFlow would fill the memory of a process of thousands of tests.
+
+    What is freed goes back to the system where the C library is glibc.
+    """
+    yield
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import shutil
 
@@ -11,10 +12,14 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner, Result
 
+from pipeline.commands import asked
 from pipeline.commands.recommend import recommend, similar
 from pipeline.exit_codes import ExitCode
 from pipeline.local.pushed_model import PushedModel
 from tests.support import camps, export_recommending
+
+
+asked_load = asked.load
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +28,17 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("pushed")
     shutil.copytree(export_recommending(folder), folder / "output" / "serving_model" / "1")
     return folder / "output"
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command is a process of its own to people, and loads the model; here one load is enough."""
+    monkeypatch.setattr(asked, "load", _load)
+
+
+@functools.cache
+def _load(output: str) -> PushedModel:
+    return asked_load(output)
 
 
 def ask(output: pathlib.Path, *arguments: str, command=recommend, **more: object) -> Result:
