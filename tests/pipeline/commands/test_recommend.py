@@ -18,7 +18,6 @@ from pipeline.exit_codes import ExitCode
 from pipeline.local.pushed_model import PushedModel
 from tests.support import camps, export_recommending
 
-
 asked_load = asked.load
 
 
