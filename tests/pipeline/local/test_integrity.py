@@ -19,6 +19,8 @@ from tests.pipeline.local.test_end_to_end import BLESS_ANY, run_pipeline, states
 pytestmark = pytest.mark.slow
 
 QUICK = (*BLESS_ANY, "trainer.model.epochs=1")
+# No model is refused for another seed's.
+WHATEVER_WAS_BLESSED = ("evaluator.max_regression=9", "evaluator.max_ndcg_regression=1")
 WEIGHTS = "variables/variables.data-00000-of-00001"
 
 
@@ -142,7 +144,7 @@ class TestOneOutputFolder:
         self, ratings, output: pathlib.Path, seed: int, file: str
     ) -> None:
         before = served(output)
-        settings = (*QUICK, f"trainer.seed={seed}", "evaluator.max_regression=9")
+        settings = (*QUICK, f"trainer.seed={seed}", *WHATEVER_WAS_BLESSED)
         assert run_pipeline(ratings, output, *settings, to_component="Evaluator")[0] == ExitCode.STOPPED_EARLY
         model = trained(output)
         if file == WEIGHTS:
@@ -171,7 +173,8 @@ class TestOneOutputFolder:
     def test_damaged_results_are_made_again(
         self, ratings, output: pathlib.Path, component: str, key: str, damage: str, capfd
     ) -> None:
-        run_pipeline(ratings, output, *QUICK)
+        settings = (*QUICK, *WHATEVER_WAS_BLESSED)
+        run_pipeline(ratings, output, *settings)
         folder = max((output / "artifacts" / component / key).iterdir(), key=lambda each: int(each.name))
         file = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
         if damage == "deleted":
@@ -180,19 +183,19 @@ class TestOneOutputFolder:
             flip(file)
         else:
             os.truncate(file, 0 if damage == "emptied" else file.stat().st_size // 2)
-        code, record = run_pipeline(ratings, output, *QUICK)
+        code, record = run_pipeline(ratings, output, *settings)
         assert code == ExitCode.PUSHED
         assert component in executed(record)
         fault = "is gone" if damage == "deleted" else "was damaged or changed; it is not used again"
         assert f"{folder}, which {component} made, {fault}" in record["notes"]
         assert f"which {component} made" in " ".join(capfd.readouterr().out.split())
         assert_newest_is_pushed(output, record)
-        code, record = run_pipeline(ratings, output, *QUICK)
+        code, record = run_pipeline(ratings, output, *settings)
         assert (code, executed(record), record["notes"]) == (ExitCode.PUSHED, set(), [])
 
     def test_a_model_that_is_judged_good_again_is_the_one_that_is_served(self, ratings, output: pathlib.Path) -> None:
         """Each run names the model that it made the newest, though every component but Pusher is cached."""
-        settings = {seed: (*QUICK, f"trainer.seed={seed}", "evaluator.max_regression=9") for seed in (7, 8)}
+        settings = {seed: (*QUICK, f"trainer.seed={seed}", *WHATEVER_WAS_BLESSED) for seed in (7, 8)}
         for seed in (7, 8, 7):
             code, record = run_pipeline(ratings, output, *settings[seed])
             assert code == ExitCode.PUSHED
@@ -201,7 +204,7 @@ class TestOneOutputFolder:
         assert executed(record) <= {"Evaluator", "Pusher"}
 
     def test_a_blessed_model_that_is_gone_blocks_nothing(self, ratings, output: pathlib.Path, capfd) -> None:
-        settings = (*QUICK, "trainer.seed=9", "evaluator.max_regression=9")
+        settings = (*QUICK, "trainer.seed=9", *WHATEVER_WAS_BLESSED)
         _, record = run_pipeline(ratings, output, *settings)
         number, _, folder = record["blessed_model"].partition(" ")
         shutil.rmtree(folder.strip("()"))
@@ -219,7 +222,7 @@ class TestOneOutputFolder:
         killed = tmp_path / "python"
         killed.write_text("#!/bin/sh\nread request\nkill -KILL $$\n")
         killed.chmod(0o755)
-        settings = (*QUICK, "trainer.seed=4", "evaluator.max_regression=9")
+        settings = (*QUICK, "trainer.seed=4", *WHATEVER_WAS_BLESSED)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(probe_process.sys, "executable", str(killed))
             code, record = run_pipeline(ratings, output, *settings)
