@@ -236,9 +236,18 @@ def list_ndcg(scores: np.ndarray, is_positive: np.ndarray, k: int) -> ByQuery:
             f"{is_positive.shape}; pass the number of ranks that count, and a label a score"
         )
     best = first_k(scores, k)
-    discount = 1.0 / np.log2(np.arange(best.shape[1]) + 2.0)
-    gained = np.take_along_axis(is_positive, best, axis=1) @ discount
-    positives = is_positive.sum(axis=1)
+    return ranked_ndcg(np.take_along_axis(is_positive, best, axis=1), is_positive.sum(axis=1))
+
+
+def ranked_ndcg(is_positive: np.ndarray, positives: np.ndarray) -> ByQuery:
+    """The same of lists as they stand; queries with a positive count.
+
+    Args:
+      is_positive: bool [queries, ranks], best first.
+      positives: int [queries], how many there are in all.
+    """
+    discount = 1.0 / np.log2(np.arange(is_positive.shape[1]) + 2.0)
+    gained = is_positive @ discount
     largest = np.append(0.0, np.cumsum(discount))[np.minimum(positives, len(discount))]
     return ByQuery(np.divide(gained, largest, out=np.zeros(len(gained)), where=positives > 0), positives > 0)
 

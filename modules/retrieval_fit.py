@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from modules import ease, final_order, implicit_als, order_features, retrieval_input, retrieval_tuning
+from modules import ease, final_order, implicit_als, metrics, order_features, retrieval_input, retrieval_tuning
 from modules.final_order import Lists, Order
 from modules.implicit_als import AlsConfig, ImplicitAls
 from modules.model_configs import RetrievalConfig
@@ -237,7 +237,7 @@ def _order(
     most = int(np.quantile(count, _FEW, method="inverted_cdf")) if len(count) else 1
     rng = np.random.default_rng(seed)
     # Where nothing is known, there is nothing to learn either.
-    lists = {0: Lists(np.zeros((0, 1, len(names)), np.float32), np.zeros((0, 1), bool))}
+    lists = {0: final_order.no_lists(len(names))}
     for number in (*(short for short in final_order.SHORT if short < most), max(most, 1)):
         known, rating = ratings, None
         if number == max(most, 1):
@@ -282,4 +282,6 @@ def _lists(
         [np.take_along_axis(np.broadcast_to(np.asarray(table[name]), is_free.shape), best, axis=1) for name in names],
         axis=2,
     )
-    return Lists(found, np.take_along_axis(is_positive & ~is_known, best, axis=1))
+    is_positive = is_positive & ~is_known
+    popular = metrics.list_ndcg(np.where(is_known, -np.inf, columns.popularity), is_positive, retrieval_tuning.RANKS)
+    return Lists(found, np.take_along_axis(is_positive, best, axis=1), is_positive.sum(axis=1), popular.value)

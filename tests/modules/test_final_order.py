@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from modules import final_order
+from modules import final_order, metrics
 from modules.final_order import Lists, learn
 from modules.order_features import POPULARITY
 
 NAMES = ("iALS", "EASE", POPULARITY)
+
+
+def lists_of(features: np.ndarray, is_positive: np.ndarray, by_popularity: float | None = None) -> Lists:
+    """Lists that hold all positives; popularity, the last feature, orders them unless its NDCG is given."""
+    popular = metrics.list_ndcg(features[:, :, -1], is_positive, 10).value
+    popular = popular if by_popularity is None else np.full(len(is_positive), by_popularity)
+    return Lists(features, is_positive, is_positive.sum(axis=1), popular)
 
 
 def planted(rng: np.random.Generator, weights: list[float], lists: int = 4000) -> Lists:
@@ -18,7 +27,7 @@ def planted(rng: np.random.Generator, weights: list[float], lists: int = 4000) -
     gumbel = rng.gumbel(size=(lists, 20))
     chosen = np.argmax(table @ weights + gumbel, axis=1)
     is_positive = np.arange(20) == chosen[:, np.newaxis]
-    return Lists(table * np.array([1, 100, 1], np.float32) + 5.0, is_positive)
+    return lists_of(table * np.array([1, 100, 1], np.float32) + 5.0, is_positive)
 
 
 def test_planted_weights_are_found_again(rng) -> None:
@@ -34,12 +43,37 @@ def test_lists_without_a_pattern_leave_the_order_to_popularity(rng) -> None:
     assert few[2] > abs(few[:2]).max()
 
 
+def test_what_does_not_hold_on_other_lists_leaves_the_order_to_popularity(rng) -> None:
+    """Positives that by turns have the most and the least of a feature: what is learned of some harms the others."""
+    features = rng.standard_normal((40, 20, 3)).astype(np.float32)
+    sign = np.where(np.arange(40) % 4 < 2, 1, -1)[:, np.newaxis]
+    is_positive = np.arange(20) == np.argmax(features[:, :, 0] * sign, axis=1)[:, np.newaxis]
+    np.testing.assert_array_equal(learn(NAMES, {5: lists_of(features, is_positive)}).weights, [[0, 0, 1]])
+
+
+@pytest.mark.parametrize(("by_popularity", "is_kept"), [(0.3, True), (0.99, False)])
+def test_an_order_is_kept_if_it_is_better_than_the_most_popular_titles_of_all(rng, by_popularity, is_kept) -> None:
+    lists = planted(rng, [3.0, 0.0, 0.0], lists=200)
+    lists = lists_of(lists.features, lists.is_positive, by_popularity)
+    weights = learn(NAMES, {7: lists}).weights[0]
+    assert (weights[0] > 1.0) == is_kept
+    assert weights.tolist() == [0, 0, 1] or is_kept
+
+
+def test_positives_outside_of_a_list_count_as_missed(rng) -> None:
+    """The same lists, of users with many more positives that no list holds: popularity is better."""
+    lists = planted(rng, [3.0, 0.0, 0.0], lists=200)
+    lists = lists_of(lists.features, lists.is_positive, 0.3)
+    assert learn(NAMES, {7: lists}).weights[0, 0] > 1.0
+    many = dataclasses.replace(lists, positives=lists.positives + 9)
+    assert learn(NAMES, {7: many}).weights[0].tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize("is_positive", [False, True], ids=["no positives", "nothing else"])
 def test_lists_that_tell_nothing_give_popularity(is_positive) -> None:
-    lists = Lists(np.zeros((2, 4, 3), np.float32), np.full((2, 4), is_positive))
+    lists = lists_of(np.zeros((8, 4, 3), np.float32), np.full((8, 4), is_positive))
     np.testing.assert_array_equal(learn(NAMES, {1: lists}).weights, [[0, 0, 1]])
-    empty = Lists(np.zeros((0, 4, 3), np.float32), np.zeros((0, 4), bool))
-    np.testing.assert_array_equal(learn(NAMES, {1: empty}).coefficients, [[0, 0, 1]])
+    np.testing.assert_array_equal(learn(NAMES, {1: final_order.no_lists(3)}).coefficients, [[0, 0, 1]])
 
 
 def test_a_feature_that_never_varies_weighs_nothing(rng) -> None:
