@@ -181,7 +181,7 @@ def accuracy(
     type=click.IntRange(min=1),
     default=2_000,
     show_default=True,
-    help="How many requests to rank to time.",
+    help="How many requests to rank, and to recommend, to time.",
 )
 @click.option(
     "--pairs",
@@ -197,11 +197,11 @@ def accuracy(
 def scoring(
     path: pathlib.Path | None, candidates: int, requests: int, pairs: int, seed: int, output: pathlib.Path
 ) -> None:
-    """Measure how fast an exported model ranks and rates.
+    """Measure how fast an exported model ranks, recommends and rates.
 
     The model is loaded into this process and asked for known users and titles, drawn at random, with NumPy arrays of
-    strings: rank for its latency, predict in batches of several sizes for its throughput. The tables are printed, and
-    saved as scoring.json. All cores that the process may use are used; `taskset -c 0,1` leaves it two.
+    strings: rank and recommend for their latency, predict in batches of several sizes for its throughput. The tables
+    are printed, and saved as scoring.json. All cores that the process may use are used; `taskset -c 0,1` leaves it two.
     """
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""How fast an exported model answers: the latency of ranking, the throughput of rating pairs.
+"""How fast an exported model answers: the latency of ranking and recommending, the throughput of rating pairs.
 
 What goes in and comes out is what a caller has: NumPy object arrays of Python strings in, NumPy arrays out, so that the
 conversions to and from tensors count. Beside the clock stands the processor time of all threads, which tells a slow
@@ -23,11 +23,14 @@ from rich.table import Table
 
 from data import atomic
 from modules import features
+from modules.recommending import RECOMMEND
 from modules.serving import PREDICTED_RATING
 from pipeline.experiments.fit_time import timed
 from pipeline.local.pushed_model import PushedModel
 
 RESULTS_FILE = "scoring.json"
+# Titles that a request to `recommend` asks for.
+TOP = 10
 BATCH_SIZES = (1_024, 4_096, 16_384, 65_536, 262_144)
 # How often the best batch size is measured anew: a single figure picked as the best of many would flatter.
 REPEATS = 5
@@ -69,6 +72,13 @@ class ScoredModel(PushedModel):
                 "give a model that `movie-ranking run` pushed"
             )
         self._rank, self._predict = (self._loaded.signatures[name] for name in ("rank", "predict"))
+        self._recommend = self._loaded.signatures.get(RECOMMEND)
+        self._nothing = tf.constant([], tf.string)
+
+    @property
+    def recommends(self) -> bool:
+        """Whether it was exported with what recommends."""
+        return self._recommend is not None
 
     def _names(self, column: features.Column) -> np.ndarray:
         names = self.vocabulary(column)
@@ -88,6 +98,13 @@ class ScoredModel(PushedModel):
         answer = self._rank(user_id=tf.constant(user), movie_title=tf.constant(titles))
         return answer[features.MOVIE_TITLE.name].numpy(), answer[PREDICTED_RATING].numpy()
 
+    def ask_recommend(self, user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Titles, object [TOP or fewer], and their ratings, float32, best first, for a user, object [1]."""
+        answer = self._recommend(
+            user_id=tf.constant(user), k=tf.constant(TOP), exclude=self._nothing, only=self._nothing
+        )
+        return answer[features.MOVIE_TITLE.name].numpy(), answer[PREDICTED_RATING].numpy()
+
     def ask_predict(self, users: np.ndarray, titles: np.ndarray) -> np.ndarray:
         """Ratings, float32 [pairs], of users and titles, object [pairs] each."""
         return self.predict_tensors(tf.constant(users), tf.constant(titles)).numpy()[:, 0]
@@ -99,10 +116,10 @@ class ScoredModel(PushedModel):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Latency:
-    """How long requests to `rank` take, one after the other.
+    """How long requests take, one after the other.
 
     Attributes:
-      candidates: titles in a request.
+      candidates: titles that a request has ordered.
       requests: how many were timed.
       p50_ms: median.
       p90_ms: 90th percentile, as `numpy.percentile` interpolates it.
@@ -126,7 +143,7 @@ class Latency:
         Args:
           wall: seconds of each request.
           cpu: processor seconds of each request.
-          candidates: titles in a request.
+          candidates: titles that a request has ordered.
         """
         p50, p90, p99 = (1e3 * float(value) for value in np.percentile(wall, [50, 90, 99]))
         return cls(
@@ -192,6 +209,7 @@ class ScoringSpeed:
       seed: of the users and titles that were drawn.
       cores: that this process may use.
       latency: of `rank`.
+      recommending: of `recommend`; None for a model that does not.
       sweep: every batch size and number of threads once.
       arrays: the best of them again, `REPEATS` times, from NumPy arrays to NumPy arrays.
       tensors: the same from string tensors to float tensors, without conversions.
@@ -201,6 +219,7 @@ class ScoringSpeed:
     seed: int
     cores: int
     latency: Latency
+    recommending: Latency | None
     sweep: tuple[Throughput, ...]
     arrays: tuple[Throughput, ...]
     tensors: tuple[Throughput, ...]
@@ -213,6 +232,7 @@ class ScoringSpeed:
             "cores": self.cores,
             "tensorflow": tf.__version__,
             "rank": dataclasses.asdict(self.latency),
+            "recommend": None if self.recommending is None else dataclasses.asdict(self.recommending),
             "predict": {
                 **median(self.arrays).as_json(),
                 "lowest_pairs_per_second": min(each.pairs_per_second for each in self.arrays),
@@ -232,13 +252,14 @@ def measure(
     Args:
       model: what to ask.
       candidates: titles in a request to `rank`.
-      requests: how many of them.
+      requests: how many of them, and of those to `recommend`.
       pairs: of user and title, rated in each measurement of the throughput.
       seed: of the users and titles that are drawn.
       report: is called with one line of progress, never while something is timed.
     """
     rng = np.random.default_rng(seed)
     latency = rank_latency(model, candidates=candidates, requests=requests, rng=rng, report=report)
+    recommending = recommend_latency(model, requests=requests, rng=rng, report=report) if model.recommends else None
     users, titles = (rng.choice(names, pairs) for names in (model.user_names, model.title_names))
     cores = len(os.sched_getaffinity(0))
     sweep = []
@@ -261,6 +282,7 @@ def measure(
         seed=seed,
         cores=cores,
         latency=latency,
+        recommending=recommending,
         sweep=tuple(sweep),
         arrays=tuple(arrays),
         tensors=tuple(tensors),
@@ -284,19 +306,47 @@ def rank_latency(
     def drawn() -> tuple[np.ndarray, np.ndarray]:
         return rng.choice(model.user_names, 1), rng.choice(model.title_names, candidates, replace=repeats)
 
+    said = f"rank, {candidates:,} candidates"
+    return Latency.of(
+        *_timed_requests(model.ask_rank, drawn, requests, lambda text: report(f"{said}: {text}")), candidates
+    )
+
+
+def recommend_latency(model: ScoredModel, *, requests: int, rng: np.random.Generator, report: Report) -> Latency:
+    """Times requests for TOP titles, each for a random known user.
+
+    Args:
+      model: what to ask; it recommends.
+      requests: how many to time.
+      rng: draws users.
+      report: is called with one line of progress.
+    """
+    wall, cpu = _timed_requests(
+        model.ask_recommend,
+        lambda: (rng.choice(model.user_names, 1),),
+        requests,
+        lambda text: report(f"recommend: {text}"),
+    )
+    return Latency.of(wall, cpu, len(model.title_names))
+
+
+def _timed_requests(
+    ask: Callable[..., Any], drawn: Callable[[], tuple[np.ndarray, ...]], requests: int, report: Report
+) -> tuple[list[float], list[float]]:
+    """Seconds and processor seconds of each request, after some that are not timed."""
     for _ in range(_WARM_UP_REQUESTS):
-        model.ask_rank(*drawn())
+        ask(*drawn())
     wall, cpu = [], []
     gc.collect()
     for request in range(1, requests + 1):
-        user, titles = drawn()
+        arguments = drawn()
         with timed() as spent:
-            model.ask_rank(user, titles)
+            ask(*arguments)
         wall.append(spent.seconds)
         cpu.append(spent.cpu_seconds)
         if request % _REQUESTS_PER_REPORT == 0 or request == requests:
-            report(f"rank, {candidates:,} candidates: {request:,} of {requests:,} requests")
-    return Latency.of(wall, cpu, candidates)
+            report(f"{request:,} of {requests:,} requests")
+    return wall, cpu
 
 
 def throughput(
@@ -338,19 +388,23 @@ def median(measurements: Sequence[Throughput]) -> Throughput:
 def show(speed: ScoringSpeed, console: Console) -> None:
     """Prints the tables."""
     latency = speed.latency
-    ranks = Table("", "p50", "p90", "p99", "mean", "CPU", title=f"rank, {latency.candidates:,} candidates")
-    figures = (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms, latency.cpu_ms)
-    ranks.add_row("ms a request", *(f"{value:.2f}" for value in figures))
+    requests = Table(
+        "ms a request", "titles", "p50", "p90", "p99", "mean", "CPU", title="requests, one after the other"
+    )
+    for name, each in (("rank", latency), (f"recommend {TOP}", speed.recommending)):
+        if each is not None:
+            figures = (each.p50_ms, each.p90_ms, each.p99_ms, each.mean_ms, each.cpu_ms)
+            requests.add_row(name, f"{each.candidates:,}", *(f"{value:.2f}" for value in figures))
     rates = Table("predict", "batch", "threads", "pairs/s", "pairs/CPU s", "cores used", title="rating of pairs")
     for each in speed.sweep:
         rates.add_row("arrays, once", *_cells(each))
     rates.add_section()
     for name, repeats in (("arrays, median", speed.arrays), ("tensors, median", speed.tensors)):
         rates.add_row(name, *_cells(median(repeats)))
-    console.print(ranks, rates, markup=False)
+    console.print(requests, rates, markup=False)
     speeds = [each.pairs_per_second for each in speed.arrays]
     console.print(
-        f"{latency.requests:,} requests; {speed.arrays[0].pairs:,} pairs; {speed.cores} cores. rank, and arrays: "
+        f"{latency.requests:,} requests; {speed.arrays[0].pairs:,} pairs; {speed.cores} cores. Requests, and arrays: "
         "from NumPy arrays of Python strings to NumPy arrays; tensors: without these conversions. The medians are of "
         f"{len(speeds)} repeats with the batch and threads that were fastest, from {min(speeds):,.0f} to "
         f"{max(speeds):,.0f} pairs/s for arrays. CPU: processor time of all threads. Where fewer cores were used than "

@@ -19,7 +19,7 @@ from pipeline import cli
 from pipeline.exit_codes import ExitCode
 from pipeline.experiments import scoring
 from pipeline.experiments.scoring import Latency, ScoredModel, ScoringSpeed, Throughput
-from tests.support import ROWS, analyze, load, side_features, write_examples
+from tests.support import ROWS, analyze, export_recommending, load, side_features, write_examples
 
 USERS = ["7", "07"]
 TITLES = ["Alien (1979)", "Heat (1995)", "Élan vital"]
@@ -145,6 +145,17 @@ class TestModel:
             assert set(titles) <= set(TITLES)
             assert (len(set(titles)) == candidates) == distinct
 
+    def test_requests_for_lists(self, tmp_path: pathlib.Path, rng) -> None:
+        model = ScoredModel(pathlib.Path(export_recommending(tmp_path)))
+        assert model.recommends
+        titles, stars = model.ask_recommend(np.array(["u3"], object))
+        assert [title.decode() for title in titles] == [each.title for each in model.recommend("u3", {}, scoring.TOP)]
+        assert stars.shape == titles.shape
+        said: list[str] = []
+        latency = scoring.recommend_latency(model, requests=3, rng=rng, report=said.append)
+        assert (latency.candidates, latency.requests) == (len(model.title_names), 3)
+        assert said == ["recommend: 3 of 3 requests"]
+
     def test_a_folder_without_a_model(self, exported: pathlib.Path) -> None:
         with pytest.raises(ValueError, match="give the folder of one version"):
             ScoredModel(exported.parent)
@@ -184,6 +195,7 @@ class TestReport:
             seed=5,
             cores=2,
             latency=Latency.of([0.001, 0.003], [0.004, 0.004], candidates=1_000),
+            recommending=Latency.of([0.005], [0.006], candidates=1_633),
             sweep=(rated(1.0), rated(9.0)),
             arrays=(rated(4.0), rated(1.0), rated(2.0)),
             tensors=(rated(0.5),),
@@ -191,6 +203,7 @@ class TestReport:
         scoring.save(measured, tmp_path)
         record = json.loads((tmp_path / scoring.RESULTS_FILE).read_text())
         assert record["rank"]["p50_ms"] == pytest.approx(2.0)
+        assert record["recommend"]["p99_ms"] == pytest.approx(5.0)
         assert record["predict"]["pairs_per_second"] == 50.0
         assert record["predict"]["lowest_pairs_per_second"] == 25.0
         assert record["predict"]["highest_pairs_per_second"] == 100.0
@@ -199,8 +212,9 @@ class TestReport:
         console = Console(width=200, record=True, quiet=False, file=(tmp_path / "shown").open("w", encoding="utf-8"))
         scoring.show(measured, console)
         lines = console.export_text().splitlines()
-        (ranks,) = (line for line in lines if "ms a request" in line)
-        assert ranks.split("│")[1:-1] == [" ms a request ", " 2.00 ", " 2.80 ", " 2.98 ", " 2.00 ", " 4.00 "]
+        ranks, recommends = ([cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│ r" in line)
+        assert ranks == ["rank", "1,000", "2.00", "2.80", "2.98", "2.00", "4.00"]
+        assert recommends == ["recommend 10", "1,633", "5.00", "5.00", "5.00", "5.00", "6.00"]
         (arrays,) = (line for line in lines if "arrays, median" in line)
         assert [cell.strip() for cell in arrays.split("│")[1:-1]] == ["arrays, median", "50", "2", "50", "100", "0.50"]
 
@@ -211,6 +225,8 @@ class TestCommand:
         record = json.loads((tmp_path / scoring.RESULTS_FILE).read_text())
         assert (record["model"], record["seed"]) == (str(exported), 9)
         assert (record["rank"]["candidates"], record["rank"]["requests"]) == (5, 3)
+        # It was exported without what recommends.
+        assert record["recommend"] is None
         assert 0 < record["rank"]["p50_ms"] <= record["rank"]["p90_ms"] <= record["rank"]["p99_ms"]
         assert (record["predict"]["pairs"], record["predict"]["batch"]) == (50, 50)
         assert record["predict"]["repeats"] == scoring.REPEATS
