@@ -391,10 +391,10 @@ def show(speed: ScoringSpeed, console: Console) -> None:
     requests = Table(
         "ms a request", "titles", "p50", "p90", "p99", "mean", "CPU", title="requests, one after the other"
     )
-    for name, each in (("rank", latency), (f"recommend {TOP}", speed.recommending)):
-        if each is not None:
-            figures = (each.p50_ms, each.p90_ms, each.p99_ms, each.mean_ms, each.cpu_ms)
-            requests.add_row(name, f"{each.candidates:,}", *(f"{value:.2f}" for value in figures))
+    for name, asked in (("rank", latency), (f"recommend {TOP}", speed.recommending)):
+        if asked is not None:
+            figures = (asked.p50_ms, asked.p90_ms, asked.p99_ms, asked.mean_ms, asked.cpu_ms)
+            requests.add_row(name, f"{asked.candidates:,}", *(f"{value:.2f}" for value in figures))
     rates = Table("predict", "batch", "threads", "pairs/s", "pairs/CPU s", "cores used", title="rating of pairs")
     for each in speed.sweep:
         rates.add_row("arrays, once", *_cells(each))
