@@ -7,8 +7,8 @@ positives of which up to MOST_COUNTED count,
   - sum_u sqrt(p_u) mean over positives of log softmax(w . f)  +  strength / 2 |w - w0|^2,
 
 where w0 is a little popularity: lists that tell nothing leave the order to it. So do lists that tell too little: a sum
-is kept only if lists that its weights were not learned on have a higher NDCG@10 by it than the most popular titles of
-the whole catalogue, by more than a standard error. The weights depend on how many ratings of a user are known: found at
+is dropped if on lists that its weights were not learned on it has a lower NDCG@10 than the most popular titles of the
+whole catalogue, by more than chance explains. The weights depend on how many ratings of a user are known: found at
 a few numbers of them, for which users' histories are cut short, and in between linear in log(1 + number). Where the
 ranking model cannot be asked what it would say of a shortened history, it has no weight.
 
@@ -36,6 +36,8 @@ MOST_COUNTED = 10
 _STRENGTH = 25.0
 # Weight of popularity in w0, in standard deviations.
 _LITTLE = 0.1
+# Standard errors that chance explains, one-sided, in 95 of 100 cases.
+_SIGNIFICANT = 1.645
 # Parts of the lists, each ordered by what the others taught.
 _PARTS = 4
 
@@ -132,8 +134,8 @@ def _trusted(popularity: np.ndarray, lists: Lists) -> tuple[np.ndarray, np.ndarr
         best = first_k(held.features @ coefficients, RANKS)
         hits = np.take_along_axis(held.is_positive, best, axis=1)
         gain[part == each] += ranked_ndcg(hits, held.positives).value
-    is_better = gain.mean() > gain.std() / np.sqrt(len(gain))
-    return (weights, deviation) if is_better else untaught
+    is_worse = gain.mean() < -_SIGNIFICANT * gain.std() / np.sqrt(len(gain))
+    return untaught if is_worse else (weights, deviation)
 
 
 def _learned(start: np.ndarray, lists: Lists, guess: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

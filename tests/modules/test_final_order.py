@@ -52,7 +52,7 @@ def test_what_does_not_hold_on_other_lists_leaves_the_order_to_popularity(rng) -
 
 
 @pytest.mark.parametrize(("by_popularity", "is_kept"), [(0.3, True), (0.99, False)])
-def test_an_order_is_kept_if_it_is_better_than_the_most_popular_titles_of_all(rng, by_popularity, is_kept) -> None:
+def test_an_order_that_the_most_popular_titles_of_all_beat_is_dropped(rng, by_popularity, is_kept) -> None:
     lists = planted(rng, [3.0, 0.0, 0.0], lists=200)
     lists = lists_of(lists.features, lists.is_positive, by_popularity)
     weights = learn(NAMES, {7: lists}).weights[0]
