@@ -32,6 +32,8 @@ RatingScores = Callable[[np.ndarray], np.ndarray]
 # Pairs of user and title that are scored at once; of more, some of the users stand for all, but no fewer than these.
 _MOST_PAIRS, _ENOUGH_USERS = 1 << 23, 500
 _ALS_STEP, _EASE_STEP = 1.6, 2.0
+# Times more tries for EASE of low rank, of which another penalty costs little, and is larger, the more is known.
+_CHEAP = 3
 # Rounds of iALS from one regularisation, or one part of the ratings, to the next.
 _NEXT_ROUNDS = 2
 # Strength of popularity, over the number of known ratings, among what puts a title on a list to learn from.
@@ -111,7 +113,7 @@ def choose(
     penalty, best_ease = retrieval_tuning.search(
         config.ease_penalty,
         _EASE_STEP,
-        config.searches,
+        config.searches * (1 if ease.is_full(data.weights) else _CHEAP),
         _ease_source(data.weights, config, seed),
         values_of,
         functools.partial(tell, "EASE"),

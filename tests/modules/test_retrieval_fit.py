@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from scipy import sparse, stats
 
-from modules import ease, final_order, order_features, retrieval_fit
+from modules import ease, final_order, order_features, retrieval_fit, retrieval_tuning
 from modules.dataset import carve
 from modules.model_configs import RetrievalConfig
 from modules.ratings import Ratings
@@ -114,6 +114,18 @@ def test_large_catalogues_get_ease_of_low_rank(rng, monkeypatch) -> None:
     shares, rest = low.explain(*history, tf.constant([3, 4]))
     total = tf.reduce_sum(shares, axis=1) + tf.add_n(list(rest.values()))
     np.testing.assert_allclose(total, tf.gather(low.scores(*history), [3, 4]), atol=1e-4)
+
+
+@pytest.mark.parametrize(("full_size", "tries"), [(TITLES, 2), (TITLES - 1, 6)])
+def test_ease_of_low_rank_is_searched_further(rng, monkeypatch, full_size: int, tries: int) -> None:
+    """As long as larger penalties give better lists, which they do here."""
+    monkeypatch.setattr(ease, "FULL_SIZE", full_size)
+    monkeypatch.setattr(retrieval_tuning, "_is_better", lambda values, others: True)
+    said: list[str] = []
+    train, held_out = carve(clustered(rng))
+    config = RetrievalConfig(dimension=4, searches=2)
+    retrieval_fit.choose(train, held_out, config, seed=1, report=said.append)
+    assert sum(line.startswith("EASE, strength") for line in said) == 1 + tries
 
 
 def test_histories_are_cut_to_a_random_part(rng) -> None:
