@@ -16,6 +16,7 @@ from tensorflow_model_analysis.writers import metrics_plots_and_validations_writ
 from tfx.dsl.io import fileio
 
 from modules import features, judge, list_judge, paths, recommending, serving
+from modules.errors import UserError
 from modules.list_metrics import LEADS, LIST_LEAD_Z, LIST_NDCG, LIST_PREFIX, LIST_USERS
 from modules.sliced_metrics import (
     EXAMPLE_COUNT,
@@ -65,12 +66,12 @@ def create_eval_config(
       max_ndcg_regression: how much worse than the blessed model's NDCG that of its lists may be.
 
     Raises:
-      ValueError: no RMSE can meet the bound, or the baseline is not among the models.
+      UserError: no RMSE can meet the bound, or the baseline is not among the models.
     """
     if not rmse_bound > 0:
-        raise ValueError(f"rmse_bound must be above 0 stars; got {rmse_bound}; give the RMSE that is good enough")
+        raise UserError(f"rmse_bound must be above 0 stars; got {rmse_bound}; give the RMSE that is good enough")
     if baseline is not None and baseline not in models:
-        raise ValueError(f"baseline must be one of {', '.join(models)}; got {baseline!r}")
+        raise UserError(f"baseline must be one of {', '.join(models)}; got {baseline!r}")
     threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(upper_bound={"value": rmse_bound})
     )

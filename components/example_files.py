@@ -18,6 +18,7 @@ from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 
 from modules import paths
+from modules.errors import UserError
 
 BATCH = 8192
 
@@ -26,11 +27,11 @@ def split_files(examples: types.Artifact, splits: Sequence[str]) -> list[str]:
     """The files of the splits, each in the order of paths.
 
     Raises:
-      ValueError: the examples are no tf.Examples in TFRecord files, or a split has no file.
+      UserError: the examples are no tf.Examples in TFRecord files, or a split has no file.
     """
     payload, file_format = examples_utils.get_payload_format(examples), examples_utils.get_file_format(examples)
     if payload != example_gen_pb2.FORMAT_TF_EXAMPLE or not file_format.startswith("tfrecords"):
-        raise ValueError(
+        raise UserError(
             f"expected tf.Examples in TFRecord files; got {example_gen_pb2.PayloadFormat.Name(payload)} in "
             f"{file_format} of {examples.uri}; have ExampleGen write them so"
         )

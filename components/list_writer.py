@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from apache_beam.utils import shared
 
+from modules.errors import UserError
+
 if int(pa.__version__.partition(".")[0]) < 14:
     import pyarrow_hotfix  # noqa: F401  # switches off what lets a file run code (CVE-2023-47248)
 
@@ -80,13 +82,13 @@ def form_of(destination: str) -> Form:
     """The form of a file by the end of its name.
 
     Raises:
-      ValueError: it is that of none.
+      UserError: it is that of none.
     """
     for form in get_args(Form):
         if destination.endswith(f".{form}"):
             return form
     ends = ", ".join(f".{form}" for form in FORMS)
-    raise ValueError(f"expected a file whose name ends in {ends}; got {destination!r}; name it so")
+    raise UserError(f"expected a file whose name ends in {ends}; got {destination!r}; name it so")
 
 
 def write_lists(

@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from components import model_digest
 from components.errors import IntegrityError
+from modules.errors import UserError
 from modules.notes import note
 
 _PARTIAL_PREFIX = ".pushing-"
@@ -118,7 +119,7 @@ def _next_version(base: str) -> int:
     taken = [int(name) for name in (each.removeprefix(_PARTIAL_PREFIX) for each in _names(base)) if _is_number(name)]
     highest = max(taken, default=0)
     if highest == _MOST:
-        raise ValueError(
+        raise UserError(
             f"expected versions in {base} that a higher one can follow; got {highest}, the highest that TensorFlow "
             "Serving reads; rename it"
         )

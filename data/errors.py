@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from modules.errors import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError):
     """The data cannot be used as they are."""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from modules.errors import UserError
 from modules.features import MOVIE_TITLE, TITLES, USER_ID, USER_RATING, USERS
 from modules.ratings import Ratings
 from modules.side_features import SideFeatures
@@ -38,7 +39,7 @@ def load_ratings(
       report: receives progress texts.
 
     Raises:
-      ValueError: there is no rating in the files.
+      UserError: there is no rating in the files.
     """
     batches = []
     rows = 0
@@ -47,7 +48,7 @@ def load_ratings(
         rows += len(batches[-1][0])
         report(f"read {rows:,} ratings")
     if not rows:
-        raise ValueError(f"expected ratings in {', '.join(files)}; found none; check the split sizes of ExampleGen")
+        raise UserError(f"expected ratings in {', '.join(files)}; found none; check the split sizes of ExampleGen")
     user, title, rating = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     users, titles = (transform_output.vocabulary_by_name(table.key.name) for table in (USERS, TITLES))
     return _sorted(

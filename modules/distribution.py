@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import pydantic
 
+from modules.errors import UserError
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -41,7 +43,7 @@ class _Cluster(pydantic.BaseModel, frozen=True):
     def _check(self) -> _Cluster:
         addresses = getattr(self.cluster, self.task.type)
         if self.task.index >= len(addresses):
-            raise ValueError(
+            raise UserError(
                 f"task.index {self.task.index} is not below the {len(addresses)} of cluster.{self.task.type}"
             )
         return self
@@ -56,11 +58,11 @@ def create(name: str) -> tf.distribute.Strategy | None:
     variable TF_CONFIG, waits until all of them are there, and must come before anything else in TensorFlow.
 
     Raises:
-      ValueError: an unknown name, or TF_CONFIG is missing or malformed.
+      UserError: an unknown name, or TF_CONFIG is missing or malformed.
       RuntimeError: `multi_worker` after TensorFlow has run something in this process.
     """
     if name not in NAMES:
-        raise ValueError(f"strategy must be one of {', '.join(NAMES)}; got {name!r}")
+        raise UserError(f"strategy must be one of {', '.join(NAMES)}; got {name!r}")
     if name == "none":
         return None
     import tensorflow as tf
@@ -106,13 +108,13 @@ def wait_for_all(strategy: tf.distribute.Strategy | None) -> None:
 def _check_cluster(text: str | None) -> None:
     remedy = f"set it for every worker, such as {CLUSTER_VARIABLE}='{_EXAMPLE}', or take strategy mirrored or none"
     if text is None:
-        raise ValueError(f"strategy multi_worker needs the environment variable {CLUSTER_VARIABLE}; got none; {remedy}")
+        raise UserError(f"strategy multi_worker needs the environment variable {CLUSTER_VARIABLE}; got none; {remedy}")
     try:
         _Cluster.model_validate_json(text)
     except pydantic.ValidationError as error:
         faults = "; ".join(
             ": ".join((".".join(map(str, fault["loc"])) or "as a whole", fault["msg"])) for fault in error.errors()
         )
-        raise ValueError(
+        raise UserError(
             f"expected the workers, and which of them this is, in {CLUSTER_VARIABLE}; got {text!r} ({faults}); {remedy}"
         ) from error

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules import features, list_judge, serving, sliced_metrics
+from modules.errors import UserError
 from modules.list_judge import ListJudge
 from modules.paths import plain
 from modules.sliced_metrics import OVERALL, Evaluation, ScoredRatings, SliceKey
@@ -47,13 +48,13 @@ class Scorer:
           blessed: folder of a SavedModel that has `serving_default`, at least.
 
         Raises:
-          ValueError: there is no such model, or a signature or an output is missing, or takes something other than
+          UserError: there is no such model, or a signature or an output is missing, or takes something other than
             serialized examples.
         """
         paths = [candidate] if blessed is None else [candidate, blessed]
         for path in paths:
             if not tf.saved_model.contains_saved_model(path):
-                raise ValueError(f"expected a SavedModel in {path}; got none; put it back, or judge without it")
+                raise UserError(f"expected a SavedModel in {path}; got none; put it back, or judge without it")
         # Kept, since signatures do not keep their model alive.
         self._loaded = [tf.saved_model.load(plain(path)) for path in paths]
         self._predict = [
@@ -70,7 +71,7 @@ class Scorer:
         """Asks the models about serialized tf.Examples, string [batch].
 
         Raises:
-          ValueError: an output does not have one value an example.
+          UserError: an output does not have one value an example.
         """
         batch = len(examples)
         parsed = tf.io.parse_example(examples, _SPEC)
@@ -129,7 +130,7 @@ def evaluate(scorer: Scorer, batches: Iterable[tf.Tensor]) -> Evaluation:
     """Measures all models on batches of serialized tf.Examples, string [batch] each, that fit into memory together.
 
     Raises:
-      ValueError: there is no example.
+      UserError: there is no example.
     """
     ratings = sliced_metrics.concatenate(list(score_blocks(scorer, batches)))
     return sliced_metrics.evaluation_of(sliced_metrics.sum_by_slice(ratings), scorer.models)
@@ -139,14 +140,14 @@ def _signature(model: Any, path: str, name: str, outputs: set[str]) -> Any:
     """A function of serialized tf.Examples, string [batch], that gives its outputs by name."""
     remedy = "export the model with it: run Trainer again"
     if name not in model.signatures:
-        raise ValueError(f"expected a signature {name!r} in {path}; got {sorted(model.signatures)}; {remedy}")
+        raise UserError(f"expected a signature {name!r} in {path}; got {sorted(model.signatures)}; {remedy}")
     function = model.signatures[name]
     inputs = function.structured_input_signature[1]
     if [spec.dtype for spec in inputs.values()] != [tf.string]:
-        raise ValueError(f"expected {name!r} of {path} to take serialized tf.Examples alone; got {inputs}; {remedy}")
+        raise UserError(f"expected {name!r} of {path} to take serialized tf.Examples alone; got {inputs}; {remedy}")
     if not outputs <= set(function.structured_outputs):
         got = sorted(function.structured_outputs)
-        raise ValueError(f"expected {sorted(outputs)} among the outputs of {name!r} of {path}; got {got}; {remedy}")
+        raise UserError(f"expected {sorted(outputs)} among the outputs of {name!r} of {path}; got {got}; {remedy}")
     (argument,) = inputs
     return lambda examples: function(**{argument: examples})
 
@@ -154,7 +155,7 @@ def _signature(model: Any, path: str, name: str, outputs: set[str]) -> Any:
 def _column(name: str, values: tf.Tensor, batch: int) -> tf.Tensor:
     """The values as [batch]."""
     if values.shape.num_elements() != batch:
-        raise ValueError(
+        raise UserError(
             f"expected one value of {name!r} for each of {batch} examples; got the shape {values.shape}; "
             "have the model's signature answer each example once"
         )

@@ -6,6 +6,8 @@ from typing import Literal
 
 import pydantic
 
+from modules.errors import UserError
+
 # Batch means take ten batches of two sweeps at least.
 _PILOT_SWEEPS = 20
 
@@ -59,11 +61,9 @@ class BayesianConfig(ModelConfig):
     @pydantic.model_validator(mode="after")
     def _keeps_sweeps(self) -> BayesianConfig:
         if self.burn_in >= self.iterations:
-            raise ValueError(
-                f"burn_in must be below iterations; got {self.burn_in} of {self.iterations}; lower burn_in"
-            )
+            raise UserError(f"burn_in must be below iterations; got {self.burn_in} of {self.iterations}; lower burn_in")
         if self.pilot_iterations - self.pilot_burn_in < _PILOT_SWEEPS:
-            raise ValueError(
+            raise UserError(
                 f"pilot_iterations must be at least {_PILOT_SWEEPS} above pilot_burn_in, since fewer sweeps tell no "
                 f"Monte Carlo error; got {self.pilot_iterations} and {self.pilot_burn_in}; raise pilot_iterations"
             )
@@ -102,7 +102,7 @@ class HistoryConfig(ModelConfig):
     @pydantic.model_validator(mode="after")
     def _schedule_covers_epochs(self) -> HistoryConfig:
         if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
-            raise ValueError(
+            raise UserError(
                 f"schedule_epochs must be at least epochs; got {self.schedule_epochs} for {self.epochs}; "
                 "raise it or leave it out"
             )

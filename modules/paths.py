@@ -11,6 +11,8 @@ import tempfile
 
 import tensorflow as tf
 
+from modules.errors import UserError
+
 
 def escape(path: str) -> str:
     r"""The pattern that matches this path alone, for TensorFlow, Beam and Python's `glob` alike.
@@ -41,11 +43,11 @@ def files_of(folder: str) -> list[str]:
     """The files of examples in a split's folder, here or on `gs://`, in the order of their names.
 
     Raises:
-      ValueError: there is none, or no such folder.
+      UserError: there is none, or no such folder.
     """
     names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     if not names:
-        raise ValueError(
+        raise UserError(
             f"expected example files in {folder}; got none; run the pipeline again from the component that writes them"
         )
     return [f"{folder}/{name}" for name in sorted(names)]

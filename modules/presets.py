@@ -7,6 +7,7 @@ import importlib
 import types
 from typing import Any, Literal, get_args
 
+from modules.errors import UserError
 from modules.model_configs import BayesianConfig, HistoryConfig, ModelConfig, NotebookConfig
 
 # The predictors that a model can be asked to beat, as outputs of its signature `evaluation` are named; or none.
@@ -79,12 +80,12 @@ def get(name: str) -> Preset:
     """The preset of that name.
 
     Raises:
-      ValueError: there is none.
+      UserError: there is none.
     """
     try:
         return PRESETS[name]
     except KeyError:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}") from None
+        raise UserError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}") from None
 
 
 def required_baseline(name: str) -> str | None:
@@ -94,7 +95,7 @@ def required_baseline(name: str) -> str | None:
       name: of a preset, for its own; of a baseline; or `none`.
 
     Raises:
-      ValueError: it is none of these.
+      UserError: it is none of these.
     """
     if name == NO_BASELINE:
         return None
@@ -103,7 +104,7 @@ def required_baseline(name: str) -> str | None:
     if name in PRESETS:
         return PRESETS[name].baseline
     expected = ", ".join((*get_args(Baseline), NO_BASELINE, *PRESETS))
-    raise ValueError(f"baseline must be one of {expected}; got {name!r}; name a preset for its own")
+    raise UserError(f"baseline must be one of {expected}; got {name!r}; name a preset for its own")
 
 
 def check_strategy(name: str, strategy: str) -> None:
@@ -114,11 +115,11 @@ def check_strategy(name: str, strategy: str) -> None:
       strategy: one of `distribution.NAMES`.
 
     Raises:
-      ValueError: there is no such preset, or it is trained on one device only.
+      UserError: there is no such preset, or it is trained on one device only.
     """
     if strategy != "none" and not get(name).distributes:
         able = ", ".join(each for each, preset in PRESETS.items() if preset.distributes)
-        raise ValueError(
+        raise UserError(
             f"strategy {strategy} needs a preset that trains on several devices: {able}; got {name}, whose steps "
             "build on one another on one device; take another preset, or strategy none"
         )
@@ -128,7 +129,7 @@ def build_config(name: str, values: dict[str, Any]) -> ModelConfig:
     """The preset's model configuration with `values` over its defaults.
 
     Raises:
-      ValueError: an unknown preset or key, or a value out of range.
+      UserError: an unknown preset or key, or a value out of range.
     """
     return get(name).config(**values)
 
@@ -137,13 +138,13 @@ def budget_field(preset: str) -> str:
     """The field of a preset's model that says how long it is trained.
 
     Raises:
-      ValueError: an unknown preset, or one without such a field.
+      UserError: an unknown preset, or one without such a field.
     """
     fields = get(preset).config.model_fields
     for name in BUDGET_FIELDS:
         if name in fields:
             return name
-    raise ValueError(
+    raise UserError(
         f"expected a preset with one of the fields {', '.join(BUDGET_FIELDS)} for the training budget; "
         f"got {preset!r}, which has {', '.join(fields)}; leave the training budget at 0"
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pydantic
 
 from modules import presets
+from modules.errors import UserError
 from pipeline.config import submission_parameters
 from pipeline.config.pipeline_config import explain
 
@@ -33,20 +34,20 @@ class CompiledJob:
         """Reads a job.
 
         Raises:
-          ValueError: the file is not there, or is no compiled job.
+          UserError: the file is not there, or is no compiled job.
         """
         try:
             with open(path, encoding="utf-8") as file:
                 content = json.load(file)
         except FileNotFoundError:
-            raise ValueError(f"expected a compiled job in {path}; there is none; run `movie-ranking compile`") from None
+            raise UserError(f"expected a compiled job in {path}; there is none; run `movie-ranking compile`") from None
         except (OSError, ValueError) as error:
-            raise ValueError(f"expected a compiled job in {path}; it cannot be read: {error}") from error
+            raise UserError(f"expected a compiled job in {path}; it cannot be read: {error}") from error
         job = cls(path=path, content=content)
         try:
             _ = (job.name, job.schema, job.pipeline_root, job.has_resolver, job.defaults())
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
+            raise UserError(
                 f"expected pipelineSpec and runtimeConfig of a compiled job in {path}; run `movie-ranking compile` anew"
             ) from error
         return job
@@ -92,16 +93,16 @@ class CompiledJob:
         """Accepts the values that a submission sets if the job can run with them.
 
         Raises:
-          ValueError: a value is out of range, or goes badly with the compiled ones.
+          UserError: a value is out of range, or goes badly with the compiled ones.
         """
         unknown = set(values) - set(self.defaults())
         if unknown:
-            raise ValueError(f"{self.path} has no parameter {', '.join(sorted(unknown))}; compile it anew")
+            raise UserError(f"{self.path} has no parameter {', '.join(sorted(unknown))}; compile it anew")
         for name in ("seed", "training_budget"):
             if values.get(name, 0) < 0:  # type: ignore[operator]
-                raise ValueError(f"{name} must not be below 0; got {values[name]}")
+                raise UserError(f"{name} must not be below 0; got {values[name]}")
         if not values.get("rmse_bound", 1) > 0:  # type: ignore[operator]
-            raise ValueError(f"rmse_bound must be above 0 stars; got {values['rmse_bound']}")
+            raise UserError(f"rmse_bound must be above 0 stars; got {values['rmse_bound']}")
         if "preset" in values:
             self._check_preset(str(values["preset"]), "rmse_bound" in values)
         if values.keys() & {"preset", "training_budget"}:
@@ -113,12 +114,12 @@ class CompiledJob:
         if name == compiled:
             return
         if self.trainer_settings["model"]:
-            raise ValueError(
+            raise UserError(
                 f"{self.path} was compiled with values of trainer.model for preset {compiled}; compile it anew for "
                 f"preset {name}"
             )
         if not has_bound:
-            raise ValueError(
+            raise UserError(
                 f"another preset has another bound: give --parameter rmse_bound=STARS too; "
                 f"{name}'s own is {preset.rmse_bound} on a scale of 1 to 5 stars"
             )
@@ -133,7 +134,7 @@ class CompiledJob:
         try:
             presets.build_config(name, model)
         except pydantic.ValidationError as error:
-            raise ValueError(
+            raise UserError(
                 f"training_budget={budget} does not go with preset {name} as {self.path} has it: {explain(error)}; "
                 "give another training_budget, or compile it anew"
             ) from error

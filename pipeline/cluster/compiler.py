@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from data import atomic
+from modules.errors import UserError
 from pipeline import environment
 from pipeline.config import locations, submission_parameters
 
@@ -49,33 +50,33 @@ def for_cluster(config: PipelineConfig, platform: Platform) -> PipelineConfig:
       platform: what will run it.
 
     Raises:
-      ValueError: the platform does not support what the configuration asks for.
+      UserError: the platform does not support what the configuration asks for.
     """
     blessed_model = config.evaluator.blessed_model
     if "blessed_model" not in config.evaluator.model_fields_set:
         blessed_model = "latest" if platform == "vertex" else "none"
     if platform == "kubeflow" and blessed_model != "none":
-        raise ValueError(
+        raise UserError(
             f"evaluator.blessed_model={blessed_model} needs a resolver, which open-source Kubeflow Pipelines does not "
             "implement for TFX; expected evaluator.blessed_model=none: there a model is judged by the RMSE bound and "
             "the baseline alone"
         )
     if blessed_model == "other":
-        raise ValueError(
+        raise UserError(
             "evaluator.blessed_model=other is a strategy of local runs; expected latest, which Vertex implements, or "
             "none"
         )
     cluster = config.cluster
     if not cluster.image:
-        raise ValueError("expected a container image in cluster.image; got none; give --image, see `make image`")
+        raise UserError("expected a container image in cluster.image; got none; give --image, see `make image`")
     vertex_only = [name for name in ("training_job", "endpoint") if getattr(cluster, name) is not None]
     if platform == "kubeflow" and vertex_only:
-        raise ValueError(f"cluster.{', cluster.'.join(vertex_only)} need Vertex AI; leave them out for Kubeflow")
+        raise UserError(f"cluster.{', cluster.'.join(vertex_only)} need Vertex AI; leave them out for Kubeflow")
     root = config.pipeline_root
     for folder in (config.data.root, root):
         locations.check_no_pattern(folder)
     if platform == "vertex" and not root.startswith("gs://"):
-        raise ValueError(f"Vertex AI keeps artifacts in Cloud Storage; expected gs://BUCKET/FOLDER; got {root!r}")
+        raise UserError(f"Vertex AI keeps artifacts in Cloud Storage; expected gs://BUCKET/FOLDER; got {root!r}")
     if config.cache and cluster.pushes_to_folder:
         # Pusher itself looks whether the model is there, and nothing else would notice that it no longer is.
         cluster = _never_cached(cluster, [PUSHER])
@@ -109,7 +110,7 @@ def compile_job(config: PipelineConfig, schema: Schema = "2.1.0") -> Job:
       schema: version of the pipeline specification.
 
     Raises:
-      ValueError: the configuration names a component that the pipeline does not have.
+      UserError: the configuration names a component that the pipeline does not have.
     """
     pipeline = create_pipeline(config)
     _check_components(config.cluster, [node.id for node in pipeline.components])
@@ -143,7 +144,7 @@ def compile_job(config: PipelineConfig, schema: Schema = "2.1.0") -> Job:
 def _check_components(cluster: ClusterConfig, components: list[str]) -> None:
     unknown = sorted(set(cluster.components) - {EVERY_COMPONENT, *components})
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"cluster.components: expected {EVERY_COMPONENT} or one of {', '.join(components)}; "
             f"got {', '.join(unknown)}"
         )

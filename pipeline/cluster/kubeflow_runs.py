@@ -16,6 +16,7 @@ from typing import Any
 import kfp.client
 import yaml
 
+from modules.errors import UserError
 from pipeline.cluster.compiled_job import CompiledJob
 from pipeline.cluster.service_errors import kubeflow_errors
 from pipeline.config import submission_parameters
@@ -57,10 +58,10 @@ class Runs:
         """Refuses a job that Kubeflow Pipelines cannot run.
 
         Raises:
-          ValueError: it was compiled for something else.
+          UserError: it was compiled for something else.
         """
         if job.has_resolver or job.schema != "2.1.0":
-            raise ValueError(f"{job.path} was not compiled for Kubeflow; compile it with --target kubeflow")
+            raise UserError(f"{job.path} was not compiled for Kubeflow; compile it with --target kubeflow")
 
     def request_text(self, job: CompiledJob, values: Values) -> str:
         """The run that would be asked for, as JSON."""

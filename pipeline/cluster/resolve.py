@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from modules.errors import UserError
 from pipeline.config import resolve as local
 from pipeline.config import submission_parameters
 
@@ -34,15 +35,15 @@ def resolve(
       assignments: texts such as "cluster.image=…".
 
     Raises:
-      ValueError: something is missing, unknown, out of range, or not supported by the platform; or Kubeflow's packages
+      UserError: something is missing, unknown, out of range, or not supported by the platform; or Kubeflow's packages
         are not installed.
     """
     asked = local.layers(values, config_file=config_file, assignments=assignments)
     # Dataflow's temporary files go below the artifacts, so that the configuration is not complete without them.
     if not asked.get("artifacts"):
-        raise ValueError("expected --pipeline-root, the folder for artifacts, such as gs://BUCKET/movie-ranking")
+        raise UserError("expected --pipeline-root, the folder for artifacts, such as gs://BUCKET/movie-ranking")
     if not asked["data"].get("root"):
-        raise ValueError(
+        raise UserError(
             "expected --data, the folder of the ratings as the tasks will see it, such as gs://BUCKET/ml-100k"
         )
     config = local.resolve(values, config_file=config_file, assignments=assignments)
@@ -51,7 +52,7 @@ def resolve(
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "kfp":
             raise
-        raise ValueError(KFP_REMEDY) from error
+        raise UserError(KFP_REMEDY) from error
     return compiler.for_cluster(config, platform)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from modules.errors import UserError
 from pipeline.exit_codes import ServiceCode
 
 LOGIN = (
@@ -35,7 +36,7 @@ class ServiceError(Exception):
 
 @contextlib.contextmanager
 def google_errors(what: str) -> Iterator[None]:
-    """Turns what Google's clients raise into a ServiceError.
+    """Turns what Google's clients raise into a ServiceError, or a UserError where they refuse it before it is sent.
 
     Args:
       what: what was asked for, for the message.
@@ -62,6 +63,9 @@ def google_errors(what: str) -> Iterator[None]:
     except every as error:
         code = next(code for types, code in kinds if isinstance(error, types))
         raise ServiceError(code, what, _text(error)) from error
+    except ValueError as error:
+        # The client checks names, labels and the like before it sends anything.
+        raise UserError(f"{what}: {error}") from error
 
 
 def _text(error: Exception) -> str:

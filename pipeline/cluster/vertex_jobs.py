@@ -87,7 +87,7 @@ class Jobs:
 
         Raises:
           ServiceError: the service did not take it.
-          ValueError: the client finds something out of order.
+          UserError: the client finds something out of order.
         """
         with google_errors("submitting the job"):
             built = self._build(job, values)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modules.errors import UserError
 from pipeline.commands.errors import usage_errors
 from pipeline.commands.options import Path
 
@@ -39,7 +40,7 @@ def find(model: PushedModel, names: Sequence[str]) -> list[str]:
     """The titles that names stand for; a name that no title has stays as it is, and near misses are named.
 
     Raises:
-      ValueError: a name could be that of several titles.
+      UserError: a name could be that of several titles.
     """
     from modules import features
     from pipeline.local.title_search import TitleSearch
@@ -59,28 +60,28 @@ def read_titles(file: str) -> list[str]:
     """The titles of a file, one a line, or of standard input for `-`; blank lines are left out.
 
     Raises:
-      ValueError: it is not in UTF-8, or holds no title.
+      UserError: it is not in UTF-8, or holds no title.
     """
     from modules.normalization import normalize
 
     content = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
     remedy = "save it as UTF-8, such as with `iconv -f ENCODING -t UTF-8`"
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f"expected titles in UTF-8; got UTF-16 in {file}, by its first bytes; {remedy}")
+        raise UserError(f"expected titles in UTF-8; got UTF-16 in {file}, by its first bytes; {remedy}")
     titles = []
     for number, line in enumerate(re.split(rb"\r\n?|\n", content.removeprefix(codecs.BOM_UTF8)), start=1):
         try:
             title = normalize(line.decode())
         except UnicodeDecodeError as error:
-            raise ValueError(
+            raise UserError(
                 f"expected titles in UTF-8; got {line[error.start]:#04x} at line {number}, byte {error.start + 1}, of "
                 f"{file}; {remedy}"
             ) from error
         if "\0" in title:
-            raise ValueError(f"expected titles in UTF-8; got a NUL byte at line {number} of {file}; {remedy}")
+            raise UserError(f"expected titles in UTF-8; got a NUL byte at line {number} of {file}; {remedy}")
         titles.append(title)
     if not any(titles):
-        raise ValueError(f"expected titles in {file}, one a line; got none; leave out --titles for all that are known")
+        raise UserError(f"expected titles in {file}, one a line; got none; leave out --titles for all that are known")
     return [title for title in titles if title]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from modules.errors import UserError
 from pipeline.commands import options
 from pipeline.commands.errors import make_writable, usage_errors
 from pipeline.exit_codes import ExitCode
@@ -81,7 +82,7 @@ def compile_(
             return None
         config = cluster_resolve.resolve(values, **given)
         if target == "kubeflow" and schema != "2.1.0":
-            raise ValueError(f"Kubeflow Pipelines takes schema 2.1.0; got {schema}; leave out --schema")
+            raise UserError(f"Kubeflow Pipelines takes schema 2.1.0; got {schema}; leave out --schema")
         make_writable(os.path.dirname(os.path.abspath(output)), "--output")
         from pipeline.cluster import compiler
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modules.errors import UserError
 from pipeline.exit_codes import ExitCode
 from pipeline.local import output_lock
 
@@ -21,21 +22,25 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def usage_errors(*more: type[Exception]) -> Iterator[None]:
-    """Turns a ValueError, such as one of the configuration or the data, into a usage error: exit code 2.
+    """Turns an error that is the user's to mend into a usage error: exit code 2. Any other is a bug, and goes on.
 
     Args:
-      more: further types of errors that are the user's to mend, such as OSError.
+      more: further types of errors that are the user's to mend, such as OSError; these say nothing of usage.
     """
-    kinds: tuple[type[Exception], ...] = (ValueError, *more)
     try:
         yield
-    except kinds as error:
+    except UserError as error:
+        raise click.UsageError(str(error)) from error
+    except more as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
         import pydantic
 
         from pipeline.config.pipeline_config import explain
 
-        message = explain(error) if isinstance(error, pydantic.ValidationError) else str(error)
-        raise click.UsageError(message) from error
+        if not isinstance(error, pydantic.ValidationError):
+            raise
+        raise click.UsageError(explain(error)) from error
 
 
 def check_output(config: PipelineConfig) -> None:
@@ -72,7 +77,7 @@ def check_workers(config: PipelineConfig) -> None:
     """Refuses a current folder in which workers that Beam starts would find packages of the same names as ours.
 
     Raises:
-      ValueError: there are such packages, and this Python has workers look there first.
+      UserError: there are such packages, and this Python has workers look there first.
     """
     if "--direct_running_mode=multi_processing" not in config.beam_args or sys.version_info >= (3, 11):
         return
@@ -83,7 +88,7 @@ def check_workers(config: PipelineConfig) -> None:
         if found and not os.path.samefile(found, importlib.import_module(name).__path__[0]):
             others.append(found)
     if others:
-        raise ValueError(
+        raise UserError(
             "expected a current folder without packages of our names for several workers of Beam, which look there "
             f"first; got {', '.join(others)}; start from another folder, or give beam.running_mode=multi_threading"
         )
@@ -97,13 +102,13 @@ def make_writable(folder: str | os.PathLike[str], option: str) -> None:
       option: that names it, for the message.
 
     Raises:
-      ValueError: it cannot be made, or nothing can be written there.
+      UserError: it cannot be made, or nothing can be written there.
     """
     try:
         os.makedirs(folder, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         fault = "it is a file" if os.path.isfile(folder) else error.strerror
-        raise ValueError(
+        raise UserError(
             f"expected a folder in {option} that can be made and written; got {folder}: {fault}; give another"
         ) from error

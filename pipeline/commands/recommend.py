@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modules.errors import UserError
 from pipeline.commands import asked, options
 from pipeline.commands.errors import usage_errors
 from pipeline.commands.options import Name, Path
@@ -106,7 +107,7 @@ def recommend(
             described = model.titles_with(genres, years)
             only = [title for title in only if title in set(described)] if only_file else described
             if not only:
-                raise ValueError("expected a title that all of --genre, --year and --only-file allow; there is none")
+                raise UserError("expected a title that all of --genre, --year and --only-file allow; there is none")
         if vectors:
             users, titles = model.write_vectors(vectors)
             click.echo(f"vectors of {users:,} users and {titles:,} titles in {vectors}")
@@ -214,7 +215,7 @@ def similar(title: str, top: int, output: str) -> None:
     with usage_errors():
         (found,) = asked.find(model, [title])
         if found not in model.vocabulary(features.MOVIE_TITLE):
-            raise ValueError(f"expected a title of the catalogue; got {title!r}")
+            raise UserError(f"expected a title of the catalogue; got {title!r}")
         listed = model.similar(found, top)
     for place, (name, cosine) in enumerate(listed, start=1):
         click.echo(f"{place:>3}  {cosine:.2f}  {name}")
@@ -224,7 +225,7 @@ def _read_like(text: str) -> tuple[str, float]:
     """The title and the stars of TITLE=STARS.
 
     Raises:
-      ValueError: it is not that.
+      UserError: it is not that.
     """
     from modules.normalization import normalize
 
@@ -234,5 +235,5 @@ def _read_like(text: str) -> tuple[str, float]:
     except ValueError:
         rating = math.nan
     if not separator or not normalize(title) or not math.isfinite(rating):
-        raise ValueError(f"expected --like TITLE=STARS, such as 'Heat (1995)=5'; got {text!r}")
+        raise UserError(f"expected --like TITLE=STARS, such as 'Heat (1995)=5'; got {text!r}")
     return normalize(title), rating

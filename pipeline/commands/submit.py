@@ -48,7 +48,7 @@ class Order:
         """The compiled job, and the values of its parameters that this submission changes.
 
         Raises:
-          ValueError: there is none, or it cannot run with the values.
+          UserError: there is none, or it cannot run with the values.
         """
         from pipeline.cluster import compiled_job
         from pipeline.config import submission_parameters

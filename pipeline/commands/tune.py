@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from modules.errors import UserError
 from pipeline.commands import options
 from pipeline.commands.errors import alone, check_output, check_workers, usage_errors
 from pipeline.commands.progress import reported
@@ -64,7 +65,7 @@ def tune(
         with reported() as progress:
             config = resolve.resolve(values, config_file=config_file, assignments=assignments, progress=progress)
         if not config.is_local:
-            raise ValueError(f"expected a folder on this machine in --output; got {config.output}; give another")
+            raise UserError(f"expected a folder on this machine in --output; got {config.output}; give another")
         check_output(config)
         check_workers(config)
         console = terminal()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from modules.errors import UserError
+
 
 def split(assignments: Iterable[str], *, example: str) -> dict[str, str]:
     """What stands right of the first `=` of each text, by what stands left of it; the last one of a key holds.
@@ -13,12 +15,12 @@ def split(assignments: Iterable[str], *, example: str) -> dict[str, str]:
       example: of one, for the message.
 
     Raises:
-      ValueError: a text has no `=`, or nothing before it.
+      UserError: a text has no `=`, or nothing before it.
     """
     values = {}
     for assignment in assignments:
         key, separator, value = assignment.partition("=")
         if not separator or not key:
-            raise ValueError(f"expected KEY=VALUE, such as {example}; got {assignment!r}")
+            raise UserError(f"expected KEY=VALUE, such as {example}; got {assignment!r}")
         values[key] = value
     return values

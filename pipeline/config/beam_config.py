@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import pydantic
 
+from modules.errors import UserError
 from pipeline.config import locations
 from pipeline.config.cluster_config import ClusterConfig
 
@@ -84,20 +85,20 @@ class BeamConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         useless = [name for name in _ALL_SETTINGS if getattr(self, name) is not None and name not in useful]
         if useless:
             takers = {name: [runner for runner in RUNNERS if name in _SETTINGS[runner]] for name in useless}
-            raise ValueError(
+            raise UserError(
                 f"expected of runner {self.runner} no setting but {', '.join(useful)} and args; got "
                 + ", ".join(f"{name} (of {' and '.join(runners)})" for name, runners in takers.items())
                 + "; leave it out, or change beam.runner"
             )
         for argument in self.args:
             if not re.match(r"--\w", argument):
-                raise ValueError(f"expected arguments such as --NAME=VALUE in beam.args; got {argument!r}")
+                raise UserError(f"expected arguments such as --NAME=VALUE in beam.args; got {argument!r}")
             if re.match(r"--runner(=|$)", argument):
-                raise ValueError(
+                raise UserError(
                     f"expected the runner in beam.runner, one of {', '.join(RUNNERS)}; got {argument!r} in beam.args"
                 )
         if self.workers not in (None, 1) and self.running_mode == "in_memory":
-            raise ValueError(
+            raise UserError(
                 "expected running_mode multi_threading or multi_processing with several workers; got workers "
                 f"{self.workers} and running_mode in_memory, which has one; change one"
             )
@@ -108,24 +109,24 @@ class BeamConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     def _check_cluster(self, master: str) -> None:
         """Refuses flink or spark without one place to submit to, or without an environment and what it takes."""
         if (getattr(self, master) is None) == (self.job_endpoint is None):
-            raise ValueError(
+            raise UserError(
                 f"expected of runner {self.runner} one of {master}, for which Beam starts a job server, and "
                 f"job_endpoint, of one that runs; got {master} {getattr(self, master)} and job_endpoint "
                 f"{self.job_endpoint}; give one of them"
             )
         if self.environment is None:
-            raise ValueError(
+            raise UserError(
                 f"expected beam.environment with runner {self.runner}: loopback, docker, process or external; got none;"
                 " loopback does where the cluster's workers are on this machine"
             )
         takes_config = self.environment in ("process", "external")
         if takes_config != (self.environment_config is not None):
-            raise ValueError(
+            raise UserError(
                 f"expected {'an' if takes_config else 'no'} environment_config with environment {self.environment}; "
                 f"got {self.environment_config}; it is the command of process, or HOST:PORT of external"
             )
         if self.image is not None and self.environment != "docker":
-            raise ValueError(f"expected an image with environment docker alone; got one with {self.environment}")
+            raise UserError(f"expected an image with environment docker alone; got one with {self.environment}")
 
 
 _PORTABLE = ("job_endpoint", "environment", "environment_config", "image")
@@ -151,7 +152,7 @@ def arguments(beam: BeamConfig, cluster: ClusterConfig, *, pipeline_root: str, d
       data_root: folder of the ratings.
 
     Raises:
-      ValueError: a setting is missing, or the runner's workers could not read and write the folders.
+      UserError: a setting is missing, or the runner's workers could not read and write the folders.
     """
     options = {
         "direct": _direct,
@@ -185,7 +186,7 @@ def _portable(beam: BeamConfig, cluster: ClusterConfig, pipeline_root: str) -> d
     if beam.environment == "docker":
         image = config = beam.image or cluster.image
         if image is None:
-            raise ValueError(
+            raise UserError(
                 "expected an image with movie-ranking for environment docker; got none; set beam.image or "
                 "cluster.image, see `make image`"
             )
@@ -208,7 +209,7 @@ def _dataflow(beam: BeamConfig, cluster: ClusterConfig, pipeline_root: str) -> d
     temp = beam.temp_location or f"{pipeline_root.rstrip('/')}/dataflow"
     for name, folder in {"temp_location": temp, "staging_location": beam.staging_location}.items():
         if folder is not None and not _STORAGE_FOLDER.fullmatch(folder):
-            raise ValueError(
+            raise UserError(
                 f"expected gs://BUCKET/FOLDER as beam.{name} of Dataflow; got {folder}; set it, or have the artifacts "
                 "in Cloud Storage"
             )
@@ -220,7 +221,7 @@ def _dataflow(beam: BeamConfig, cluster: ClusterConfig, pipeline_root: str) -> d
     }
     for name, value in required.items():
         if value is None:
-            raise ValueError(f"expected beam.{name} or cluster.{name} with runner dataflow; got neither; set one")
+            raise UserError(f"expected beam.{name} or cluster.{name} with runner dataflow; got neither; set one")
     return {
         "runner": "DataflowRunner",
         "project": required["project"],
@@ -240,7 +241,7 @@ def _dataflow(beam: BeamConfig, cluster: ClusterConfig, pipeline_root: str) -> d
 def _require_folders(schemes: tuple[str, ...], readers: str, pipeline_root: str, data_root: str) -> None:
     for what, folder in {"data": data_root, "artifacts": pipeline_root}.items():
         if not folder.startswith(schemes):
-            raise ValueError(
+            raise UserError(
                 f"expected {what} in a folder that {readers} can reach, such as gs://BUCKET/FOLDER; got {folder}; copy "
                 f"it there, and set {'--data' if what == 'data' else 'artifacts or --pipeline-root'}"
             )

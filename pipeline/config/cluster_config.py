@@ -7,6 +7,8 @@ import re
 
 import pydantic
 
+from modules.errors import UserError
+
 # The key of `ClusterConfig.components` whose values hold for every component that has none of its own.
 EVERY_COMPONENT = "all"
 
@@ -51,7 +53,7 @@ class EndpointConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         exporting = importlib.metadata.version("tensorflow")
         prebuilt = re.search(r"/prediction/tf2-\w+\.2-(\d+)", self.serving_image or "")
         if self.serving_image is None or (prebuilt and int(prebuilt[1]) < int(exporting.split(".")[1])):
-            raise ValueError(
+            raise UserError(
                 f"expected a container in cluster.endpoint.serving_image that serves models of TensorFlow {exporting}; "
                 f"got {self.serving_image}; Vertex AI has prebuilt ones up to TensorFlow 2.15: build an image on "
                 f"tensorflow/serving:{exporting}, or a newer one, that answers at Vertex's AIP_HTTP_PORT and "
@@ -85,7 +87,7 @@ class ClusterConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     def _check(self) -> ClusterConfig:
         needy = [name for name in ("training_job", "endpoint") if getattr(self, name) is not None]
         if needy and not (self.project and self.region):
-            raise ValueError(f"{', '.join(needy)} need cluster.project and cluster.region; give --project and --region")
+            raise UserError(f"{', '.join(needy)} need cluster.project and cluster.region; give --project and --region")
         return self
 
     @property

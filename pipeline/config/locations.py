@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from modules.errors import UserError
+
 # What TFX's file systems are registered for.
 REMOTE_SCHEMES = ("gs://", "s3://", "hdfs://")
 
@@ -12,12 +14,12 @@ def is_remote(folder: str) -> bool:
     """Whether a folder is on another machine.
 
     Raises:
-      ValueError: it is in a place that TFX knows no file system for.
+      UserError: it is in a place that TFX knows no file system for.
     """
     if folder.startswith(REMOTE_SCHEMES):
         return True
     if "://" in folder:
-        raise ValueError(f"expected a folder on this machine, or in {', '.join(REMOTE_SCHEMES)}; got {folder}")
+        raise UserError(f"expected a folder on this machine, or in {', '.join(REMOTE_SCHEMES)}; got {folder}")
     return False
 
 
@@ -25,7 +27,7 @@ def absolute(folder: str) -> str:
     """The absolute path of a folder on this machine; a remote one as it is, but for slashes at its end.
 
     Raises:
-      ValueError: see `is_remote`; or a remote path is a pattern.
+      UserError: see `is_remote`; or a remote path is a pattern.
     """
     if not is_remote(folder):
         return os.path.abspath(os.path.expanduser(folder))
@@ -37,10 +39,10 @@ def check_no_pattern(folder: str) -> None:
     """Refuses a folder in whose place a cluster, or TFX on a remote file system, would read others that match it.
 
     Raises:
-      ValueError: the path holds a character of patterns.
+      UserError: the path holds a character of patterns.
     """
     if set(folder) & set("*?["):
-        raise ValueError(
+        raise UserError(
             "expected a folder whose path has none of the characters * ? [, which TFX takes for a pattern; "
             f"got {folder}; rename it, or give a link to it"
         )
@@ -50,7 +52,7 @@ def check_readable(folder: str) -> None:
     """Refuses a remote folder that TensorFlow cannot read here; contacts nothing.
 
     Raises:
-      ValueError: this installation has no file system for it.
+      UserError: this installation has no file system for it.
     """
     if not is_remote(folder):
         return
@@ -59,7 +61,7 @@ def check_readable(folder: str) -> None:
     scheme = folder.partition("://")[0]
     readable = [name for name in tf.io.gfile.get_registered_schemes() if name in ("gs", "s3", "hdfs")]
     if scheme not in readable:
-        raise ValueError(
+        raise UserError(
             f"expected a folder on this machine, or in {', '.join(f'{name}://' for name in readable)}, which "
             f"TensorFlow {tf.__version__} reads as it is installed here; got {folder}; {scheme}:// needs a plug-in, as "
             "tensorflow-io has it for some versions, loaded in every process; copy the folder, or mount it"

@@ -10,6 +10,7 @@ import pydantic
 
 from data.splits import PARTS
 from modules import distribution, presets
+from modules.errors import UserError
 from modules.model_configs import Retrieval
 from pipeline.config import assignments as splitting
 from pipeline.config import beam_config, locations, submission_parameters
@@ -43,17 +44,17 @@ class DataConfig(_Layer):
     @pydantic.model_validator(mode="after")
     def _check(self) -> DataConfig:
         if not self.rating_low < self.rating_high:
-            raise ValueError(
+            raise UserError(
                 f"rating_low must be below rating_high; got {self.rating_low} and {self.rating_high}; "
                 "see rating_scale in the data folder's ratings.json"
             )
         for split in ("train", "test"):
             if split not in self.splits:
-                raise ValueError(f"splits must have {split!r}; got {', '.join(self.splits)}")
+                raise UserError(f"splits must have {split!r}; got {', '.join(self.splits)}")
         if not set(self.splits) <= set(PARTS) or len(set(self.splits)) < len(self.splits):
-            raise ValueError(f"splits must be among {', '.join(PARTS)}, each once; got {', '.join(self.splits)}")
+            raise UserError(f"splits must be among {', '.join(PARTS)}, each once; got {', '.join(self.splits)}")
         if not self.given and set(self.splits) != set(HASHED_SPLITS):
-            raise ValueError(
+            raise UserError(
                 f"splits must be {', '.join(HASHED_SPLITS)} where given is false, since ratings are then hashed into "
                 f"these; got {', '.join(self.splits)}; set data.given=true if the folder has them, or leave splits out"
             )
@@ -179,13 +180,13 @@ class PipelineConfig(_Layer):
     @pydantic.model_validator(mode="after")
     def _check(self) -> PipelineConfig:
         if self.lists.top is not None and self.trainer.retrieval == "none":
-            raise ValueError(
+            raise UserError(
                 f"expected a model that recommends for lists.top {self.lists.top}; got trainer.retrieval none, which "
                 "leaves that out; change one"
             )
         job, several = self.cluster.training_job, self.trainer.strategy == "multi_worker"
         if job is not None and (job.workers > 1) != several:
-            raise ValueError(
+            raise UserError(
                 "expected strategy multi_worker for a training job of two workers or more, and another for one; got "
                 f"trainer.strategy {self.trainer.strategy} and cluster.training_job.workers {job.workers}; change one"
             )
@@ -252,7 +253,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Turns {"trainer.seed": 7} into {"trainer": {"seed": 7}}.
 
     Raises:
-      ValueError: a key goes through the value of another.
+      UserError: a key goes through the value of another.
     """
     layers: dict[str, Any] = {}
     for key, value in values.items():
@@ -261,7 +262,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
         for parent in parents:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
-                raise ValueError(f"{key}: {parent} is already set to a value of its own")
+                raise UserError(f"{key}: {parent} is already set to a value of its own")
         place[leaf] = value
     return layers
 
@@ -270,7 +271,7 @@ def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
     """Turns `trainer.model.epochs=5` into nested values; the right side is read as YAML.
 
     Raises:
-      ValueError: no `=`, no YAML, or a key that goes through the value of another.
+      UserError: no `=`, no YAML, or a key that goes through the value of another.
     """
     texts = splitting.split(assignments, example="trainer.seed=7")
     return nested({key: read_yaml(text, f"{key}={text}") for key, text in texts.items()})
@@ -280,7 +281,7 @@ def read_yaml(text: str | bytes, place: str) -> Any:
     """Reads YAML; `place` is where it stands, for the message.
 
     Raises:
-      ValueError: it is none.
+      UserError: it is none.
     """
     import yaml
 
@@ -290,16 +291,16 @@ def read_yaml(text: str | bytes, place: str) -> Any:
         mark = error.problem_mark or error.context_mark
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         fault = ", ".join(filter(None, (error.context, error.problem)))
-        raise ValueError(f"expected YAML in {place}; got{at}: {fault}{_remedy(fault)}") from error
+        raise UserError(f"expected YAML in {place}; got{at}: {fault}{_remedy(fault)}") from error
     except yaml.reader.ReaderError as error:
         # Its position counts bytes where they do not decode, and characters where one is not allowed.
         read = text if isinstance(text, str) or error.encoding != "unicode" else text.decode()
         line = len(read[: error.position].splitlines() or [""])
-        raise ValueError(
+        raise UserError(
             f"expected YAML in {place}, which is text in UTF-8; got at line {line}: {error.reason}; save it as UTF-8"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"expected YAML in {place}; got a value that cannot be read: {error}") from error
+        raise UserError(f"expected YAML in {place}; got a value that cannot be read: {error}") from error
 
 
 def _remedy(fault: str) -> str:
@@ -315,14 +316,14 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
     """Nested dicts laid over one another; later ones win.
 
     Raises:
-      ValueError: fields are laid over a value of their layer's name, which would be lost.
+      UserError: fields are laid over a value of their layer's name, which would be lost.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
             old = merged.get(key)
             if isinstance(value, dict) and not (old is None or isinstance(old, dict)):
-                raise ValueError(f"expected fields in {key}, such as {', '.join(map(str, value))}; got {key}: {old!r}")
+                raise UserError(f"expected fields in {key}, such as {', '.join(map(str, value))}; got {key}: {old!r}")
             merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 

@@ -11,6 +11,7 @@ from data.errors import DataError
 from data.progress import Progress, silent
 from data.sidecar import BINARY, RATINGS_FILE, Sidecar, ratings_files
 from data.splits import PARTS
+from modules.errors import UserError
 from pipeline.config import locations
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def resolve(
       progress: told how far fetching is.
 
     Raises:
-      ValueError: something is unknown or out of range (pydantic.ValidationError included), or the data is not there.
+      UserError: something is unknown or out of range (pydantic.ValidationError included), or the data is not there.
     """
     from pipeline.config import pipeline_config as configuration
 
@@ -55,7 +56,7 @@ def layers(values: Mapping[str, Any], *, config_file: str | None, assignments: t
     Nothing is checked yet but the place of the data, by which their layout is looked up.
 
     Raises:
-      ValueError: the file cannot be read or holds no fields, an assignment is none, or the data folder is no text, or
+      UserError: the file cannot be read or holds no fields, an assignment is none, or the data folder is no text, or
         a file.
     """
     from pipeline.config import pipeline_config as configuration
@@ -66,11 +67,11 @@ def layers(values: Mapping[str, Any], *, config_file: str | None, assignments: t
     )
     root = asked["data"].get("root", ".") if isinstance(asked["data"], dict) else None
     if not isinstance(root, str) or not root:
-        raise ValueError(
+        raise UserError(
             f"expected a folder in --data or data.root, such as `data: {{root: FOLDER}}`; got data: {asked['data']!r}"
         )
     if os.path.isfile(os.path.expanduser(root)):
-        raise ValueError(
+        raise UserError(
             f"expected a folder in --data or data.root; got the file {root}; make a folder of it with `movie-ranking "
             f"data prepare {root} --destination FOLDER`, and give that"
         )
@@ -84,12 +85,12 @@ def _fields(config_file: str) -> dict[str, Any]:
     try:
         content = pathlib.Path(config_file).expanduser().read_bytes()
     except OSError as error:
-        raise ValueError(f"expected a YAML file with fields; got {config_file}: {error.strerror}") from error
+        raise UserError(f"expected a YAML file with fields; got {config_file}: {error.strerror}") from error
     given = configuration.read_yaml(content, config_file)
     if given is None:
         return {}
     if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-        raise ValueError(
+        raise UserError(
             f"{config_file} must hold fields of the configuration, such as `trainer: {{seed: 7}}`; got {given!r:.200}"
         )
     return given
@@ -101,7 +102,7 @@ def describe_data(root: str) -> dict[str, Any]:
     Raises:
       DataError: the folder has no ratings, some that would be left aside, others than those that its record names, no
         record of their scale, or preferences that are all the same.
-      ValueError: it is in a place that TFX knows no file system for.
+      UserError: it is in a place that TFX knows no file system for.
     """
     if locations.is_remote(root):
         return {"root": root}
@@ -143,17 +144,17 @@ def _check_layout(asked: DataConfig, given: Sequence[str]) -> None:
       given: the splits that the folder holds, or none.
 
     Raises:
-      ValueError: the folder has not the splits that are asked for, or has them where none are.
+      UserError: the folder has not the splits that are asked for, or has them where none are.
     """
     if asked.given != bool(given):
         holds = f"the splits {', '.join(given)}" if given else "ratings that are not divided"
-        raise ValueError(
+        raise UserError(
             f"expected data.given={str(bool(given)).lower()} for {asked.root}, which holds {holds}; got "
             f"{str(asked.given).lower()}; leave it out, or give another folder"
         )
     absent = [split for split in asked.splits if given and split not in given]
     if absent:
-        raise ValueError(
+        raise UserError(
             f"expected data.splits among those of {asked.root}, {', '.join(given)}; got {', '.join(absent)}, too; "
             "leave it out, or add ratings for it"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from modules.errors import UserError
 from pipeline.config import assignments as splitting
 from pipeline.config import locations
 
@@ -49,18 +50,18 @@ def parse(assignments: tuple[str, ...]) -> dict[str, Scalar]:
     """Turns `seed=7` into a value of the parameter's type.
 
     Raises:
-      ValueError: no `=`, an unknown name, a value of another type, or a folder that a cluster takes for a pattern.
+      UserError: no `=`, an unknown name, a value of another type, or a folder that a cluster takes for a pattern.
     """
     types = {parameter.name: parameter.type for parameter in PARAMETERS}
     values: dict[str, Scalar] = {}
     for name, text in splitting.split(assignments, example="seed=7").items():
         if name not in types:
-            raise ValueError(f"expected a parameter of {', '.join(types)}; got {name!r}")
+            raise UserError(f"expected a parameter of {', '.join(types)}; got {name!r}")
         kind = types[name]  # type: ignore[index]
         try:
             values[name] = kind(text)
         except ValueError:
-            raise ValueError(f"{name} must be of type {kind.__name__}; got {text!r}") from None
+            raise UserError(f"{name} must be of type {kind.__name__}; got {text!r}") from None
         if name == "data_root":
             locations.check_no_pattern(text)
     return values

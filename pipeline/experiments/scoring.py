@@ -23,6 +23,7 @@ from rich.table import Table
 
 from data import atomic
 from modules import features
+from modules.errors import UserError
 from modules.recommending import RECOMMEND
 from modules.serving import PREDICTED_RATING
 from pipeline.experiments.fit_time import timed
@@ -51,10 +52,10 @@ class ScoredModel(PushedModel):
           path: its folder.
 
         Raises:
-          ValueError: there is no SavedModel, it does not load, or it is none of this pipeline's.
+          UserError: there is no SavedModel, it does not load, or it is none of this pipeline's.
         """
         if not (path / "saved_model.pb").is_file():
-            raise ValueError(
+            raise UserError(
                 f"expected a SavedModel, with saved_model.pb, in {path}; there is none; "
                 "give the folder of one version, such as output/serving_model/1"
             )
@@ -62,12 +63,12 @@ class ScoredModel(PushedModel):
             super().__init__(path)
             self.user_names, self.title_names = map(self._names, (features.USER_ID, features.MOVIE_TITLE))
         except (OSError, UnicodeDecodeError, tf.errors.OpError) as error:
-            raise ValueError(
+            raise UserError(
                 f"expected a SavedModel that loads in {path}; got {type(error).__name__}: {error}; export it again"
             ) from error
         missing = [name for name in ("rank", "predict") if name not in self._loaded.signatures]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"expected the signatures rank and predict in {path}; missing: {', '.join(missing)}; "
                 "give a model that `movie-ranking run` pushed"
             )
@@ -83,7 +84,7 @@ class ScoredModel(PushedModel):
     def _names(self, column: features.Column) -> np.ndarray:
         names = self.vocabulary(column)
         if not names:
-            raise ValueError(
+            raise UserError(
                 f"expected values of {column.name} that the model in {self.path} knows; got none; train it anew"
             )
         return np.array(names, object)

@@ -27,6 +27,7 @@ from rich.console import Console
 
 from data import atomic
 from modules import dataset, metrics, paths, presets, progress
+from modules.errors import UserError
 from modules.features import MOVIE_TITLE, USER_ID
 from modules.ratings import Ratings
 from pipeline.config.pipeline_config import PipelineConfig
@@ -119,7 +120,7 @@ def search(
       verbose: leave what TFX and Optuna write on the terminal as well.
 
     Raises:
-      ValueError: the preset has no search space, or every field of it is held fixed, or no trial gave a rating.
+      UserError: the preset has no search space, or every field of it is held fixed, or no trial gave a rating.
       ComponentError: the pipeline failed before there was something to fit on.
     """
     began = time.perf_counter()
@@ -160,14 +161,14 @@ def free_fields(config: PipelineConfig) -> dict[str, Range]:
     """The search space of the configuration's preset, without what `trainer.model` holds fixed.
 
     Raises:
-      ValueError: there is none, or nothing is left of it.
+      UserError: there is none, or nothing is left of it.
     """
     preset = config.trainer.preset
     if preset not in SPACES:
-        raise ValueError(f"expected a preset with a search space, one of {', '.join(SPACES)}; got {preset!r}")
+        raise UserError(f"expected a preset with a search space, one of {', '.join(SPACES)}; got {preset!r}")
     left = {name: field for name, field in SPACES[preset].items() if name not in config.trainer.model}
     if not left:
-        raise ValueError(
+        raise UserError(
             f"expected a field to search for; all of {', '.join(SPACES[preset])} are held fixed; set fewer of them"
         )
     return left
@@ -252,7 +253,7 @@ def _found(config: PipelineConfig, study: optuna.Study, space: Mapping[str, Rang
     """The best of the trials, written to the configuration file."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
-        raise ValueError("expected a trial with finite ratings; there is none; see logs/tune.log in the output folder")
+        raise UserError("expected a trial with finite ratings; there is none; see logs/tune.log in the output folder")
     best = min(complete, key=_value)
     first = study.get_trials(deepcopy=False, states=FINISHED)[0]
     values = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in best.params.items()}
@@ -277,7 +278,7 @@ def _found(config: PipelineConfig, study: optuna.Study, space: Mapping[str, Rang
 
 def _value(trial: FrozenTrial) -> float:
     if trial.value is None:
-        raise ValueError(f"expected a value of the complete trial {trial.number}; got none; remove {STORAGE_FILE}")
+        raise UserError(f"expected a value of the complete trial {trial.number}; got none; remove {STORAGE_FILE}")
     return trial.value
 
 

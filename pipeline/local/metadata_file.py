@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 
+from modules.errors import UserError
 from pipeline.config import locations
 from pipeline.config.pipeline_config import PipelineConfig
 
@@ -19,13 +20,13 @@ def check(config: PipelineConfig, *, rebuild: bool = False) -> None:
       rebuild: rename what there is, so that the run starts anew.
 
     Raises:
-      ValueError: the database is missing or damaged, and nobody asked to rebuild.
+      UserError: the database is missing or damaged, and nobody asked to rebuild.
     """
     fault = _fault(config)
     if fault is None:
         return
     if not rebuild:
-        raise ValueError(
+        raise UserError(
             f"expected in {config.metadata_path} the ML Metadata of the artifacts in {config.pipeline_root}; {fault}; "
             "put it back, or give --rebuild, which sets both aside and runs every component anew; pushed models stay"
         )

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
+from modules.errors import UserError
+
 if int(pa.__version__.partition(".")[0]) < 14:
     import pyarrow_hotfix  # noqa: F401  # switches off what lets a file run code (CVE-2023-47248)
 
@@ -95,14 +97,14 @@ class PushedModel:
         """Loads the version under a pipeline's output folder that servers take.
 
         Raises:
-          ValueError: nothing was pushed there.
+          UserError: nothing was pushed there.
           OSError: the version cannot be loaded.
         """
         folder = pathlib.Path(output) / "serving_model"
         versions = pushed_versions.versions(str(folder))
         whole = {number: path for number, path in versions.items() if tf.saved_model.contains_saved_model(path)}
         if not whole:
-            raise ValueError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
+            raise UserError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
         return cls(pathlib.Path(whole[max(whole)]))
 
     def vocabulary(self, column: features.Column) -> list[str]:
@@ -126,10 +128,10 @@ class PushedModel:
         """Refuses a model that was exported without what recommends.
 
         Raises:
-          ValueError: it is such a model.
+          UserError: it is such a model.
         """
         if RECOMMEND not in self._loaded.signatures:
-            raise ValueError(
+            raise UserError(
                 f"expected a model that recommends; got {self.path}, which was exported without; run again with "
                 "trainer.retrieval=als_ease"
             )
@@ -153,7 +155,7 @@ class PushedModel:
           only: titles that may be among them; none for all.
 
         Raises:
-          ValueError: the model was exported without what recommends.
+          UserError: the model was exported without what recommends.
         """
         signature = RECOMMEND_FOR if user is None else RECOMMEND
         answer = self._pick(signature, _person(user, ratings), count, exclude, only)
@@ -187,13 +189,13 @@ class PushedModel:
           years: the first and the last; None for all.
 
         Raises:
-          ValueError: the model has no descriptions, no title is of a genre, or none of all titles fits.
+          UserError: the model has no descriptions, no title is of a genre, or none of all titles fits.
         """
         described = catalogue.read(str(self.path))
         known = {genre.casefold(): genre for description in described.values() for genre in description.genres}
         if unknown := [genre for genre in genres if genre.casefold() not in known]:
             there = f"of {', '.join(sorted(known.values()))}" if known else "none: the titles table has no genres"
-            raise ValueError(f"expected a genre that a title has, {there}; got {', '.join(unknown)}")
+            raise UserError(f"expected a genre that a title has, {there}; got {', '.join(unknown)}")
         wanted = {known[genre.casefold()] for genre in genres}
         first, last = years or (0, 0)
         found = [
@@ -202,7 +204,7 @@ class PushedModel:
             if (not wanted or wanted & set(of_title)) and (not years or (year is not None and first <= year <= last))
         ]
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"expected a title of these genres and years; got none among {len(described):,} in the titles table"
             )
         return found
@@ -216,7 +218,7 @@ class PushedModel:
           How many users and titles there are.
 
         Raises:
-          ValueError: the model was exported without what recommends.
+          UserError: the model was exported without what recommends.
           OSError: the folder cannot be written.
         """
         self.check_recommends()
@@ -238,7 +240,7 @@ class PushedModel:
         """Titles that the same people choose as another, and the cosines of their vectors, the most alike first.
 
         Raises:
-          ValueError: the model was exported without what recommends.
+          UserError: the model was exported without what recommends.
         """
         answer = self._pick(SIMILAR, {features.MOVIE_TITLE.name: tf.constant([title])}, count, (), ())
         names, cosines = answer[features.MOVIE_TITLE.name].numpy(), answer[SCORE].numpy().tolist()
@@ -286,20 +288,18 @@ def seen_titles(output: str, user: str) -> set[str]:
     """Titles that a user rated in the data of the last run.
 
     Raises:
-      ValueError: there was no run, or its data are gone or no longer what a run takes.
+      UserError: there was no run, or its data are gone or no longer what a run takes.
     """
     record = pathlib.Path(output) / LAST_RUN_FILE
     try:
         data = json.loads(record.read_text(encoding="utf-8"))["config"]["data"]
     except FileNotFoundError:
-        raise ValueError(
-            f"expected {record}, which says where the ratings are; run `movie-ranking run` first"
-        ) from None
+        raise UserError(f"expected {record}, which says where the ratings are; run `movie-ranking run` first") from None
     root = data["root"]
     patterns = [ratings_pattern(split) for split in (data["splits"] if data["given"] else [""])]
     files = [path for pattern in patterns for path in tf.io.gfile.glob(f"{paths.escape(root)}/{pattern}")]
     if not files:
-        raise ValueError(f"expected the ratings of the last run in {root}; they are gone; leave out --exclude-seen")
+        raise UserError(f"expected the ratings of the last run in {root}; they are gone; leave out --exclude-seen")
     return set().union(*(_titles_of(user, path) for path in files))
 
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from data import atomic
+from modules.errors import UserError
 from pipeline.config import locations
 from pipeline.config.component_order import in_order
 from pipeline.exit_codes import ExitCode
@@ -43,7 +44,7 @@ def run(
       plain: print lines rather than a live table, on a terminal too.
 
     Raises:
-      ValueError: `from_component` comes after `to_component`, one of them is not part of the pipeline, the strategy
+      UserError: `from_component` comes after `to_component`, one of them is not part of the pipeline, the strategy
         takes several machines, or a folder is in a place that a run on this machine cannot use.
 
     Returns:
@@ -51,12 +52,12 @@ def run(
     """
     if config.trainer.strategy == "multi_worker":
         # Every worker would have its own metadata and artifacts, and only one of them a model.
-        raise ValueError(
+        raise UserError(
             "expected strategy none or mirrored for a run on this machine; got multi_worker; compile the pipeline with "
             "cluster.training_job.workers, so that Trainer alone runs on several"
         )
     if not config.is_local:
-        raise ValueError(
+        raise UserError(
             "expected a folder on this machine for output, where metadata, logs and pushed models go; got "
             f"{config.output}; give artifacts alone another place, such as --set artifacts={config.output}, or compile "
             "the pipeline for a cluster"
@@ -121,11 +122,11 @@ def _run_options(pipeline: Pipeline, from_component: str | None, to_component: s
     order = in_order(component.id for component in pipeline.components)
     for name in (from_component, to_component):
         if name and name not in order:
-            raise ValueError(f"expected one of {', '.join(order)}; got {name}, which is not part of this pipeline")
+            raise UserError(f"expected one of {', '.join(order)}; got {name}, which is not part of this pipeline")
     first = order.index(from_component) if from_component else 0
     last = order.index(to_component) if to_component else len(order) - 1
     if first > last:
-        raise ValueError(f"--from {from_component} comes after --to {to_component}; the order is {', '.join(order)}")
+        raise UserError(f"--from {from_component} comes after --to {to_component}; the order is {', '.join(order)}")
     return RunOptions(from_nodes=order[first : last + 1], to_nodes=order[first : last + 1])
 
 

@@ -8,6 +8,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
+from modules.errors import UserError
+
 _YEAR = re.compile(r"\s*\(\d{4}\)$")
 _PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
 _ARTICLES = "the|a|an|le|la|les|l|un|une|el|los|las|il|lo|gli|i|der|die|das|den|det|de|het|o|os|as"
@@ -36,7 +38,7 @@ class TitleSearch:
         """The title that a name stands for; None where none does.
 
         Raises:
-          ValueError: it could be any of several.
+          UserError: it could be any of several.
         """
         if name in self._titles:
             return name
@@ -46,7 +48,7 @@ class TitleSearch:
                 return found[0]
             if found:
                 listed = ", ".join(map(repr, found[:_MOST_LISTED])) + (", …" if len(found) > _MOST_LISTED else "")
-                raise ValueError(f"expected one title; got {name!r}, which could be {listed}; give the whole title")
+                raise UserError(f"expected one title; got {name!r}, which could be {listed}; give the whole title")
         return None
 
     def suggest(self, name: str) -> list[str]:
