@@ -183,6 +183,7 @@ def _write_lists(
     from pipeline.commands.progress import reported
     from pipeline.config.beam_config import BeamConfig, arguments
     from pipeline.config.cluster_config import ClusterConfig
+    from pipeline.local.interrupts import kept
 
     model.check_recommends()
     form = list_writer.form_of(destination)
@@ -191,7 +192,7 @@ def _write_lists(
     pipeline_options = PipelineOptions(
         arguments(beam_config, ClusterConfig(), pipeline_root=folder, data_root=folder), save_main_session=False
     )
-    with reported():
+    with reported(), kept():
         written = list_writer.write_lists(
             lambda: beam.Pipeline(options=pipeline_options),
             str(model.path.absolute()),

@@ -20,6 +20,7 @@ from modules import progress
 from pipeline.config.component_order import position
 from pipeline.local.capture import captured
 from pipeline.local.intact import Outputs
+from pipeline.local.interrupts import kept
 from pipeline.local.notes import Notes
 from pipeline.local.observers import Observer
 from pipeline.local.pushed import is_outdated
@@ -121,7 +122,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         self._observer.component_started(name)
         log_path = os.path.join(self._log_dir, f"{name}.log")
         try:
-            with captured(log_path, also_on_terminal=self._verbose), _Progress(self._observer, name):
+            with captured(log_path, also_on_terminal=self._verbose), _Progress(self._observer, name), kept():
                 if node.execution_options.run.perform_snapshot:
                     with metadata.Metadata(connection) as handle:
                         partial_run_utils.snapshot(handle, pipeline)
