@@ -7,11 +7,9 @@ import fnmatch
 import os
 import pathlib
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from data import kinds, netflix
+from data import archives, kinds, netflix
 from data.choices import Choices
 from data.errors import LayoutError
 from data.movielens import LAYOUTS, MOVIELENS_100K, Layout
@@ -23,6 +21,8 @@ from data.sources import File, Files
 from modules.features import SIDE_TABLES
 
 _SHOWN_NAMES = 8
+# Files are read more than once.
+_NO_FILE = "a pipe or a device, which can be read once at most; write it to a file, and give that"
 # What a path is, or for given splits the path of each part.
 Origin = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
 _READS_OWN = {
@@ -110,11 +110,15 @@ def _found(source: pathlib.Path, unpacked: pathlib.Path, choices: Choices) -> tu
     """The layout of a path, none for ratings of one's own, and its files, the ratings of one's own first."""
     if not source.exists():
         raise LayoutError(f"expected {source} to be {_accepted()}; it does not exist")
+    if not source.is_dir() and not source.is_file():
+        raise LayoutError(f"expected {source} to be {_accepted()}; got {_NO_FILE}")
     if source.is_dir():
         paths = {file.relative_to(source).as_posix(): file for file in _files(source)}
         layout, names = _choose(source, paths)
-        return layout, Files({_bare(name): File(paths[name], f"{source}/{name}") for name in names}, choices, unpacked)
-    if not zipfile.is_zipfile(source):
+        return layout, Files(
+            {archives.bare(name): File(paths[name], f"{source}/{name}") for name in names}, choices, unpacked
+        )
+    if not archives.is_zip(source):
         if source.name in {name for layout in LAYOUTS for name in layout.required} and source.suffix != ".csv":
             raise LayoutError(
                 f"expected the folder that {source.name} lies in; got the file alone; give {source.parent}"
@@ -123,20 +127,19 @@ def _found(source: pathlib.Path, unpacked: pathlib.Path, choices: Choices) -> tu
         titles = {name: File(path, str(path)) for name, path in beside.items() if path.is_file()}
         return None, Files({RATINGS_FILE: File(source, str(source)), **titles}, choices, unpacked)
     layout, names = _look_into(source, choices)
-    return layout, Files(_unpack(source, names, unpacked), choices, unpacked)
+    return layout, Files(archives.unpack(source, names, unpacked), choices, unpacked)
 
 
 def _own_file(path: pathlib.Path, unpacked: pathlib.Path, choices: Choices) -> File:
     """A file of one's own, unpacked from an archive where it is one."""
     if not path.is_file():
-        raise LayoutError(
-            f"expected {path} to be a file of ratings; {'got a folder' if path.exists() else 'there is none'}"
-        )
-    if not zipfile.is_zipfile(path):
+        what = "got a folder" if path.is_dir() else f"got {_NO_FILE}" if path.exists() else "there is none"
+        raise LayoutError(f"expected {path} to be a file of ratings; {what}")
+    if not archives.is_zip(path):
         return File(path, str(path))
     unpacked.mkdir()
-    with _archive(path) as packed:
-        return next(iter(_unpack(path, [_own_member(path, _members(packed), choices)], unpacked).values()))
+    member = _own_member(path, archives.members(path), choices)
+    return next(iter(archives.unpack(path, [member], unpacked).values()))
 
 
 def _accepted() -> str:
@@ -145,10 +148,6 @@ def _accepted() -> str:
         f"a folder or zip with one of: {layouts}; or a file of ratings of your own: CSV or the like, or Parquet, "
         "ratings.csv, or the files of the Netflix Prize, where a folder is given"
     )
-
-
-def _bare(name: str) -> str:
-    return pathlib.PurePosixPath(name).name
 
 
 def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -170,7 +169,7 @@ def _choose(source: pathlib.Path, names: Iterable[str]) -> tuple[Layout | None, 
     found = _recognised(source, names)
     if found is not None:
         return found
-    some = ", ".join(sorted(map(_bare, names))[:_SHOWN_NAMES]) or "nothing"
+    some = ", ".join(sorted(map(archives.bare, names))[:_SHOWN_NAMES]) or "nothing"
     raise LayoutError(f"expected {source} to be {_accepted()}; got {some}")
 
 
@@ -239,24 +238,8 @@ def _layouts(source: pathlib.Path, folders: Mapping[str, set[str]]) -> tuple[Lay
     return found[0] if found else None
 
 
-@contextlib.contextmanager
-def _archive(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as packed:
-            yield packed
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise LayoutError(f"expected {path} to be a complete, unencrypted zip; got: {error}; fetch it again") from error
-
-
-def _members(packed: zipfile.ZipFile) -> list[str]:
-    """The files of an archive; not the shadows that macOS adds."""
-    names = [info.filename for info in packed.infolist() if not info.is_dir()]
-    return [name for name in names if not name.startswith("__MACOSX/") and not _bare(name).startswith(".")]
-
-
 def _look_into(source: pathlib.Path, choices: Choices) -> tuple[Layout | None, list[str]]:
-    with _archive(source) as packed:
-        members = _members(packed)
+    members = archives.members(source)
     kinds.refuse_archive(members, str(source))
     found = _recognised(source, members) if choices.member is None else None
     if found is not None:
@@ -279,15 +262,3 @@ def _own_member(source: pathlib.Path, members: Sequence[str], choices: Choices) 
         f"expected {source} to hold one of {_accepted()}, or one file alone; got {some}; "
         f"{f'say which file to read, such as --member {members[0]!r}' if members else 'give another archive'}"
     )
-
-
-def _unpack(archive: pathlib.Path, names: Sequence[str], folder: pathlib.Path) -> dict[str, File]:
-    """Unpacks some files of an archive, under their bare names: a path in an archive must not lead elsewhere."""
-    files = {}
-    with _archive(archive) as packed:
-        for name in names:
-            bare = _bare(name)
-            with packed.open(name) as member, (folder / bare).open("wb") as file:
-                shutil.copyfileobj(member, file, 1 << 20)
-            files[bare] = File(folder / bare, f"{archive}/{name}")
-    return files

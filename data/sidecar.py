@@ -199,7 +199,8 @@ def ratings_pattern(part: str = "") -> str:
 
 def ratings_files(folder: pathlib.Path, part: str = "") -> list[str]:
     """The files with ratings, of a part or undivided, relative to the data folder, in the order of their names."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.glob(ratings_pattern(part)))
+    found = (path for path in folder.glob(ratings_pattern(part)) if path.is_file())  # a pipe would be waited for
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def table_files(folder: pathlib.Path) -> set[str]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
-from data import compression, encodings, kinds
+from data import compression, encodings, kinds, unpacked_size
 from data.choices import Choices
 from data.tables import open_local
 
@@ -21,7 +20,6 @@ from data.tables import open_local
 TEXT = "text"
 # What a file is told by.
 HEAD_BYTES = 1 << 16
-_COPIED_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +158,7 @@ def _opened(file: File, encoding: str | None, work: pathlib.Path) -> Source:
             # Under its own name, which progress shows.
             path = pathlib.Path(tempfile.mkdtemp(dir=work)) / file.path.name
             with path.open("wb") as unpacked:
-                shutil.copyfileobj(stream, unpacked, _COPIED_BYTES)
+                unpacked_size.copy(stream, unpacked, file.shown, packed=file.path.stat().st_size)
             file = File(path, file.shown)
     if encoding is None:
         with open_local(file.path) as text:
