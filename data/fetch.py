@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from data.errors import ChecksumError, FetchError
+from data import archives
+from data.errors import ChecksumError, FetchError, LayoutError
 from data.folder import workspace
 from data.prepare import Summary, prepare
 from data.progress import Progress, silent
@@ -37,6 +38,7 @@ LICENCE = (
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
 _PIP_SECONDS = 300.0
+_TRIES = 3
 
 
 class UnreachableError(Exception):
@@ -130,7 +132,7 @@ def official_archive(
     """Downloads GroupLens' archive.
 
     Raises:
-      UnreachableError: the server does not answer, or refuses.
+      UnreachableError: the server does not answer, or refuses, or the download breaks off again and again.
       ChecksumError: it sends something else.
     """
     import pooch
@@ -140,10 +142,19 @@ def official_archive(
         progressbar=_Meter("downloading ml-100k.zip", progress), timeout=(_CONNECT_SECONDS, _READ_SECONDS)
     )
     archive = folder / "ml-100k.zip"
-    try:
-        downloader(url, str(archive), None)
-    except requests.exceptions.RequestException as error:
-        raise UnreachableError(_reason(error)) from error
+    for _ in range(_TRIES):
+        try:
+            downloader(url, str(archive), None)
+        except requests.exceptions.ChunkedEncodingError:
+            continue
+        except requests.exceptions.RequestException as error:
+            raise UnreachableError(_reason(error)) from error
+        if not _breaks_off(archive):
+            break
+    else:
+        raise UnreachableError(
+            f"the download broke off {_TRIES} times, the last after {archive.stat().st_size:,} bytes"
+        )
     received = pooch.file_hash(str(archive), alg="md5")
     if received != md5:
         raise ChecksumError(
@@ -151,6 +162,14 @@ def official_archive(
             "place: fetch the archive by hand and give it with --source"
         )
     return archive
+
+
+def _breaks_off(archive: pathlib.Path) -> bool:
+    """Whether an archive lacks its end, which not every server leads one to expect."""
+    try:
+        return not archives.is_zip(archive) and not archive.stat().st_size
+    except LayoutError:
+        return True
 
 
 def _reason(error: BaseException) -> str:

@@ -173,6 +173,61 @@ def test_official_archive_that_is_another_is_an_error_and_no_other_source_is_tri
     assert not (tmp_path / "out").exists()
 
 
+class _Breaking(http.server.BaseHTTPRequestHandler):
+    """Sends half of the content, the whole after as many requests as are said, and its length only if asked to."""
+
+    content = b""
+    broken = 0
+    says_length = True
+
+    def do_GET(self) -> None:
+        whole = type(self).broken <= 0
+        type(self).broken -= 1
+        self.send_response(200)
+        if self.says_length:
+            self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content if whole else self.content[: len(self.content) // 2])
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def breaking(make_zip) -> Iterator[tuple[type[_Breaking], functools.partial]]:
+    content = make_zip(HUNDRED_K).read_bytes()
+    handler = type("Handler", (_Breaking,), {"content": content})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/ml-100k.zip"
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        yield handler, functools.partial(official_archive, url=url, md5=md5)
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_a_download_that_breaks_off_is_tried_again(breaking, says_length, tmp_path):
+    handler, origin = breaking
+    handler.broken, handler.says_length = 2, says_length
+    fetch(tmp_path / "out", checksums=CHECKSUMS, origins=[("server", origin), ("never", never)])
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_one_that_breaks_off_again_and_again_leaves_it_to_the_next_source(
+    breaking, says_length, make_zip, said, tmp_path
+):
+    handler, origin = breaking
+    handler.broken, handler.says_length = 99, says_length
+    archive = make_zip(HUNDRED_K, "other")
+    origins = [("server", origin), ("other", lambda *_: archive)]
+    fetch(tmp_path / "out", checksums=CHECKSUMS, origins=origins, say=said.append)
+    assert said[1].startswith("skipped server: the download broke off 3 times, the last after ")
+    assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
+
+
 @pytest.mark.parametrize(("path", "reason"), [("/missing.zip", "404"), (None, "refused")])
 def test_official_archive_that_cannot_be_reached_is_skipped(path, reason, served, make_zip, said, tmp_path):
     url = CLOSED if path is None else served[1] + path
