@@ -12,6 +12,7 @@ import click
 
 from pipeline import environment
 from pipeline.exit_codes import ExitCode
+from pipeline.local.printable import printable
 
 # Command: module and attribute that hold it, imported when it is called or its help is asked for; and its summary.
 COMMANDS = {
@@ -71,6 +72,7 @@ def guarded(command: Callable[[], Any]) -> None:
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
+        error.message = printable(error.message, keep="\n")
         error.show()
         code = ExitCode.BAD_INPUT
     except (click.Abort, KeyboardInterrupt):

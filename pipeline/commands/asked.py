@@ -14,6 +14,7 @@ import click
 from modules.errors import UserError
 from pipeline.commands.errors import usage_errors
 from pipeline.commands.options import Path
+from pipeline.local.printable import printable
 
 if TYPE_CHECKING:
     from pipeline.local.pushed_model import PushedModel
@@ -32,8 +33,8 @@ def load(output: str) -> PushedModel:
     """The pushed model under an output folder; ends the program if there is none."""
     from pipeline.local.pushed_model import PushedModel
 
-    with usage_errors(OSError):
-        return PushedModel.latest(output)
+    with usage_errors():
+        return PushedModel.latest(output, lambda line: click.echo(printable(line), err=True))
 
 
 def find(model: PushedModel, names: Sequence[str]) -> list[str]:

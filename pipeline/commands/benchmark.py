@@ -214,7 +214,7 @@ def scoring(
     with usage_errors(OSError):
         make_writable(output, "--output")
         report("loading the model")
-        model = measuring.ScoredModel.latest("output") if path is None else measuring.ScoredModel(path)
+        model = measuring.ScoredModel.latest("output", report) if path is None else measuring.ScoredModel(path)
     measured = measuring.measure(model, candidates=candidates, requests=requests, pairs=pairs, seed=seed, report=report)
     measuring.save(measured, output)
     console = terminal()

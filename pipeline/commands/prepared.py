@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.local.printable import printable
+
 if TYPE_CHECKING:
     from data.sidecar import Sidecar
     from data.sources import ReadAs
@@ -107,7 +109,7 @@ def _show_shared_titles(sidecar: Sidecar, *, keep_items_apart: bool) -> None:
 def _say(line: str) -> None:
     """Prints a line; what a terminal would obey is escaped."""
     # Without a file, click would write UTF-8 to a terminal of ASCII.
-    click.echo("".join(each if each.isprintable() else ascii(each)[1:-1] for each in line), file=sys.stdout)
+    click.echo(printable(line), file=sys.stdout)
 
 
 def _can_show(text: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.errors import usage_errors
+from pipeline.local.printable import printable
 
 if TYPE_CHECKING:
     from data.progress import Progress
@@ -41,6 +42,7 @@ def _bar() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int) -> None:
+            what = printable(what)
             if what not in tasks:
                 tasks[what] = bars.add_task(what)
             bars.update(tasks[what], completed=done, total=total)
@@ -58,6 +60,6 @@ def _lines() -> Iterator[Progress]:
         now = time.monotonic()
         if now - last >= _SECONDS_BETWEEN_LINES:
             last = now
-            click.echo(f"{what}: {100 * done / max(total, 1):.0f} %", err=True)
+            click.echo(f"{printable(what)}: {100 * done / max(total, 1):.0f} %", err=True)
 
     yield show

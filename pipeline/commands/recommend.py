@@ -14,6 +14,7 @@ from modules.errors import UserError
 from pipeline.commands import asked, options
 from pipeline.commands.errors import usage_errors
 from pipeline.commands.options import Name, Path
+from pipeline.local.printable import printable
 
 if TYPE_CHECKING:
     from pipeline.local.pushed_model import PushedModel
@@ -157,14 +158,14 @@ def _show(
     listed = model.recommend(user, ratings, top, exclude=exclude, only=only)
     reasons = model.explain(user, ratings, [rated.title for rated in listed]) if why else []
     for place, rated in enumerate(listed, start=1):
-        click.echo(f"{place:>3}  {rated}")
+        click.echo(printable(f"{place:>3}  {rated}"))
         if why:
             reason = reasons[place - 1]
             speak_for, against = reason.strongest(_REASONS_FOR, _REASONS_AGAINST)
             for word, shares in (("for it", speak_for), ("against", against), ("besides", list(reason.rest.items()))):
                 said = [f"{name} {share:+.2f}" for name, share in shares if abs(share) >= _LEAST_SHOWN]
                 if said:
-                    click.echo(f"     {word}: {', '.join(said)}")
+                    click.echo(printable(f"     {word}: {', '.join(said)}"))
 
 
 def _write_lists(
@@ -219,7 +220,7 @@ def similar(title: str, top: int, output: str) -> None:
             raise UserError(f"expected a title of the catalogue; got {title!r}")
         listed = model.similar(found, top)
     for place, (name, cosine) in enumerate(listed, start=1):
-        click.echo(f"{place:>3}  {cosine:.2f}  {name}")
+        click.echo(printable(f"{place:>3}  {cosine:.2f}  {name}"))
 
 
 def _read_like(text: str) -> tuple[str, float]:

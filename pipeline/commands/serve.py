@@ -9,6 +9,7 @@ import click
 from pipeline.commands import asked
 from pipeline.commands.errors import usage_errors
 from pipeline.commands.options import Name, Path
+from pipeline.local.printable import printable
 
 USER_OPTION = click.option("--user", type=Name(), required=True, metavar="ID", help="The user's id, as in the ratings.")
 
@@ -30,7 +31,7 @@ def predict(user: str, titles: tuple[str, ...], output: str) -> None:
         found = asked.find(model, titles)
     asked.warn_if_unknown(model, user, ())
     for rated in model.rate(user, found):
-        click.echo(str(rated))
+        click.echo(printable(str(rated)))
 
 
 @click.command()
@@ -66,4 +67,4 @@ def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str)
             seen = pushed_model.seen_titles(output, user)
         candidates = [title for title in candidates if title not in seen]
     for place, rated in enumerate(model.rank(user, candidates)[:top], start=1):
-        click.echo(f"{place:>3}  {rated}")
+        click.echo(printable(f"{place:>3}  {rated}"))

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -42,6 +42,11 @@ from modules.recommending import (
 )
 from modules.side_tables import UNRATED_PREFIX
 from pipeline.local.run import LAST_RUN_FILE
+
+# What TensorFlow makes of a SavedModel of which a file is lost, cut or overwritten.
+_DAMAGED = (OSError, ValueError, RuntimeError, LookupError, AttributeError, TypeError, tf.errors.OpError)
+_FAULT_CHARACTERS = 200
+_REMEDY = "`movie-ranking run` pushes it again"
 
 Model = TypeVar("Model", bound="PushedModel")
 
@@ -93,19 +98,32 @@ class PushedModel:
         self._loaded = tf.saved_model.load(paths.plain(str(path)))
 
     @classmethod
-    def latest(cls: type[Model], output: str) -> Model:
-        """Loads the version under a pipeline's output folder that servers take.
+    def latest(cls: type[Model], output: str, tell: Callable[[str], None]) -> Model:
+        """Loads the version under a pipeline's output folder that servers take, or the newest that is not damaged.
+
+        Args:
+          output: the folder.
+          tell: takes a line where it is not the newest.
 
         Raises:
-          UserError: nothing was pushed there.
-          OSError: the version cannot be loaded.
+          UserError: nothing was pushed there, or nothing of it can be loaded.
         """
         folder = pathlib.Path(output) / "serving_model"
         versions = pushed_versions.versions(str(folder))
-        whole = {number: path for number, path in versions.items() if tf.saved_model.contains_saved_model(path)}
-        if not whole:
+        if not versions:
             raise UserError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
-        return cls(pathlib.Path(whole[max(whole)]))
+        faults: dict[str, str] = {}
+        for _, path in sorted(versions.items(), reverse=True):
+            try:
+                model = cls(pathlib.Path(path))
+            except _DAMAGED as error:
+                faults[path] = _in_a_line(error)
+                continue
+            for damaged, fault in faults.items():
+                tell(f"note: {damaged} cannot be loaded: {fault}; {path} answers; {_REMEDY}")
+            return model
+        newest, fault = next(iter(faults.items()))
+        raise UserError(f"expected a model in {newest} that can be loaded, or one before it; got: {fault}; {_REMEDY}")
 
     def vocabulary(self, column: features.Column) -> list[str]:
         """Every user or title that the model knows: what it was fitted on, most rated first, then what tables add."""
@@ -274,6 +292,11 @@ class PushedModel:
         ]
 
 
+def _in_a_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _FAULT_CHARACTERS else text[:_FAULT_CHARACTERS] + "…"
+
+
 def _person(user: str | None, ratings: Mapping[str, float]) -> dict[str, tf.Tensor]:
     """Somebody as signatures take them: a user, or for None, ratings of somebody new."""
     if user is not None:
@@ -288,15 +311,20 @@ def seen_titles(output: str, user: str) -> set[str]:
     """Titles that a user rated in the data of the last run.
 
     Raises:
-      UserError: there was no run, or its data are gone or no longer what a run takes.
+      UserError: there was no run, its record is damaged, or its data are gone or no longer what a run takes.
     """
     record = pathlib.Path(output) / LAST_RUN_FILE
     try:
         data = json.loads(record.read_text(encoding="utf-8"))["config"]["data"]
+        root, splits = str(data["root"]), data["splits"] if data["given"] else [""]
+        patterns = [ratings_pattern(split) for split in splits]
     except FileNotFoundError:
         raise UserError(f"expected {record}, which says where the ratings are; run `movie-ranking run` first") from None
-    root = data["root"]
-    patterns = [ratings_pattern(split) for split in (data["splits"] if data["given"] else [""])]
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"expected {record} to be what a run wrote; got something else, at {error}; `movie-ranking run` writes it "
+            "anew; or leave out --exclude-seen"
+        ) from error
     files = [path for pattern in patterns for path in tf.io.gfile.glob(f"{paths.escape(root)}/{pattern}")]
     if not files:
         raise UserError(f"expected the ratings of the last run in {root}; they are gone; leave out --exclude-seen")

@@ -40,6 +40,7 @@ from modules.sliced_metrics import (
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
 from pipeline.local.outcome import MODELS, Outcome
+from pipeline.local.printable import printable
 
 # Models whose lists are judged, for people.
 _LISTING = {
@@ -85,8 +86,9 @@ def show(
         verdict = Text.assemble(("pushed", "bold green"), f" to {outcome.pushed_path}")
     else:
         verdict = Text.assemble(("not pushed", "bold red"), f": {MEANINGS[outcome.exit_code]}")
-    for line in (verdict, *(Text(f"  {reason}") for reason in (*outcome.reasons, *_advice(config, outcome)))):
-        console.print(line, soft_wrap=True)
+    console.print(verdict, soft_wrap=True)
+    for line in (*outcome.reasons, *_advice(config, outcome)):
+        console.print(Text(printable(f"  {line}")), soft_wrap=True)
 
 
 def _advice(config: PipelineConfig, outcome: Outcome) -> list[str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import pathlib
 import sys
+from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
+from pipeline import cli
 from pipeline.cluster.resolve import show_parameters
+from pipeline.commands import progress as progress_lines
 from pipeline.commands.progress import reported
 from pipeline.commands.run import run
 from pipeline.commands.serve import predict, rank
@@ -61,6 +64,48 @@ def test_rated_titles_are_text(output: pathlib.Path) -> None:
     done = CliRunner().invoke(predict, ["--user", "[/8]", *titles, "--output", str(output)])
     assert done.stdout.splitlines() == [f"{len(title):.2f}  {title}" for title in TITLES]
     assert done.stderr == "note: user '[/8]' is unknown to the model\n"
+
+
+ESCAPING = ["\x1b[31mRed", "Bell\x07", "\u202eelpmaxe", "Non\xa0breaking", "Zero\u200djoined"]
+SHOWN = [r"\x1b[31mRed", r"Bell\x07", r"\u202eelpmaxe", "Non\xa0breaking", "Zero\u200djoined"]
+
+
+@pytest.fixture
+def escaping(output: pathlib.Path) -> Iterator[None]:
+    """The model of `output` with titles that a terminal would obey."""
+    names = output / "serving_model" / "1" / "assets" / "movie_title"
+    before = names.read_text("utf-8")
+    names.write_text("\n".join(ESCAPING) + "\n", encoding="utf-8")
+    yield
+    names.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.usefixtures("escaping")
+def test_a_terminal_obeys_no_title(output: pathlib.Path) -> None:
+    done = CliRunner().invoke(rank, ["--user", "[/7]", "--output", str(output)])
+    assert {line.split("  ")[-1] for line in done.stdout.splitlines()} == set(SHOWN)
+    titles = [word for title in ESCAPING for word in ("--title", title)]
+    done = CliRunner().invoke(predict, ["--user", "\x1b[31m8", *titles, "--output", str(output)])
+    assert [line.split("  ")[-1] for line in done.stdout.splitlines()] == SHOWN
+    assert "\x1b" not in done.stderr
+
+
+def test_a_terminal_obeys_no_error(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--data", str(tmp_path / "\x1b[31mred")])
+    shown = capsys.readouterr().err
+    assert r"\x1b[31mred; found neither" in shown
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) > 1
+
+
+def test_a_terminal_obeys_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress_lines, "_SECONDS_BETWEEN_LINES", 0.0)
+    with reported() as progress:
+        progress("reading \x1b[31mred", 1, 2)
+    assert terminal.getvalue() == "reading \\x1b[31mred: 50 %\n"
 
 
 @pytest.mark.parametrize("name", NAMES)

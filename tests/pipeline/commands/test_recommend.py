@@ -163,7 +163,7 @@ def test_a_model_without_lists_is_refused_in_words(tmp_path: pathlib.Path) -> No
 
 
 def test_all_numbers_of_a_reason_add_up(output) -> None:
-    model = PushedModel.latest(str(output))
+    model = PushedModel.latest(str(output), print)
     ratings = {"Film 04 (1984)": 5.0, "Film 06 (1986)": 1.0}
     (reasons,) = model.explain(None, ratings, ["Film 08 (1988)"])
     listed = model._pick(

@@ -67,7 +67,7 @@ def executed(record: dict) -> set[str]:
 def assert_newest_is_pushed(output: pathlib.Path, record: dict) -> None:
     """What the run names is what TensorFlow Serving takes, what `predict` takes, and what was judged."""
     newest = served(output)[max(served(output))]
-    assert record["pushed_path"] == newest == str(PushedModel.latest(str(output)).path)
+    assert record["pushed_path"] == newest == str(PushedModel.latest(str(output), print).path)
     assert model_digest.of_folder(newest) == model_digest.of_folder(str(trained(output)))
 
 
@@ -200,7 +200,7 @@ class TestOneOutputFolder:
             code, record = run_pipeline(ratings, output, *settings[seed])
             assert code == ExitCode.PUSHED
             newest = served(output)[max(served(output))]
-            assert record["pushed_path"] == newest == str(PushedModel.latest(str(output)).path)
+            assert record["pushed_path"] == newest == str(PushedModel.latest(str(output), print).path)
         assert executed(record) <= {"Evaluator", "Pusher"}
 
     def test_a_blessed_model_that_is_gone_blocks_nothing(self, ratings, output: pathlib.Path, capfd) -> None:

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from modules import features
+from modules.errors import UserError
 from pipeline.local import pushed_model
 from pipeline.local.pushed_model import PushedModel
 
@@ -50,9 +51,88 @@ def test_seen_titles_have_the_names_that_the_model_knows(tmp_path: pathlib.Path)
 
 
 def test_ratings_that_are_gone_are_named(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match=r"expected .*last_run\.json"):
+    with pytest.raises(UserError, match=r"expected .*last_run\.json"):
         pushed_model.seen_titles(str(tmp_path), "1")
     record = {"config": {"data": {"root": str(tmp_path / "gone"), "given": False, "splits": ["train"]}}}
     (tmp_path / "last_run.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match=r"they are gone; leave out --exclude-seen"):
+    with pytest.raises(UserError, match=r"they are gone; leave out --exclude-seen"):
         pushed_model.seen_titles(str(tmp_path), "1")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"config": {"data": {"root": "x"}}}', "{", "\xff"])
+def test_a_damaged_record_of_the_last_run_is_named(tmp_path: pathlib.Path, text: str) -> None:
+    (tmp_path / "last_run.json").write_text(text, encoding="latin-1")
+    with pytest.raises(
+        UserError, match=r"last_run\.json to be what a run wrote; .* leave out --exclude-seen"
+    ):
+        pushed_model.seen_titles(str(tmp_path), "1")
+
+
+class _Model(tf.Module):
+    """Holds a variable and a file, and gives what was put into it."""
+
+    def __init__(self, folder: pathlib.Path, number: float) -> None:
+        (folder / "names").write_text("a\nb\n")
+        self.number = tf.Variable([float(number)] * 1000)
+        names = tf.lookup.TextFileInitializer(
+            str(folder / "names"), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        )  # fmt: skip
+        self.table = tf.lookup.StaticHashTable(names, -1)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def give(self, name: tf.Tensor) -> tf.Tensor:
+        return self.number[0] + tf.cast(self.table.lookup(name), tf.float32)
+
+
+@pytest.fixture
+def pushed(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Two pushed models, which give 1 and 2, under an output folder."""
+    for version in (1, 2):
+        model = _Model(tmp_path, version)
+        tf.saved_model.save(model, str(tmp_path / "serving_model" / str(version)), signatures={"give": model.give})
+    return tmp_path
+
+
+def overwritten(path: pathlib.Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def cut(path: pathlib.Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: pathlib.Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [pathlib.Path.unlink, overwritten, cut, emptied])
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-*"])
+def test_a_damaged_model_leaves_it_to_the_one_before(pushed: pathlib.Path, name: str, damage) -> None:
+    (file,) = (pushed / "serving_model" / "2").glob(name)
+    damage(file)
+    told: list[str] = []
+    model = PushedModel.latest(str(pushed), told.append)
+    assert model._loaded.give(tf.constant("a")).numpy() == 1.0
+    (line,) = told
+    assert line.startswith(f"note: {pushed}/serving_model/2 cannot be loaded: ")
+    assert line.endswith(f"; {pushed}/serving_model/1 answers; `movie-ranking run` pushes it again")
+    assert "\n" not in line
+
+
+def test_a_lost_vocabulary_is_damage_too(pushed: pathlib.Path) -> None:
+    (pushed / "serving_model" / "2" / "assets" / "names").unlink()
+    assert PushedModel.latest(str(pushed), print).path.name == "1"
+
+
+def test_the_newest_is_taken_without_a_word(pushed: pathlib.Path) -> None:
+    told: list[str] = []
+    model = PushedModel.latest(str(pushed), told.append)
+    assert (model._loaded.give(tf.constant("b")).numpy(), told) == (3.0, [])
+
+
+def test_where_all_are_damaged_the_newest_is_named(pushed: pathlib.Path) -> None:
+    for version in (pushed / "serving_model").iterdir():
+        (version / "saved_model.pb").unlink()
+    with pytest.raises(UserError, match=r"expected a model in .*/serving_model/2 that can be loaded, or one before it"):
+        PushedModel.latest(str(pushed), print)

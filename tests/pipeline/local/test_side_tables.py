@@ -86,7 +86,7 @@ def record(data: pathlib.Path, output: pathlib.Path) -> dict:
 
 
 def test_ids_alone_get_what_evaluator_measured(data: pathlib.Path, output: pathlib.Path, record: dict) -> None:
-    model = PushedModel.latest(str(output))
+    model = PushedModel.latest(str(output), print)
     files = sorted((output / "artifacts" / "RatingsExampleGen").glob("examples/*/Split-test/*.gz"))
     examples = tf.concat(list(tf.data.TFRecordDataset([str(path) for path in files], "GZIP").batch(1_000)), axis=0)
     spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ("user_id", "movie_title")}
@@ -103,7 +103,7 @@ def test_ids_alone_get_what_evaluator_measured(data: pathlib.Path, output: pathl
 
 
 def test_the_side_tables_tell_unrated_titles_and_users_apart(data: pathlib.Path, output: pathlib.Path, record: dict):
-    model = PushedModel.latest(str(output))
+    model = PushedModel.latest(str(output), print)
     titles = [row["movie_title"] for row in read(data / "titles.csv")[:UNRATED_TITLES]]
     users = [row["user_id"] for row in read(data / "users.csv")[:UNRATED_USERS]]
     by_title = model.predict(["1"] * len(titles), titles)
@@ -119,7 +119,7 @@ def test_the_side_tables_tell_unrated_titles_and_users_apart(data: pathlib.Path,
 def test_an_edit_of_a_side_table_runs_again_what_depends_on_it(
     data: pathlib.Path, output: pathlib.Path, record: dict
 ) -> None:
-    before = PushedModel.latest(str(output)).predict(["1"], [NEVER_RATED])
+    before = PushedModel.latest(str(output), print).predict(["1"], [NEVER_RATED])
     rows = read(data / "titles.csv")
     other = next(row for row in rows if row["genres"] != rows[-1]["genres"])
     write(data / "titles.csv", [*rows[:-1], {**other, "movie_title": NEVER_RATED, "release_year": "1931"}])
@@ -132,4 +132,4 @@ def test_an_edit_of_a_side_table_runs_again_what_depends_on_it(
     assert {name for name, state in states.items() if state == "done"} == {
         "TablesExampleGen", "Trainer", "BlessedModel", "Evaluator", "ServableValidator", "Pusher",
     }  # fmt: skip
-    assert PushedModel.latest(str(output)).predict(["1"], [NEVER_RATED]) != before
+    assert PushedModel.latest(str(output), print).predict(["1"], [NEVER_RATED]) != before
