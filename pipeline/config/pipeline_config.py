@@ -17,6 +17,7 @@ from pipeline.config import beam_config, locations, submission_parameters
 from pipeline.config.beam_config import BeamConfig
 from pipeline.config.cluster_config import ClusterConfig
 
+_SHOWN_CHARACTERS = 200
 HASHED_SPLITS = ("train", "eval", "test")
 # Absolute, so that a run's record, its metadata and the workers of Beam name the same folder from everywhere.
 Folder = Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(locations.absolute)]
@@ -285,8 +286,10 @@ def read_yaml(text: str | bytes, place: str) -> Any:
     """
     import yaml
 
+    from pipeline.config import bounded_yaml
+
     try:
-        return yaml.safe_load(text)
+        return bounded_yaml.load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -328,6 +331,12 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _cut(value: Any) -> str:
+    """A value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
 def explain(error: pydantic.ValidationError) -> str:
     """A validation error in one line a fault: the key, what is wrong, what was given."""
     lines = []
@@ -335,6 +344,6 @@ def explain(error: pydantic.ValidationError) -> str:
         key = ".".join(str(part) for part in fault["loc"]) or "configuration"
         message = fault["msg"].removeprefix("Value error, ")
         lines.append(
-            f"{key}: {message} (got {fault['input']!r})" if fault["type"] != "value_error" else f"{key}: {message}"
+            f"{key}: {message} (got {_cut(fault['input'])})" if fault["type"] != "value_error" else f"{key}: {message}"
         )
     return "\n".join(lines)
