@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,22 @@ class Name(click.ParamType):
         if not (name := normalize(value)):
             self.fail(f"expected an id or a title; got {value!r}, which is blank", param, ctx)
         return name
+
+
+class Matching(click.ParamType):
+    """A text of a given form."""
+
+    name = "text"
+
+    def __init__(self, pattern: str, what: str) -> None:
+        """Takes what the pattern matches; `what` says to people what that is."""
+        self._pattern, self._what = pattern, what
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        # `$` would let a line break pass.
+        if "\n" in value or not re.match(self._pattern, value):
+            self.fail(f"expected {self._what}; got {value!r}", param, ctx)
+        return value
 
 
 def config_option(*names: str, key: str, **attributes: Any) -> Decorator:

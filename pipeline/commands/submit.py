@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.errors import usage_errors
-from pipeline.commands.options import Path, options
+from pipeline.commands.options import Matching, Path, options
+from pipeline.config import cloud_names
 from pipeline.exit_codes import SUBMIT_MEANINGS, ExitCode, ServiceCode
 
 if TYPE_CHECKING:
@@ -104,8 +105,22 @@ def submit() -> None:
 
 @submit.command(epilog=EPILOG)
 @submission
-@click.option("--project", envvar="GOOGLE_CLOUD_PROJECT", required=True, show_envvar=True, help="Google Cloud project.")
-@click.option("--region", envvar="GOOGLE_CLOUD_REGION", required=True, show_envvar=True, help="Such as europe-west4.")
+@click.option(
+    "--project",
+    envvar="GOOGLE_CLOUD_PROJECT",
+    type=Matching(cloud_names.PROJECT, "the id of a project, such as films-123456"),
+    required=True,
+    show_envvar=True,
+    help="Google Cloud project.",
+)
+@click.option(
+    "--region",
+    envvar="GOOGLE_CLOUD_REGION",
+    type=Matching(cloud_names.REGION, "a region, such as europe-west4"),
+    required=True,
+    show_envvar=True,
+    help="Such as europe-west4.",
+)
 @click.option("--service-account", help="Account that tasks run as.  [default: the compiled one]")
 @click.option("--network", help="VPC network to peer with.  [default: the compiled one]")
 @click.option("--encryption-key", help="Cloud KMS key (CMEK).  [default: the compiled one]")

@@ -1,4 +1,4 @@
-"""Options as a mapping of configuration keys, and errors as usage errors."""
+"""Options as a mapping of configuration keys."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import pydantic
 import pytest
 from click.testing import CliRunner
 
-from data.errors import DataError
 from pipeline import cli
 from pipeline.commands import compile, options, run, tune
-from pipeline.commands.errors import usage_errors
 from pipeline.config.pipeline_config import PipelineConfig
-from pipeline.exit_codes import ExitCode
 
 
 def collected(*arguments: str) -> dict:
@@ -100,29 +97,3 @@ def test_every_option_of_a_command_sets_a_field_that_there_is(command: click.Com
         for parent in parents:
             layer = layer.model_fields[parent].annotation
         assert leaf in layer.model_fields, key
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (ValueError("[local] is wrong"), "[local] is wrong"),
-        (DataError("no ratings"), "no ratings"),
-        (OSError("full"), "full"),
-    ],
-)
-def test_what_the_user_can_mend_is_a_usage_error(error: Exception, said: str) -> None:
-    with pytest.raises(click.UsageError) as caught, usage_errors(OSError):
-        raise error
-    assert caught.value.message == said
-    assert caught.value.exit_code == ExitCode.BAD_INPUT
-
-
-def test_a_fault_of_the_configuration_is_named_by_its_key() -> None:
-    with pytest.raises(click.UsageError) as caught, usage_errors():
-        PipelineConfig(data={"root": "/x"}, trainer={"seed": -1})
-    assert caught.value.message.startswith("trainer.seed: ")
-
-
-def test_other_errors_are_bugs_and_pass() -> None:
-    with pytest.raises(OSError, match="full"), usage_errors():
-        raise OSError("full")

@@ -37,9 +37,7 @@ def test_it_reads_what_the_safe_loader_reads(text: str | bytes) -> None:
 @pytest.mark.parametrize("text", [BOMB, MERGED], ids=["lists", "merged fields"])
 def test_a_bomb_of_aliases_is_refused_at_once(text: str) -> None:
     began = time.perf_counter()
-    with pytest.raises(
-        ValueError, match="more than 10,000 values, as aliases repeat them"
-    ):
+    with pytest.raises(ValueError, match="more than 10,000 values, as aliases repeat them"):
         read_yaml(text, "c.yaml")
     assert time.perf_counter() - began < 1.0
 

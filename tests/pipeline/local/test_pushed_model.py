@@ -62,9 +62,7 @@ def test_ratings_that_are_gone_are_named(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"config": {"data": {"root": "x"}}}', "{", "\xff"])
 def test_a_damaged_record_of_the_last_run_is_named(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "last_run.json").write_text(text, encoding="latin-1")
-    with pytest.raises(
-        UserError, match=r"last_run\.json to be what a run wrote; .* leave out --exclude-seen"
-    ):
+    with pytest.raises(UserError, match=r"last_run\.json to be what a run wrote; .* leave out --exclude-seen"):
         pushed_model.seen_titles(str(tmp_path), "1")
 
 
