@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import os
 import pathlib
 import tempfile
@@ -29,6 +28,7 @@ from data.scales import Scale
 from data.sidecar import EXPLICIT, Sidecar
 from data.splits import PUBLISHED_SPLITS
 from data.summary import Summary, histogram, reasons_of
+from data.values import FLOAT32_MAX
 from data.writer import SortedRatings, merge, rated_keys, write_tables
 from modules.features import SIDE_TABLES, TITLES, USERS
 
@@ -227,9 +227,9 @@ def _checked(choices: Choices) -> Choices:
       DataError: a scale is none, ratings are to be added up, or a split is not a published one.
     """
     scale, split = choices.scale, choices.split
-    if scale is not None and not -math.inf < scale[0] < scale[1] < math.inf:
+    if scale is not None and not -FLOAT32_MAX <= scale[0] < scale[1] <= FLOAT32_MAX:
         raise DataError(
-            "expected a rating scale of two numbers, the lowest rating below the highest; "
+            f"expected a rating scale of two numbers within ±{FLOAT32_MAX:g}, the lowest rating below the highest; "
             f"got {scale[0]:g} {scale[1]:g}; correct --scale"
         )
     if choices.repeated == "sum" and not choices.implicit:

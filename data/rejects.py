@@ -15,7 +15,12 @@ REJECTED_FILE = pathlib.PurePosixPath("rejected/rejected.csv")
 LINE = "line"
 ROW = "row"
 
+# In an id, a title or another text of one; what is longer has rows within it, or was written to do harm.
+MOST_CHARACTERS = 4096
 _SHOWN_CHARACTERS = 120
+# A spreadsheet takes a cell that begins with one of these for a formula; behind an apostrophe for what it is.
+_FORMULAS = tuple("=+-@\t\r\n")
+_IS_TEXT = "'"
 
 
 class BadFieldError(ValueError):
@@ -37,18 +42,37 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
+def as_text(cell: str) -> str:
+    """A cell that a spreadsheet takes for text: behind an apostrophe where it could be a formula, or begins with one.
+
+    One apostrophe at the beginning is thus never part of the cell, and is taken off again to read it.
+    """
+    return _IS_TEXT + cell if cell.startswith((*_FORMULAS, _IS_TEXT)) else cell
+
+
 def with_article(what: str) -> str:
     """`a title`, `an item_id`."""
     return f"{'an' if what[0] in 'aeio' else 'a'} {what}"
+
+
+def spelled(text: str, what: str) -> str:
+    """A text in its one spelling; see `normalize`, which takes a second for a long one of combining characters.
+
+    Raises:
+      BadFieldError: it is too long.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise BadFieldError(shown(text), f"{with_article(what)} of at most {MOST_CHARACTERS:,} characters")
+    return normalize(text)
 
 
 def parse_text(text: str, what: str) -> str:
     """An id or a title in its one spelling; see `normalize`.
 
     Raises:
-      BadFieldError: nothing is left.
+      BadFieldError: nothing is left, or it is too long.
     """
-    normalized = normalize(text)
+    normalized = spelled(text, what)
     if not normalized:
         raise BadFieldError(shown(text), f"{with_article(what)} that is not empty")
     return normalized
@@ -137,9 +161,12 @@ class Rejects:
         self.rows.append(Rejected(file=file, line=line, reason=str(problem), raw=raw, unit=unit))
 
     def write(self, path: pathlib.Path) -> None:
-        """Writes file, line, reason and raw text of every bad row as CSV; the header says what rows are counted by."""
+        """Writes file, line, reason and raw text of every bad row as CSV; the header says what rows are counted by.
+
+        No cell is a formula to a spreadsheet: see `as_text`.
+        """
         counted_by = " or ".join(sorted({row.unit for row in self.rows})) or LINE
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("file", counted_by, "reason", "raw"))
-            writer.writerows((row.file, row.line, row.reason, row.raw) for row in self.rows)
+            writer.writerows((as_text(row.file), row.line, row.reason, as_text(row.raw)) for row in self.rows)

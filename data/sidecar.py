@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 from data import atomic
 from data.errors import DataError
@@ -133,11 +135,12 @@ class Sidecar:
         except ValueError as error:
             raise DataError(f"expected {path} to be JSON; got: {error}; {remedy}") from error
         try:
-            low, high = fields["rating_scale"]
-            fields["rating_scale"] = (float(low), float(high))
+            fields["rating_scale"] = _scale(fields["rating_scale"], path)
             files = fields.get("files", ())
             fields["files"] = tuple(TableFile(**file | {"columns": tuple(file["columns"])}) for file in files)
             return cls(**fields)
+        except DataError:
+            raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"expected {path} to hold the fields of a sidecar; got: {error}; {remedy}") from error
 
@@ -186,6 +189,24 @@ class Sidecar:
                 f"expected the ratings that {folder / SIDECAR_FILE} records; {folder / name} {fault}, or make the "
                 f"folder anew with `movie-ranking data prepare`; without `files` in {SIDECAR_FILE} it is taken as it is"
             )
+
+
+def _scale(given: Any, path: pathlib.Path) -> tuple[float, float]:
+    """The scale that a record names.
+
+    Raises:
+      DataError: it is none.
+    """
+    try:
+        low, high = map(float, given) if isinstance(given, list) else ()
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise DataError(
+            f"expected in rating_scale of {path} two numbers, the lowest and the highest possible rating, such as "
+            f"[1, 5]; got {json.dumps(given):.200}; correct it"
+        )
+    return low, high
 
 
 def ratings_pattern(part: str = "") -> str:

@@ -12,13 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.rejects import BadFieldError, parse_text, shown, with_article
+from data.rejects import BadFieldError, parse_text, shown, spelled, with_article
 from modules.features import RELEASE_YEAR, TIMESTAMP, USER_RATING, Column
-from modules.normalization import normalize
 
 _BLANKS = " \t"
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_FLOAT32_MAX = 3.4e38  # ratings are kept as float32; false for NaN, too
+FLOAT32_MAX = 3.4e38  # ratings are kept as float32; false for NaN, too
 _INTEGERS_BELOW = 10**18
 
 # A date, or a date and a time of day, and the zone; of dates that are none, 29 February alone is left to be refused.
@@ -54,7 +53,7 @@ def parse_rating(text: str, scale: tuple[float, float] | None, *, decimal_comma:
     """
     with_point = text.strip(_BLANKS).replace(",", ".")
     value = float(with_point) if _NUMBER.fullmatch(with_point) else math.nan
-    if not abs(value) <= _FLOAT32_MAX:
+    if not abs(value) <= FLOAT32_MAX:
         raise BadFieldError(shown(text), f"a {USER_RATING.name} that is a number")
     if "," in text and not decimal_comma:
         raise BadFieldError(
@@ -125,11 +124,11 @@ def parse_cell(text: str, column: Column) -> str | int | None:
     """A value of a column that describes a user or a title; None where the field is empty.
 
     Raises:
-      BadFieldError: it is none of the column's, or a required one is empty.
+      BadFieldError: it is none of the column's, or too long, or a required one is empty.
     """
     if column.dtype == "int":
         return parse_integer(text, column)
-    return parse_text(text, column.name) if column.required else normalize(text) or None
+    return parse_text(text, column.name) if column.required else spelled(text, column.name) or None
 
 
 def parse_timestamp(text: str) -> int | None:
