@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -33,6 +34,11 @@ def workspace(destination: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=destination) as folder:
             yield pathlib.Path(folder)
+    except OSError as error:
+        # What fails while it is written does not say where.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(destination)
+        raise
     finally:
         if is_new and not any(destination.iterdir()):
             destination.rmdir()

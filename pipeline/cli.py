@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +49,10 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
 
 
+# A disk that is full or cannot be written, such as that of standard output; no bug of ours.
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="movie-ranking")
 def cli() -> None:
@@ -69,6 +75,7 @@ def guarded(command: Callable[[], Any]) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command()
+        sys.stdout.flush()
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
@@ -78,4 +85,27 @@ def guarded(command: Callable[[], Any]) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("\ninterrupted; the same command resumes", err=True)
         code = ExitCode.INTERRUPTED
+    except MemoryError:
+        click.echo("Error: expected more memory; got no more; give more, as by `ulimit -v`, or fewer ratings", err=True)
+        code = ExitCode.FAILED
+    except BrokenPipeError:
+        # Whoever read it has seen enough.
+        _drop_output()
+        code = ExitCode.FAILED
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        click.echo(printable(f"Error: expected to write; got: {error}; make room, or write elsewhere"), err=True)
+        _drop_output()
+        code = ExitCode.FAILED
     sys.exit(int(code or 0))
+
+
+def _drop_output() -> None:
+    """Drops what standard output does not take, at which Python would fail once more when it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

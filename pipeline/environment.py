@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import sys
 import warnings
 
 
@@ -13,6 +14,7 @@ def prepare() -> None:
 
     Call it before the first import of TensorFlow.
     """
+    _open_standard_streams()
     # TFRS and TensorFlow Transform need Keras 2.
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     # TensorFlow reports at start-up, as errors, that it found CUDA libraries twice; Python's errors still show.
@@ -24,3 +26,18 @@ def prepare() -> None:
     atexit.register(gc.freeze)
     # Google's clients, which TFX imports and a local run never uses, announce their own support policy.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
+
+
+def _open_standard_streams() -> None:
+    """Has standard input, output and error lead nowhere where they are closed, as by `>&-`.
+
+    Otherwise the next file to be opened takes their number, and what is printed goes into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is given out first.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))

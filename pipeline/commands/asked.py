@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modules.errors import UserError
-from pipeline.commands.errors import usage_errors
+from pipeline.commands.errors import check_address_space, usage_errors
 from pipeline.commands.options import Path
 from pipeline.local.printable import printable
 
@@ -31,9 +31,10 @@ OUTPUT_OPTION = click.option(
 
 def load(output: str) -> PushedModel:
     """The pushed model under an output folder; ends the program if there is none."""
-    from pipeline.local.pushed_model import PushedModel
-
     with usage_errors():
+        check_address_space()
+        from pipeline.local.pushed_model import PushedModel
+
         return PushedModel.latest(output, lambda line: click.echo(printable(line), err=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.machinery
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,12 @@ from pipeline.local import output_lock
 
 if TYPE_CHECKING:
     from pipeline.config.pipeline_config import PipelineConfig
+
+
+# What a run writes at the very least.
+_LEAST_BYTES = 1 << 16
+# With less of it, TensorFlow cannot be loaded, and C++ ends the process.
+_ADDRESS_SPACE_BYTES = 2 << 30
 
 
 @contextlib.contextmanager
@@ -79,6 +86,7 @@ def check_workers(config: PipelineConfig) -> None:
     Raises:
       UserError: there are such packages, and this Python has workers look there first.
     """
+    check_address_space()
     if "--direct_running_mode=multi_processing" not in config.beam_args or sys.version_info >= (3, 11):
         return
     others = []
@@ -94,6 +102,20 @@ def check_workers(config: PipelineConfig) -> None:
         )
 
 
+def check_address_space() -> None:
+    """Refuses a process that may not use as much memory as TensorFlow takes to be loaded.
+
+    Raises:
+      UserError: `ulimit -v` leaves it less.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE_BYTES:
+        raise UserError(
+            f"expected {_ADDRESS_SPACE_BYTES >> 10:,} KiB of address space or more, for TensorFlow; got "
+            f"{limit >> 10:,}; raise it with `ulimit -v`"
+        )
+
+
 def make_writable(folder: str | os.PathLike[str], option: str) -> None:
     """Makes a folder, so that one that cannot be written is refused before anything is computed.
 
@@ -106,7 +128,8 @@ def make_writable(folder: str | os.PathLike[str], option: str) -> None:
     """
     try:
         os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_LEAST_BYTES))  # a file without any fits on a full disk
     except OSError as error:
         fault = "it is a file" if os.path.isfile(folder) else error.strerror
         raise UserError(

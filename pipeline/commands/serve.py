@@ -53,7 +53,6 @@ def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str)
     would choose.
     """
     from modules import features
-    from pipeline.local import pushed_model
 
     with usage_errors(OSError):
         given = None if file is None else asked.read_titles(file)
@@ -63,6 +62,8 @@ def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str)
     candidates = model.vocabulary(features.MOVIE_TITLE) if given is None else given
     asked.warn_if_unknown(model, user, given or ())
     if exclude_seen:
+        from pipeline.local import pushed_model
+
         with usage_errors():
             seen = pushed_model.seen_titles(output, user)
         candidates = [title for title in candidates if title not in seen]

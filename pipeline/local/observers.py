@@ -17,7 +17,18 @@ STYLES = {"done": "green", "cached": "cyan", "skipped": "dim", "failed": "bold r
 
 def terminal() -> Console:
     """A console on a copy of standard output, which stays the terminal while a component's output is captured."""
-    return Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1))
+    return _Terminal(file=os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1))
+
+
+class _Terminal(Console):
+    """Goes on in silence once nobody reads any more, as behind `| head`: that ends no run."""
+
+    def on_broken_pipe(self) -> None:
+        """Stops showing, and drops what is still to be written."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
 
 
 class Observer:

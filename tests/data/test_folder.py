@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -140,3 +141,11 @@ def test_a_killed_run_leaves_no_ratings_and_the_next_one_finishes(tmp_path):
     assert any(name.startswith(".partial-") for name in left)
     synthetic.write(tmp_path / "out", rows=1000, say=lambda line: None)
     assert names(tmp_path / "out") == ["ratings.csv", "ratings.json"]
+
+
+@pytest.mark.parametrize("named", [None, "/elsewhere"])
+def test_a_full_disk_says_where(named, tmp_path):
+    with pytest.raises(OSError, match="No space left") as raised, workspace(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device", named)
+    assert raised.value.filename == (named or str(tmp_path / "out"))
+    assert names(tmp_path) == []

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import pathlib
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +14,8 @@ from data import synthetic
 from pipeline import cli, local_runner
 from pipeline.commands import doctor
 from pipeline.exit_codes import MEANINGS, ExitCode
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def call(*arguments: str) -> int:
@@ -220,3 +226,62 @@ def test_an_interrupt_says_that_it_resumes(monkeypatch, capsys: pytest.CaptureFi
     monkeypatch.setattr(cli.cli, "main", interrupted)
     assert call("run") == ExitCode.INTERRUPTED
     assert "resumes" in capsys.readouterr().err
+
+
+def run_alone(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own, its output sent where a shell's redirection says."""
+    code = "import movie_ranking_main; movie_ranking_main.main()"
+    command = shlex.join([sys.executable, "-c", code, *arguments])
+    return subprocess.run(["bash", "-c", f"{command} {redirection}"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def test_an_output_that_is_full_is_a_line_and_no_trace() -> None:
+    done = run_alone(">/dev/full", "--help")
+    assert done.returncode == ExitCode.FAILED
+    assert done.stderr == (
+        "Error: expected to write; got: [Errno 28] No space left on device; make room, or write elsewhere\n"
+    )
+
+
+def test_an_output_that_nobody_reads_is_no_trace() -> None:
+    done = run_alone("| true", "--help")
+    assert done.stderr == ""
+
+
+def test_an_output_that_is_closed_costs_the_output_alone(ratings, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.csv").write_bytes((ratings / "ratings.csv").read_bytes())
+    done = run_alone(">&-", "data", "prepare", str(tmp_path / "a.csv"), "--destination", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out" / "ratings.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "Error: expected more memory; got no more; give more, as by `ulimit -v`, or fewer ratings\n"),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/x\x1b"),
+            "Error: expected to write; got: [Errno 30] Read-only file system: '/x\\x1b'; make room, or write "
+            "elsewhere\n",
+        ),
+    ],
+    ids=["memory", "disk"],
+)
+def test_what_the_machine_lacks_is_a_line(capsys, error: Exception, said: str) -> None:
+    def lack() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as done:
+        cli.guarded(lack)
+    assert done.value.code == ExitCode.FAILED
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("bug", [ValueError("no shape"), OSError(errno.EIO, "Input/output error")], ids=repr)
+def test_a_bug_keeps_its_trace(bug: Exception) -> None:
+    def fail() -> None:
+        raise bug
+
+    with pytest.raises(type(bug)) as raised:
+        cli.guarded(fail)
+    assert raised.value is bug

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pathlib
+import resource
+
 import click
 import pydantic
 import pytest
 
 from data.errors import DataError
 from modules.errors import UserError
+from pipeline.commands import errors
 from pipeline.commands.errors import usage_errors
 
 
@@ -39,3 +43,24 @@ def test_further_types_are_a_line_that_says_nothing_of_usage() -> None:
     with pytest.raises(click.ClickException, match="no disk") as raised, usage_errors(OSError):
         raise OSError("no disk")
     assert not isinstance(raised.value, click.UsageError)
+
+
+@pytest.mark.parametrize(("limit", "is_refused"), [(2 << 30, False), ((2 << 30) - 1, True), (-1, False)])
+def test_less_memory_than_tensorflow_takes_is_refused(monkeypatch, limit: int, is_refused: bool) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: {resource.RLIMIT_AS: (limit, -1)}[which])
+    if not is_refused:
+        errors.check_address_space()
+        return
+    with pytest.raises(UserError, match=r"expected 2,097,152 KiB .*; got 2,097,151; raise it with `ulimit -v`"):
+        errors.check_address_space()
+
+
+def test_a_folder_on_a_full_disk_is_refused(monkeypatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setattr(errors.tempfile, "TemporaryFile", lambda dir: pathlib.Path("/dev/full").open("wb"))  # noqa: SIM115  # closed by its user
+    with pytest.raises(UserError, match=r"in --output that can be made and written; got .*: No space left on device"):
+        errors.make_writable(tmp_path, "--output")
+
+
+def test_a_folder_that_can_be_written_is_left_empty(tmp_path: pathlib.Path) -> None:
+    errors.make_writable(tmp_path / "a" / "b", "--output")
+    assert list((tmp_path / "a" / "b").iterdir()) == []

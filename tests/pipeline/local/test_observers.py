@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import io
+import pathlib
+import shlex
+import subprocess
+import sys
 
 from rich.console import Console
 
 from pipeline.local.observers import LiveObserver, Observer, PlainObserver
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def watch(observer: Observer) -> None:
@@ -55,3 +61,18 @@ def test_progress_on_a_terminal_is_no_markup() -> None:
         observer.component_started("Trainer")
         observer.component_progress("Trainer", "loss [local], a[/b]c")
     assert "loss [local], a[/b]c" in stream.getvalue()
+
+
+def test_a_run_whose_lines_nobody_reads_goes_on() -> None:
+    """As `run | head -1` does, in a process of its own, since standard output is."""
+    code = (
+        "import sys\n"
+        "from pipeline.local.observers import PlainObserver, terminal\n"
+        "observer = PlainObserver(terminal())\n"
+        "for number in range(5_000):\n"
+        "    observer.component_ended(str(number), 'done', 0.0)\n"
+        "print(len(observer.ended), file=sys.stderr)\n"
+    )
+    command = f"{shlex.join([sys.executable, '-c', code])} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "5000\n")
