@@ -198,7 +198,7 @@ def _scale(given: Any, path: pathlib.Path) -> tuple[float, float]:
       DataError: it is none.
     """
     try:
-        low, high = map(float, given) if isinstance(given, list) else ()
+        low, high = map(float, given if isinstance(given, list) else [])
     except (TypeError, ValueError):
         low = high = math.nan
     if not -math.inf < low < high < math.inf:

@@ -79,7 +79,7 @@ def guarded(command: Callable[[], Any]) -> None:
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
-        error.message = printable(error.message, keep="\n")
+        vars(error).update(message=printable(error.message, keep="\n"))
         error.show()
         code = ExitCode.BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
