@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from modules.errors import UserError
+
 # Values, names of fields among them, that a text may stand for; a configuration has some hundred.
 MOST_VALUES = 10_000
 
@@ -15,7 +17,8 @@ def load(text: str | bytes) -> Any:
 
     Raises:
       yaml.YAMLError: it is no YAML, or stands for another kind of value.
-      ValueError: it stands for more values than a configuration can have, or one of its values is none.
+      UserError: it stands for more values than a configuration can have.
+      ValueError: one of its values is none, such as a date of the 30th of February.
     """
     loader = yaml.SafeLoader(text)
     try:
@@ -38,7 +41,7 @@ def _count(node: yaml.Node, known: dict[int, int | None]) -> int:
     if id(node) in known:
         count = known[id(node)]
         if count is None:
-            raise ValueError("an alias that stands for a value it is part of")
+            raise UserError("an alias that stands for a value it is part of")
         return count
     known[id(node)] = None
     count = 1
@@ -47,6 +50,6 @@ def _count(node: yaml.Node, known: dict[int, int | None]) -> int:
             for each in entry if isinstance(entry, tuple) else (entry,):
                 count += _count(each, known)
                 if count > MOST_VALUES:
-                    raise ValueError(f"more than {MOST_VALUES:,} values, as aliases repeat them")
+                    raise UserError(f"more than {MOST_VALUES:,} values, as aliases repeat them")
     known[id(node)] = count
     return count
