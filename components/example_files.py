@@ -17,7 +17,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 
-from modules import paths
+from modules import example_shards, paths
 from modules.errors import UserError
 
 BATCH = 8192
@@ -42,9 +42,17 @@ def split_files(examples: types.Artifact, splits: Sequence[str]) -> list[str]:
 
 
 def read_serialized(path: str, batch_rows: int = BATCH) -> Iterator[tf.Tensor]:
-    """Yields the records of a TFRecord file, string [batch]; it is gzipped if its name says so."""
+    """Yields the records of a TFRecord file, string [batch]; it is gzipped if its name says so.
+
+    Raises:
+      UserError: at the end, the file does not have the rows that its name says.
+    """
     compression = "GZIP" if path.endswith(".gz") else ""
-    yield from tf.data.TFRecordDataset(path, compression_type=compression).batch(batch_rows).prefetch(1)
+    rows = 0
+    for batch in tf.data.TFRecordDataset(path, compression_type=compression).batch(batch_rows).prefetch(1):
+        rows += len(batch)
+        yield batch
+    example_shards.check_rows([path], rows)
 
 
 def open_writer(path: str) -> tf.io.TFRecordWriter:

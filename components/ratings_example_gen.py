@@ -32,7 +32,7 @@ from data import reader, tables
 from data.errors import DataError, LayoutError, RowError
 from data.rejects import Rejects, parse_text
 from data.values import parse_rating
-from modules import paths
+from modules import example_shards, paths
 from modules.features import MOVIE_TITLE, RATINGS, TIMESTAMP, USER_ID, USER_RATING, Column
 
 # Of the user-title pairs, in per cent.
@@ -209,11 +209,13 @@ class Shard:
       split: position of its output split.
       place: order of its work, and its own among the shards of that work and split.
       path: where it is.
+      rows: how many are in it.
     """
 
     split: int
     place: tuple[int, int]
     path: str
+    rows: int
 
 
 def plan_work(input_base: str, input_config: example_gen_pb2.Input, *, work_bytes: int = WORK_BYTES) -> list[Work]:
@@ -274,13 +276,13 @@ def write_shards(
     folder: str,
     *,
     rows_per_shard: int = ROWS_PER_SHARD,
-) -> Iterator[tuple[Shard, int]]:
+) -> Iterator[Shard]:
     """Writes the rows of the files, in their order, to gzipped TFRecord files, one split each.
 
     Whatever is repeated after a failure is written to other files, so no two attempts write to the same one.
 
     Yields:
-      each shard once it is complete, and its rows.
+      each shard once it is complete.
 
     Raises:
       LayoutError, RowError: see `read_examples`.
@@ -292,12 +294,12 @@ def write_shards(
     def path_of(split: int) -> str:
         return os.path.join(folder, f"{attempt}-{split}-{finished[split]}")
 
-    def finish(split: int) -> tuple[Shard, int]:
+    def finish(split: int) -> Shard:
         writer = writers.pop(split)
         writer.close()
-        shard = Shard(split=split, place=(work.order, finished[split]), path=path_of(split))
+        shard = Shard(split=split, place=(work.order, finished[split]), path=path_of(split), rows=writer.rows)
         finished[split] += 1
-        return shard, writer.rows
+        return shard
 
     fileio.makedirs(folder)
     with contextlib.ExitStack() as opened:
@@ -333,23 +335,24 @@ def publish_shards(shards: list[Shard], rule: SplitRule, folders: Sequence[str])
     """
     published: list[str] = []
     for split, (name, folder) in enumerate(zip(rule.names, folders, strict=True)):
-        sources = [shard.path for shard in sorted(shards, key=lambda shard: shard.place) if shard.split == split]
+        sources = [shard for shard in sorted(shards, key=lambda shard: shard.place) if shard.split == split]
         if not shards or not (sources or rule.hash_buckets):
             raise DataError(
                 f"expected at least one rating{'' if rule.hash_buckets else f' in input split {name!r}'}; got none; "
                 "the CSV files hold a header alone"
             )
         fileio.makedirs(folder)
-        prefix = os.path.join(folder, write_split.DEFAULT_TF_RECORD_FILE_NAME)
-        total = max(1, len(sources))
-        targets = [f"{prefix}-{index:05d}-of-{total:05d}.gz" for index in range(total)]
+        rows = [shard.rows for shard in sources] or [0]
+        targets = [
+            os.path.join(folder, example_shards.name_of(index, len(rows), each)) for index, each in enumerate(rows)
+        ]
         if not sources:
             example_files.open_writer(targets[0]).close()
         for source, target in zip(sources, targets, strict=False):
-            if fileio.exists(source):
-                fileio.rename(source, target, overwrite=True)
+            if fileio.exists(source.path):
+                fileio.rename(source.path, target, overwrite=True)
             elif not fileio.exists(target):
-                raise FileNotFoundError(f"expected {source} or {target}; neither exists; run the component again")
+                raise FileNotFoundError(f"expected {source.path} or {target}; neither exists; run the component again")
         published += targets
     return published
 
@@ -405,8 +408,8 @@ class _WriteShards(beam.DoFn):
 
     def process(self, work: Work) -> Iterator[Shard]:
         with _errors_kept(self._staging):
-            for shard, rows in write_shards(work, self._rule, self._staging):
-                self._instances.inc(rows)
+            for shard in write_shards(work, self._rule, self._staging):
+                self._instances.inc(shard.rows)
                 yield shard
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from modules import example_shards
 from modules.errors import UserError
 from modules.features import MOVIE_TITLE, TITLES, USER_ID, USER_RATING, USERS
 from modules.ratings import Ratings
@@ -39,7 +40,7 @@ def load_ratings(
       report: receives progress texts.
 
     Raises:
-      UserError: there is no rating in the files.
+      UserError: there is no rating in the files, or there are not as many as their names say.
     """
     batches = []
     rows = 0
@@ -47,6 +48,7 @@ def load_ratings(
         batches.append([column.numpy() for column in batch])
         rows += len(batches[-1][0])
         report(f"read {rows:,} ratings")
+    example_shards.check_rows(files, rows)
     if not rows:
         raise UserError(f"expected ratings in {', '.join(files)}; found none; check the split sizes of ExampleGen")
     user, title, rating = (np.concatenate(parts) for parts in zip(*batches, strict=True))

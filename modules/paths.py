@@ -11,6 +11,7 @@ import tempfile
 
 import tensorflow as tf
 
+from modules import example_shards
 from modules.errors import UserError
 
 
@@ -43,11 +44,13 @@ def files_of(folder: str) -> list[str]:
     """The files of examples in a split's folder, here or on `gs://`, in the order of their names.
 
     Raises:
-      UserError: there is none, or no such folder.
+      UserError: there is none, or no such folder, or their names say that some are missing.
     """
     names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     if not names:
         raise UserError(
             f"expected example files in {folder}; got none; run the pipeline again from the component that writes them"
         )
-    return [f"{folder}/{name}" for name in sorted(names)]
+    files = [f"{folder}/{name}" for name in sorted(names)]
+    example_shards.check_files(files)
+    return files
