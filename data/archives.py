@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import lzma
 import pathlib
 import shutil
@@ -17,6 +18,15 @@ from data.sources import File
 _BEGINNING = b"PK\x03\x04"
 _COPIED_BYTES = 1 << 20
 _REMEDY = "fetch it again"
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 
 
 def is_zip(path: pathlib.Path) -> bool:
@@ -74,11 +84,11 @@ def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as packed:
             yield packed
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
     except OSError as error:
-        # Damage to what bzip2 packed is one without a number; what has one is the disk's.
-        if error.errno is not None:
+        # Damage to what bzip2 packed is one without a number, and a place before the beginning an invalid one.
+        if error.errno not in (None, errno.EINVAL):
             raise
         raise _damaged(path, error) from error
 

@@ -199,7 +199,7 @@ def _scale(given: Any, path: pathlib.Path) -> tuple[float, float]:
     """
     try:
         low, high = map(float, given if isinstance(given, list) else [])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         low = high = math.nan
     if not -math.inf < low < high < math.inf:
         raise DataError(

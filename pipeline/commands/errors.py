@@ -27,6 +27,12 @@ _LEAST_BYTES = 1 << 16
 _ADDRESS_SPACE_BYTES = 2 << 30
 
 
+class _BadInput(click.ClickException):
+    """Bad input whose message needs no word on usage."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
 @contextlib.contextmanager
 def usage_errors(*more: type[Exception]) -> Iterator[None]:
     """Turns an error that is the user's to mend into a usage error: exit code 2. Any other is a bug, and goes on.
@@ -39,7 +45,7 @@ def usage_errors(*more: type[Exception]) -> Iterator[None]:
     except UserError as error:
         raise click.UsageError(str(error)) from error
     except more as error:
-        raise click.ClickException(str(error)) from error
+        raise _BadInput(str(error)) from error
     except ValueError as error:
         import pydantic
 

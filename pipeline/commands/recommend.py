@@ -114,7 +114,9 @@ def recommend(
             click.echo(f"vectors of {users:,} users and {titles:,} titles in {vectors}")
         if all_users:
             _write_lists(model, destination or "", top, exclude, only, values)
-        elif not vectors or user is not None or likes:
+    # What standard output does not take is the same everywhere, and none of the errors above.
+    with usage_errors():
+        if not all_users and (not vectors or user is not None or likes):
             _show(model, user, likes, top, why, exclude, only)
 
 

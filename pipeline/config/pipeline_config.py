@@ -302,7 +302,7 @@ def read_yaml(text: str | bytes, place: str) -> Any:
         raise UserError(
             f"expected YAML in {place}, which is text in UTF-8; got at line {line}: {error.reason}; save it as UTF-8"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
         raise UserError(f"expected YAML in {place}; got a value that cannot be read: {error}") from error
 
 

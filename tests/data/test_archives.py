@@ -61,6 +61,22 @@ def test_what_the_disk_has_no_room_for_is_refused(tmp_path: pathlib.Path, monkey
         archives.unpack(path, ["ratings.csv"], tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["place", "name"])
+def test_damage_that_zipfile_does_not_call_so(tmp_path: pathlib.Path, damage: str) -> None:
+    """A list of contents that would begin before the file, and a name that is said to be UTF-8 and is not."""
+    path = zip_of(tmp_path / "ratings.zip", zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    if damage == "place":
+        content[-6] = 0x7F
+    else:
+        content = content.replace(b"ratings.csv", b"\xff\xfftings.csv")
+        # Of the list's entry: the bit that says that names are UTF-8.
+        content[content.index(b"PK\x01\x02") + 9] |= 0x08
+    path.write_bytes(content)
+    with pytest.raises(LayoutError, match=r"to be a complete, unencrypted zip; got: .*; fetch it again"):
+        archives.unpack(path, archives.members(path), tmp_path)
+
+
 def test_a_disk_that_cannot_be_written_is_no_damage(tmp_path: pathlib.Path) -> None:
     path = zip_of(tmp_path / "ratings.zip", zipfile.ZIP_DEFLATED)
     (tmp_path / "out" / "ratings.csv").mkdir(parents=True)

@@ -84,6 +84,7 @@ def test_optional_fields_may_be_missing(tmp_path):
         ('{"rating_scale": 5}', r"in rating_scale of .*ratings\.json two numbers, .*; got 5; correct it"),
         ('{"rating_scale": ["low", "high"]}', 'two numbers, .*; got \\["low", "high"\\]; correct it'),
         ('{"rating_scale": [1, 2, 5]}', r"two numbers, .*; got \[1, 2, 5\]; correct it"),
+        (f'{{"rating_scale": [1, 1{400 * "0"}]}}', r"two numbers, .*; got \[1, 10+; correct it"),
         ('{"rating_scale": [5, 1]}', r"two numbers, .*; got \[5, 1\]; correct it"),
         ('{"rating_scale": [1, Infinity]}', r"two numbers, .*; got \[1, Infinity\]; correct it"),
         ('{"rating_scale": "15"}', r'two numbers, .*; got "15"; correct it'),

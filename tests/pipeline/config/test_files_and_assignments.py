@@ -34,9 +34,24 @@ from pipeline.config import resolve
         ("a: é\nb: \x07\n".encode(), "{file}, which is text in UTF-8; got at line 2: special characters are not"),
         (b"\x00\x01\x02", "{file}, which is text in UTF-8; got at line 1: special characters are not allowed"),
         (b"name: 2001-99-99\n", "{file}; got a value that cannot be read: month must be in 1..12"),
+        (b"name: !!bool x\n", "{file}; got a value that cannot be read: 'x'"),
         (b"name: " + b"[" * 1_000, "{file}; got a value that cannot be read: maximum recursion depth exceeded"),
     ],
-    ids=["tab", "escape", "open", "alias", "key", "documents", "tag", "latin-1", "bell", "binary", "date", "deep"],
+    ids=[
+        "tab",
+        "escape",
+        "open",
+        "alias",
+        "key",
+        "documents",
+        "tag",
+        "latin-1",
+        "bell",
+        "binary",
+        "date",
+        "bool",
+        "deep",
+    ],
 )
 def test_a_file_that_is_no_yaml_is_named_with_the_place(tmp_path: pathlib.Path, content: bytes, said: str) -> None:
     file = tmp_path / "config.yaml"
