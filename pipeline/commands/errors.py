@@ -87,10 +87,11 @@ def alone(config: PipelineConfig, command: str, *, wait: bool = False) -> Iterat
 
 
 def check_workers(config: PipelineConfig) -> None:
-    """Refuses a current folder in which workers that Beam starts would find packages of the same names as ours.
+    """Refuses what a pipeline cannot run in: too little memory, or a folder in which Beam's workers find other packages.
 
     Raises:
-      UserError: there are such packages, and this Python has workers look there first.
+      UserError: `ulimit -v` leaves too little, or the current folder has packages of the same names as ours, and this
+        Python has workers look there first.
     """
     check_address_space()
     if "--direct_running_mode=multi_processing" not in config.beam_args or sys.version_info >= (3, 11):
