@@ -87,7 +87,7 @@ def alone(config: PipelineConfig, command: str, *, wait: bool = False) -> Iterat
 
 
 def check_workers(config: PipelineConfig) -> None:
-    """Refuses what a pipeline cannot run in: too little memory, or a folder in which Beam's workers find other packages.
+    """Refuses what a pipeline cannot run in: too little memory, or a folder where Beam's workers find other packages.
 
     Raises:
       UserError: `ulimit -v` leaves too little, or the current folder has packages of the same names as ours, and this
