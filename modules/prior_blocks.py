@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import sparse, special
+from scipy import linalg, sparse, special
 
 MEMBERSHIP, SIDE_FEATURES, COUNTS = NAMES = ("membership", "side features", "counts")
 
@@ -17,6 +17,8 @@ _OVERSAMPLING = 16
 _POWER_ITERATIONS = 4
 # Singular values below this share of the largest are rounding.
 _RELATIVE_RANK = 1e-4
+# A Cholesky factor whose diagonal spans more is too inexact in float32 to make columns orthonormal.
+_MOST_SPAN = 300.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,9 +100,9 @@ def _decompose(
 
     size = min(rank + _OVERSAMPLING, rows, features)
     start = np.random.default_rng(seed).standard_normal((features, size)).astype(np.float32)
-    basis = np.linalg.qr(times(start))[0]
+    basis = _orthonormal(times(start))
     for _ in range(_POWER_ITERATIONS if size < min(rows, features) else 0):
-        basis = np.linalg.qr(times(np.linalg.qr(transposed_times(basis))[0]))[0]
+        basis = _orthonormal(times(_orthonormal(transposed_times(basis))))
     right, singular, small = np.linalg.svd(transposed_times(basis), full_matrices=False)
     kept = min(rank, np.count_nonzero(singular > _RELATIVE_RANK * max(singular[0], 1e-12)))
     if not kept:
@@ -113,3 +115,25 @@ def _decompose(
         right=(right[:, :kept] / scale).astype(np.float32),
         is_shared=is_shared,
     )
+
+
+def _orthonormal(matrix: np.ndarray) -> np.ndarray:
+    """Float32 of the same shape: an orthonormal basis of what the columns of a tall matrix span.
+
+    By two passes of A L^-T with L L^T = A^T A, which is several times faster than Householder's reflections; these are
+    taken where columns are too nearly dependent for that.
+
+    Source: Yamamoto, Nakatsukasa, Yanagisawa and Fukaya 2015, "Roundoff error analysis of the CholeskyQR2 algorithm".
+    """
+    basis = matrix
+    for _ in range(2):
+        try:
+            lower = np.linalg.cholesky((basis.T @ basis).astype(np.float64))
+        except np.linalg.LinAlgError:
+            return np.linalg.qr(matrix)[0]
+        span = np.diag(lower)
+        if span.max() > _MOST_SPAN * span.min():
+            return np.linalg.qr(matrix)[0]
+        inverse = linalg.solve_triangular(lower, np.eye(len(lower)), lower=True)
+        basis = basis @ inverse.T.astype(np.float32)
+    return basis
