@@ -57,7 +57,6 @@ SIMPLEST = "biases"
 _FALLBACK = "cautious"
 # Held-out ratings that tell forms apart; fewer are made up for by folds.
 _ENOUGH = 3000
-_PLENTY = 2_000_000  # ratings
 _PARTS, _FOLDS = 5, 3
 # Pairs whose variances are followed.
 _MOST_PAIRS = 1 << 18
@@ -185,9 +184,9 @@ def _folds(train: Ratings, validation: Ratings, seed: int) -> Iterator[tuple[Rat
     Where few ratings are held out, all are shared out into five parts, three of which are held out in turn. Where there
     are very many, some of the users stand for all.
     """
-    if len(train) > _PLENTY:
-        chosen = np.random.default_rng(seed).random(train.num_users) < _PLENTY / len(train)
-        train, validation = (part.select(chosen[part.user]) for part in (train, validation))
+    if len(train) > dataset.PLENTY:
+        users = dataset.some_users(train, seed=seed)
+        train, validation = train.of_users(users), validation.of_users(users)
     if len(validation) >= _ENOUGH:
         yield train, _known(validation, train)
         return

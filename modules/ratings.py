@@ -44,6 +44,18 @@ class Ratings:
         """The same users and titles with some of the ratings; `rows` is a bool mask or int positions."""
         return dataclasses.replace(self, user=self.user[rows], title=self.title[rows], rating=self.rating[rows])
 
+    def of_users(self, users: np.ndarray) -> Ratings:
+        """What some users rated, int [users], rising; they have their positions there for ids."""
+        place = np.full(self.num_users, -1, np.int32)
+        place[users] = np.arange(len(users))
+        rows = np.flatnonzero(np.isin(self.user, users))
+        return dataclasses.replace(
+            self.select(rows),
+            user=place[self.user[rows]],
+            num_users=len(users),
+            user_features=self.user_features[users],
+        )
+
 
 # Decimals of standardised ratings: in another unit they differ by rounding alone, and so not at all.
 _DECIMALS = 6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -179,11 +178,16 @@ def train_retrieval(
       The fitted model, and what was chosen for it, in words.
     """
     fit_part, held_out = dataset.carve(train_ratings) if eval_ratings is None else (train_ratings, eval_ratings)
-    rating_scores = None
+    rating_scores: retrieval_fit.RatingScores | None = None
     if tells_high_ratings(trained.model):
-        config = trained.config.of_short_fit()
-        model = presets.get(preset).load().fit(fit_part, config, seed=seed, log_dir=None, report=lambda text: None)
-        rating_scores = functools.partial(_high_ratings, model, serving.high_rating(fit_part))
+
+        def rating_scores(asked: np.ndarray) -> np.ndarray:
+            progress.report("ranking model for the order")
+            users = np.union1d(asked, dataset.some_users(fit_part, seed=seed))
+            config, part = trained.config.of_short_fit(), fit_part.of_users(users)
+            model = presets.get(preset).load().fit(part, config, seed=seed, log_dir=None, report=lambda text: None)
+            return _high_ratings(model, serving.high_rating(fit_part), np.searchsorted(users, asked))
+
     chosen = retrieval_fit.choose(
         fit_part, held_out, RetrievalConfig(), seed=seed, report=progress.report, rating_scores=rating_scores
     )

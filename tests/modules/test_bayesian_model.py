@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from data import synthetic
-from modules import bayesian_model, checkpoints, rating_chain
+from modules import bayesian_model, checkpoints, dataset, rating_chain
 from modules.baselines import UserTitleBias
 from modules.features import FLAGS
 from modules.metrics import rmse
@@ -186,9 +186,10 @@ def test_few_ratings_are_held_out_in_folds_and_many_as_they_come(ratings: Rating
     for fit_part, held_out in folds:
         assert set(held_out.user) <= set(fit_part.user)
         assert set(held_out.title) <= set(fit_part.title)
-    monkeypatch.setattr(bayesian_model, "_PLENTY", len(train) // 2)
+    monkeypatch.setattr(dataset, "PLENTY", len(train) // 2)
     for fit_part, held_out in bayesian_model._folds(train, validation, seed=0):
-        whole = train.select(np.isin(train.user, fit_part.user))
+        whole = train.of_users(dataset.some_users(train, seed=0))
+        assert fit_part.num_users == whole.num_users < train.num_users
         assert 0.3 * len(train) < len(whole) < 0.7 * len(train)
         assert set(held_out.user) <= set(fit_part.user)
     monkeypatch.undo()
