@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from components import model_digest
 from components.errors import IntegrityError
+from data import atomic
 from modules.errors import UserError
 from modules.notes import note
 
@@ -180,16 +181,7 @@ def _copy(source: str, target: str) -> None:
             tf.io.gfile.copy(os.path.join(source, name), path)
     if _is_local(target):
         for folder, _, _ in os.walk(target):
-            _flush_folder(folder)
-
-
-def _flush_folder(folder: str) -> None:
-    """Has the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            atomic.flush(folder)
 
 
 def _check_published(version: str, expected: str) -> None:
@@ -210,7 +202,7 @@ def _publish(partial: str, version: str) -> None:
     if _is_local(version):
         # Fails if that name was given in the meantime.
         os.rename(partial, version)
-        _flush_folder(os.path.dirname(version))
+        atomic.flush(os.path.dirname(version))
         return
     for name in sorted(model_digest.files_below(partial), key=lambda each: each == _MODEL_FILE):
         path = os.path.join(version, name)

@@ -9,7 +9,8 @@ import pathlib
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a UTF-8 text file in one step, and its folder where there is none.
 
-    Readers see the old file or the new one, never a part; a failure leaves the old one and nothing beside it.
+    Readers see the old file or the new one, never a part; a failure leaves the old one and nothing beside it. The file
+    is on the disk afterwards: also a machine that loses its power has one of the two.
 
     Raises:
       OSError: the folder cannot be written to, or is full.
@@ -19,6 +20,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
+        flush(partial)
         partial.replace(target)
+        flush(target.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def flush(path: str | os.PathLike[str]) -> None:
+    """Has the content of a file, or the names in a folder, on the disk.
+
+    Raises:
+      OSError: it is not there, or the disk fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

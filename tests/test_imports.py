@@ -17,6 +17,7 @@ ORDER = (
     "pipeline.experiments",
     "pipeline.cluster",
     "pipeline.local",
+    "pipeline.serving",
     "pipeline.graph",
     "pipeline.config",
     "components",
