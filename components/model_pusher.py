@@ -10,7 +10,6 @@ folder, and knows no versions but numbers.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -18,17 +17,14 @@ from tfx import types
 from tfx.components import Pusher
 from tfx.components.pusher import executor
 from tfx.dsl.components.base import executor_spec
-from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components import model_digest, pushed_versions
+from components import model_digest, push_records, pushed_versions
 from components.errors import IntegrityError
 
 BLESSING_KEYS = (standard_component_specs.MODEL_BLESSING_KEY, standard_component_specs.INFRA_BLESSING_KEY)
-DESTINATION_PROPERTY = "pushed_destination"
-_RECORD_FILE = "pushed_model.json"
 
 
 def judged_digest(input_dict: dict[str, list[types.Artifact]]) -> str:
@@ -89,8 +85,7 @@ class Executor(executor.Executor):
         )
         self._MarkPushed(pushed, pushed_destination=version, pushed_version=os.path.basename(version))
         pushed.set_string_custom_property(model_digest.PROPERTY, digest)
-        with fileio.open(os.path.join(pushed.uri, _RECORD_FILE), "w") as file:
-            json.dump({DESTINATION_PROPERTY: version, model_digest.PROPERTY: digest}, file)
+        push_records.write(pushed.uri, version, digest)
 
 
 class ModelPusher(Pusher):

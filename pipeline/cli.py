@@ -20,10 +20,11 @@ from pipeline.local.printable import printable
 COMMANDS = {
     "data": ("pipeline.commands.data", "data", "Fetch, prepare or make ratings."),
     "run": ("pipeline.commands.run", "run", "Run the pipeline on this machine."),
-    "predict": ("pipeline.commands.serve", "predict", "Rate a title for a user with the pushed model."),
-    "rank": ("pipeline.commands.serve", "rank", "Rank titles for a user with the pushed model."),
+    "predict": ("pipeline.commands.rate", "predict", "Rate a title for a user with the pushed model."),
+    "rank": ("pipeline.commands.rate", "rank", "Rank titles for a user with the pushed model."),
     "recommend": ("pipeline.commands.recommend", "recommend", "Recommend titles of the whole catalogue to somebody."),
     "similar": ("pipeline.commands.recommend", "similar", "Show titles that are chosen by the same people as another."),
+    "serve": ("pipeline.commands.serve", "serve", "Serve the pushed models over REST and gRPC."),
     "benchmark": ("pipeline.commands.benchmark", "benchmark", "Measure accuracy beside other libraries, and speed."),
     "tune": ("pipeline.commands.tune", "tune", "Search for better hyper-parameters."),
     "compile": ("pipeline.commands.compile", "compile_", "Compile the pipeline for Vertex AI or Kubeflow Pipelines."),

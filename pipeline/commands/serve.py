@@ -1,71 +1,135 @@
-"""`movie-ranking predict` and `movie-ranking rank`: the pushed model from the command line."""
+"""`movie-ranking serve`: the pushed models over REST and gRPC."""
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Any
 
 import click
 
-from pipeline.commands import asked
-from pipeline.commands.errors import usage_errors
-from pipeline.commands.options import Name, Path
-from pipeline.local.printable import printable
+from modules.errors import UserError
+from pipeline.commands.errors import check_address_space, usage_errors
+from pipeline.commands.options import Matching, Path, options
 
-USER_OPTION = click.option("--user", type=Name(), required=True, metavar="ID", help="The user's id, as in the ratings.")
+_PORT: dict[str, Any] = {"type": click.IntRange(0, 65535), "show_default": True, "metavar": "PORT"}
+_FILE: dict[str, Any] = {"type": Path(exists=True, dir_okay=False), "metavar": "FILE"}
+# Limits by option: field of `pipeline.serving.limits.Limits`, its default there, and what it is; a test compares them.
+LIMITS = {
+    "--max-body-bytes": ("body_bytes", 4 << 20, "Largest body of a request, bytes."),
+    "--max-depth": ("depth", 16, "How deep lists and objects of JSON may be nested."),
+    "--max-values": ("values", 20_000, "How many values a request may hold, such as titles."),
+    "--max-under-way": ("under_way", 128, "How many requests may be under way; more are refused."),
+    "--max-seconds": ("seconds", 10.0, "Seconds within which a request is answered, or refused."),
+    "--head-seconds": ("head_seconds", 10.0, "Seconds within which a request has to arrive once it has begun."),
+    "--idle-seconds": ("idle_seconds", 75.0, "Seconds after which a connection is closed on which nothing is asked."),
+    "--drain-seconds": ("drain_seconds", 30.0, "Seconds for what is under way when the server is told to stop."),
+}
+
+
+def _limit(option: str) -> Any:
+    field, default, what = LIMITS[option]
+    least = click.FloatRange(min=0, min_open=True) if isinstance(default, float) else click.IntRange(min=1)
+    return click.option(option, field, type=least, default=default, show_default=True, help=what)
 
 
 @click.command()
-@USER_OPTION
 @click.option(
-    "--title", "titles", type=Name(), required=True, multiple=True, metavar="TITLE", help="A title; may be repeated."
+    "--output",
+    type=Path(),
+    default="output",
+    show_default=True,
+    metavar="FOLDER",
+    help="Output folder of the run that pushed.",
 )
-@asked.OUTPUT_OPTION
-def predict(user: str, titles: tuple[str, ...], output: str) -> None:
-    """Rate titles for a user, in stars, and say how sure that is: a third of ratings lie further off than ±.
-
-    A title is found without its year, its article or its capitals where that leaves no other. Unknown users and titles
-    get what is known of users and titles at large.
-    """
-    model = asked.load(output)
-    with usage_errors():
-        found = asked.find(model, titles)
-    asked.warn_if_unknown(model, user, ())
-    for rated in model.rate(user, found):
-        click.echo(printable(str(rated)))
-
-
-@click.command()
-@USER_OPTION
 @click.option(
-    "--titles",
-    "file",
-    type=Path(exists=True, dir_okay=False, allow_dash=True),
+    "--model-name",
+    type=Matching(r"[A-Za-z0-9._-]+$", "a name of letters, digits, dots, dashes and underscores"),
+    default="movie_ranking",
+    show_default=True,
+    help="The name by which the model is asked.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for every one.")
+@click.option("--rest-port", default=8501, help="Port of REST; 0 for any that is free.", **_PORT)
+@click.option("--grpc-port", default=8500, help="Port of gRPC; 0 for any that is free.", **_PORT)
+@click.option("--certificate", help="Certificate for TLS on both ports, PEM.", **_FILE)
+@click.option("--key", help="Private key of the certificate, PEM.", **_FILE)
+@click.option("--api-key-file", help="File with a key that every request has to bring.", **_FILE)
+@click.option(
+    "--access-log",
+    type=Path(dir_okay=False),
     metavar="FILE",
-    help="Candidates, one a line; - is standard input.",
+    help="File to which a line of JSON for each request is added.  [default: standard error]",
 )
-@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="How many to show.")
-@click.option("--exclude-seen", is_flag=True, help="Leave out what the user rated in the data of the last run.")
-@asked.OUTPUT_OPTION
-def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str) -> None:
-    """Rank titles for a user by their predicted stars: those of a file, or every title that the model knows.
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="How many requests are worked on at once.  [default: one a core, at least 2]",
+)
+@click.option(
+    "--poll-seconds",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    help="How often to look for new versions and labels.",
+)
+@options(*map(_limit, LIMITS))
+def serve(
+    output: str,
+    model_name: str,
+    host: str,
+    rest_port: int,
+    grpc_port: int,
+    certificate: str | None,
+    key: str | None,
+    api_key_file: str | None,
+    access_log: str | None,
+    threads: int | None,
+    poll_seconds: float,
+    **limits: Any,
+) -> None:
+    """Serve the pushed models over REST and gRPC, by the contract of TensorFlow Serving.
 
-    Out of the whole catalogue the best stars are those of titles that few people know; `recommend` picks what the user
-    would choose.
+    The newest version answers, or the one that is labelled stable; new ones are taken into service as they are pushed.
+    SIGTERM ends the server once what is under way is answered.
     """
-    from modules import features
+    with usage_errors():
+        check_address_space()
+        if not os.path.isdir(output):
+            raise UserError(f"expected the output folder of a run in --output; got {output}; run `movie-ranking run`")
+        if bool(certificate) != bool(key):
+            raise UserError("expected --certificate and --key together; got one of them; give both, or none")
+    import asyncio
+    import contextlib
 
-    with usage_errors(OSError):
-        given = None if file is None else asked.read_titles(file)
-    model = asked.load(output)
-    if given is None:
-        print("note: this is the order of predicted stars; `movie-ranking recommend` picks titles", file=sys.stderr)
-    candidates = model.vocabulary(features.MOVIE_TITLE) if given is None else given
-    asked.warn_if_unknown(model, user, given or ())
-    if exclude_seen:
-        from pipeline.local import pushed_model
+    with usage_errors(), contextlib.ExitStack() as stack:
+        from pipeline.serving.journal import Journal
+        from pipeline.serving.keys import ApiKey
 
-        with usage_errors():
-            seen = pushed_model.seen_titles(output, user)
-        candidates = [title for title in candidates if title not in seen]
-    for place, rated in enumerate(model.rank(user, candidates)[:top], start=1):
-        click.echo(printable(f"{place:>3}  {rated}"))
+        api_key = ApiKey.read(api_key_file) if api_key_file else None
+        events = Journal(sys.stderr)
+        requests = events
+        if access_log:
+            try:
+                file = stack.enter_context(open(access_log, "a", encoding="utf-8"))
+            except OSError as error:
+                raise UserError(f"expected a file in --access-log that can be written; got: {error}") from error
+            requests = Journal(file)
+        from pipeline.serving import server
+        from pipeline.serving.limits import Limits
+
+        more = {} if threads is None else {"threads": threads}
+        settings = server.Settings(
+            output=output,
+            name=model_name,
+            host=host,
+            rest_port=rest_port,
+            grpc_port=grpc_port,
+            certificate=certificate,
+            key=key,
+            api_key=api_key,
+            limits=Limits(**limits),
+            poll_seconds=poll_seconds,
+            **more,
+        )
+        asyncio.run(server.serve(settings, events, requests))

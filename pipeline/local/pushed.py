@@ -8,7 +8,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.types import standard_artifacts
 
 from components import model_digest, pushed_versions
-from components.model_pusher import DESTINATION_PROPERTY
+from components.push_records import DESTINATION_PROPERTY
 from modules.notes import note
 from pipeline.local.run_artifacts import RunArtifacts
 

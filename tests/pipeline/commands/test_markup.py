@@ -15,8 +15,8 @@ from pipeline import cli
 from pipeline.cluster.resolve import show_parameters
 from pipeline.commands import progress as progress_lines
 from pipeline.commands.progress import reported
+from pipeline.commands.rate import predict, rank
 from pipeline.commands.run import run
-from pipeline.commands.serve import predict, rank
 from pipeline.exit_codes import ExitCode
 
 NAMES = ["[v2]data", "a[/b]c", "[bold]x[/bold]", ":smile:"]

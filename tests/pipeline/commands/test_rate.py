@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner, Result
 
-from pipeline.commands.serve import predict, rank
+from pipeline.commands.rate import predict, rank
 from pipeline.exit_codes import ExitCode
 from tests.pipeline.commands import test_markup
 

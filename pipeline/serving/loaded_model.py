@@ -1,0 +1,108 @@
+"""One pushed version, loaded by plain TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import message
+from tensorflow_serving.apis import prediction_log_pb2
+
+from modules import paths
+from pipeline.serving import signatures
+from pipeline.serving.errors import Code, RequestError, VersionError
+from pipeline.serving.signatures import Signature
+
+WARM_UP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+# What TensorFlow makes of a SavedModel of which a file is lost, cut or overwritten.
+_DAMAGED = (OSError, ValueError, RuntimeError, LookupError, AttributeError, TypeError, tf.errors.OpError)
+# Faults that lie in what was asked, by the codes of TensorFlow.
+_OF_THE_REQUEST = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.FailedPreconditionError)
+_FAULT_CHARACTERS = 500
+
+
+class LoadedModel:
+    """A loaded SavedModel; it may be asked from several threads at once.
+
+    Attributes:
+      number: of the version.
+      digest: of its files, SHA-256.
+      signatures: those that can be asked for, by name.
+      definitions: of all signatures, as the SavedModel has them.
+    """
+
+    def __init__(self, folder: str, number: int, digest: str) -> None:
+        """Loads a version.
+
+        Args:
+          folder: of the version, on this machine.
+          number: of the version.
+          digest: of its files.
+
+        Raises:
+          VersionError: it is damaged.
+        """
+        self.number, self.digest = number, digest
+        self._folder = folder
+        try:
+            # Held, since the functions below do not hold the variables.
+            self._model = tf.saved_model.load(paths.plain(folder))
+            self.definitions = signatures.definitions(folder)
+            self._functions = {name: self._model.signatures[name] for name in self._model.signatures}
+        except _DAMAGED as error:
+            raise VersionError(
+                Code.INTERNAL, f"expected a model that can be loaded; got: {_in_a_line(error)}"
+            ) from error
+        self.signatures = {name: Signature.of(name, self.definitions[name]) for name in self._functions}
+
+    def warm_up(self) -> int:
+        """Asks what was pushed along for that, so that the first requests do not wait for TensorFlow; counts it.
+
+        Raises:
+          VersionError: there is something that the model does not answer.
+        """
+        path = os.path.join(self._folder, WARM_UP_FILE)
+        if not os.path.exists(path):
+            return 0
+        count = 0
+        try:
+            for record in tf.data.TFRecordDataset(paths.plain(path)).as_numpy_iterator():
+                request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+                asked = signatures.find(self.signatures, request.model_spec.signature_name, Code.INVALID_ARGUMENT)
+                self.run(asked, {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
+                count += 1
+        except (*_DAMAGED, message.DecodeError, RequestError) as error:
+            raise VersionError(
+                Code.INTERNAL, f"expected answers to the requests of {WARM_UP_FILE}; got: {_in_a_line(error)}"
+            ) from error
+        return count
+
+    def run(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answers a request.
+
+        Args:
+          signature: one of `signatures`.
+          inputs: all of them, by name, of the types and shapes that it takes; strings are bytes in arrays of objects.
+
+        Returns:
+          all outputs by name.
+
+        Raises:
+          RequestError: the model refuses the values.
+        """
+        try:
+            tensors = {
+                name: tf.constant(value, signature.inputs[name].dtype, value.shape) for name, value in inputs.items()
+            }
+            return {name: value.numpy() for name, value in self._functions[signature.name](**tensors).items()}
+        except _OF_THE_REQUEST as error:
+            raise RequestError(Code.INVALID_ARGUMENT, _in_a_line(error)) from error
+
+
+def _in_a_line(error: Exception) -> str:
+    """What went wrong, without the places in the graph that TensorFlow adds."""
+    said = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    text = " ".join(said.partition("[[{{node")[0].partition("Detected at node")[0].split()) or type(error).__name__
+    return text if len(text) <= _FAULT_CHARACTERS else text[:_FAULT_CHARACTERS] + "…"

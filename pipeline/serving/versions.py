@@ -1,0 +1,333 @@
+"""The pushed versions: which are loaded, which one answers, and how one takes the place of another.
+
+A thread of its own looks at the folder. A new version is compared with what was judged, loaded and warmed up while the
+old one answers; then it takes its place in one step, and the old one is let go once its last request is answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from components import model_digest, push_records, pushed_versions
+from components.errors import IntegrityError
+from modules.errors import UserError
+from pipeline.serving.errors import Code, RequestError, VersionError, invalid
+from pipeline.serving.journal import Journal
+from pipeline.serving.labels import Labels
+from pipeline.serving.loaded_model import LoadedModel
+from pipeline.serving.metrics import Metrics
+
+FOLDER = "serving_model"
+# Pusher writes its record right after the version.
+_RECORD_GRACE_S = 30.0
+# How many versions that are gone are still listed.
+_MOST_ENDED = 16
+# While a version is being loaded, for most of which Python's lock is held, requests get at it ten times as soon.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+class State(enum.IntEnum):
+    """States of a version, by the numbers of TensorFlow Serving."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status:
+    """What is told of a version.
+
+    Attributes:
+      number: of the version.
+      state: where it stands.
+      code: why it is not in service; None if nothing went wrong.
+      message: what went wrong; "" for nothing.
+    """
+
+    number: int
+    state: State
+    code: Code | None = None
+    message: str = ""
+
+
+@dataclasses.dataclass
+class _InService:
+    model: LoadedModel
+    requests: int = 0
+
+
+class Versions:
+    """The versions below an output folder."""
+
+    def __init__(self, output: str, name: str, journal: Journal, metrics: Metrics, poll_seconds: float = 1.0) -> None:
+        """Looks at nothing yet.
+
+        Args:
+          output: folder of the pipeline, on this machine.
+          name: of the model, for messages.
+          journal: takes what becomes of versions.
+          metrics: takes how many could not be loaded.
+          poll_seconds: how often the folder is looked at.
+        """
+        self._output, self._folder, self._name = output, os.path.join(output, FOLDER), name
+        self._journal, self._metrics, self._poll_seconds = journal, metrics, poll_seconds
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._in_service: dict[int, _InService] = {}
+        self._statuses: dict[int, Status] = {}
+        # What could not be loaded, by its files and what is recorded of it: it is tried again only if these change.
+        self._failed: dict[int, tuple[object, ...]] = {}
+        self._first_seen: dict[int, float] = {}
+        self._newest: int | None = None
+        self._labels = Labels()
+        self._labels_fault = ""
+        self._stop = threading.Event()
+        self._changed: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begins to look.
+
+        Args:
+          changed: is called, in another thread, after the first version was taken into service.
+        """
+        self._changed = changed
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the looking; what is loaded stays."""
+        self._stop.set()
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether requests are answered."""
+        return self._newest is not None
+
+    @property
+    def labels(self) -> Labels:
+        """The labels as they are in force."""
+        return self._labels
+
+    def statuses(self) -> list[Status]:
+        """All versions that are told of, the newest first."""
+        with self._lock:
+            return sorted(self._statuses.values(), key=lambda status: -status.number)
+
+    def current(self) -> LoadedModel | None:
+        """The version for requests that name none, and are about nobody; None before the first."""
+        with self._lock:
+            number = self._number(None)
+            return None if number is None else self._in_service[number].model
+
+    @contextlib.contextmanager
+    def lease(self, number: int | None, label: str | None, user: Callable[[], str | None]) -> Iterator[LoadedModel]:
+        """Holds a version for a request, so that it is not let go meanwhile.
+
+        Args:
+          number: of the version that is asked for; None for any.
+          label: that is asked for; None for any.
+          user: tells whom the request is about; it is called only if that matters.
+
+        Raises:
+          RequestError: there is no such version, or none at all yet.
+        """
+        if number is not None and label is not None:
+            raise invalid(f"Both model version ({number}) and model version label ({label}) cannot be supplied.")
+        about = user() if number is None and label is None and "canary" in self._labels.labels else None
+        with self._lock:
+            held = self._find(number, label, about)
+            held.requests += 1
+        try:
+            yield held.model
+        finally:
+            with self._lock:
+                held.requests -= 1
+                if not held.requests:
+                    self._idle.notify_all()
+
+    def _find(self, number: int | None, label: str | None, user: str | None) -> _InService:
+        if label is not None:
+            number = self._labels.labels.get(label)
+            if number is None:
+                raise invalid(f"Unrecognized servable version label: {label}")
+            if number not in self._in_service:
+                raise RequestError(Code.NOT_FOUND, f"Servable not found for request: Specific({self._name}, {number})")
+        elif number is None:
+            number = self._number(user)
+        if number is None:
+            raise RequestError(Code.UNAVAILABLE, f"Servable not found for request: Latest({self._name})")
+        if number not in self._in_service:
+            raise RequestError(Code.NOT_FOUND, f"Servable not found for request: Specific({self._name}, {number})")
+        return self._in_service[number]
+
+    def _number(self, user: str | None) -> int | None:
+        """The version for a request that names none; a label whose version is not there does not count."""
+        labelled = self._labels.version_for(user)
+        if labelled not in self._in_service:
+            labelled = self._labels.version_for(None)
+        return labelled if labelled in self._in_service else self._newest
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            was_ready = self.are_ready
+            try:
+                self._look()
+            except OSError as error:
+                self._journal.write("fault", message=f"expected to read {self._folder}; got: {error}")
+            if self.are_ready and not was_ready:
+                self._changed()
+            self._stop.wait(self._poll_seconds)
+
+    def _look(self) -> None:
+        """Takes into service what is new, and lets go what is no longer wanted."""
+        paths = pushed_versions.versions(self._folder)
+        labels = self._read_labels()
+        newest = next((number for number in sorted(paths, reverse=True) if self._load(number, paths[number])), None)
+        if newest is None:
+            # A folder that is empty for a while is no reason to answer nothing.
+            newest = self._newest
+        for number in sorted(set(labels.labels.values()) & paths.keys()):
+            self._load(number, paths[number])
+        with self._lock:
+            before, self._newest, self._labels = self._number(None), newest, labels
+            after = self._number(None)
+            wanted = {newest, *labels.labels.values()}
+            leaving = [number for number in self._in_service if number not in wanted]
+            for number in [each for each in self._statuses if each not in paths and each not in self._in_service]:
+                del self._statuses[number]
+                self._failed.pop(number, None)
+                self._first_seen.pop(number, None)
+        if after != before:
+            self._journal.write("in service", version=after)
+        for number in leaving:
+            self._unload(number)
+
+    def _read_labels(self) -> Labels:
+        """The labels, or those that were in force where they cannot be read."""
+        try:
+            labels = Labels.read(self._folder)
+        except UserError as error:
+            if str(error) != self._labels_fault:
+                self._labels_fault = str(error)
+                self._journal.write("fault", message=str(error))
+            return self._labels
+        self._labels_fault = ""
+        return labels
+
+    def _load(self, number: int, path: str) -> bool:
+        """Whether a version is loaded; if it is not yet, it is loaded now, unless that failed before."""
+        if number in self._in_service:
+            return True
+        judged = push_records.judged(self._output).get(number)
+        files = (judged, *_files_of(path))
+        if self._failed.get(number) == files:
+            return False
+        started = time.monotonic()
+        self._tell(Status(number=number, state=State.START))
+        try:
+            digest = self._judged_digest(number, path, judged)
+            if digest is None:
+                return False
+            self._tell(Status(number=number, state=State.LOADING))
+            with _sharing_the_interpreter():
+                model = LoadedModel(path, number, digest)
+                warm_ups = model.warm_up()
+        except VersionError as error:
+            self._failed[number] = files
+            self._tell(Status(number=number, state=State.END, code=error.code, message=str(error)))
+            self._journal.write("not loaded", version=number, message=str(error))
+            self._metrics.load_failed()
+            return False
+        with self._lock:
+            self._in_service[number] = _InService(model)
+        self._tell(Status(number=number, state=State.AVAILABLE))
+        seconds = time.monotonic() - started
+        self._metrics.loaded(number, seconds)
+        self._journal.write("loaded", version=number, digest=digest, seconds=round(seconds, 3), warm_ups=warm_ups)
+        return True
+
+    def _judged_digest(self, number: int, path: str, judged: set[str] | None) -> str | None:
+        """The digest of a version's files, which are those that were judged; None until that can be told.
+
+        Raises:
+          VersionError: they are not, or nobody recorded which were.
+        """
+        if judged is None:
+            first = self._first_seen.setdefault(number, time.monotonic())
+            if time.monotonic() - first < _RECORD_GRACE_S:
+                return None
+            raise VersionError(
+                Code.FAILED_PRECONDITION,
+                f"expected Pusher's record of version {number} below {self._output}/artifacts/Pusher, which names the "
+                "digest that was judged; got none; serve what `movie-ranking run` pushed, with its output folder",
+            )
+        try:
+            digest = model_digest.of_folder(path)
+        except (IntegrityError, OSError) as error:
+            raise VersionError(Code.DATA_LOSS, str(error)) from error
+        if digest not in judged:
+            raise VersionError(
+                Code.DATA_LOSS,
+                f"expected the files that were judged, SHA-256 {' or '.join(sorted(judged))}; got SHA-256 {digest}: "
+                f"they were damaged or changed since; {model_digest.REMEDY}",
+            )
+        return digest
+
+    def _unload(self, number: int) -> None:
+        """Lets a version go once nothing is asked of it any more."""
+        self._tell(Status(number=number, state=State.UNLOADING))
+        self._take_out(number)
+        # TensorFlow's functions and variables hold one another.
+        gc.collect()
+        self._metrics.unloaded(number)
+        self._tell(Status(number=number, state=State.END))
+        self._journal.write("unloaded", version=number)
+
+    def _take_out(self, number: int) -> None:
+        """Waits for the last request of a version that gets no more."""
+        with self._lock:
+            leaving = self._in_service.pop(number)
+            self._idle.wait_for(lambda: not leaving.requests or self._stop.is_set())
+
+    def _tell(self, status: Status) -> None:
+        with self._lock:
+            self._statuses[status.number] = status
+            ended = sorted(number for number, each in self._statuses.items() if each.state is State.END)
+            for number in ended[:-_MOST_ENDED]:
+                del self._statuses[number]
+
+
+def _files_of(path: str) -> tuple[object, ...]:
+    """What changes when a version is pushed or copied anew."""
+    found = []
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                stat = os.stat(os.path.join(folder, name))
+                found.append((os.path.join(folder, name), stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(sorted(found))
+
+
+@contextlib.contextmanager
+def _sharing_the_interpreter() -> Iterator[None]:
+    """Lets other threads at Python's lock often while a model is loaded, and does not look for garbage meanwhile."""
+    interval, collects = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if collects:
+            gc.enable()
