@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -108,9 +109,20 @@ def camps(users: int = 30, titles: int = 24) -> tuple[list[dict], list[dict]]:
     return rows, described
 
 
-def export_recommending(folder: pathlib.Path, users: int = 30, titles: int = 24, upside_down: bool = False) -> str:
-    """Exports a model of `camps` that recommends, or the worst first, with its titles table, and returns its path."""
+def export_recommending(
+    folder: pathlib.Path,
+    users: int = 30,
+    titles: int = 24,
+    upside_down: bool = False,
+    renamed: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Exports a model of `camps` that recommends, or the worst first, with its titles table, and returns its path.
+
+    Titles may have other names than there.
+    """
     rows, described = camps(users, titles)
+    for row in (*rows, *described):
+        row["movie_title"] = renamed.get(row["movie_title"], row["movie_title"])
     output, side = analyze(rows), side_features(titles=described)
     ratings = load(write_examples(folder / "rows.gz", rows), output, side)
     trained = train(ratings, None, preset="notebook", values={"epochs": 1}, seed=0)
