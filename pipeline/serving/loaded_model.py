@@ -102,7 +102,10 @@ class LoadedModel:
 
 
 def _in_a_line(error: Exception) -> str:
-    """What went wrong, without the places in the graph that TensorFlow adds."""
-    said = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    text = " ".join(said.partition("[[{{node")[0].partition("Detected at node")[0].split()) or type(error).__name__
+    """What went wrong; of TensorFlow's errors the line that says it, without the places in the graph around it."""
+    text = str(error)
+    if isinstance(error, tf.errors.OpError):
+        lines = [line for line in error.message.partition("[[{{node")[0].splitlines() if line.strip()]
+        text = lines[-1] if lines else ""
+    text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= _FAULT_CHARACTERS else text[:_FAULT_CHARACTERS] + "…"

@@ -32,6 +32,8 @@ HEALTHY, READY, METRICS, OPENAPI = "/healthz", "/readyz", "/monitoring/prometheu
 CALL: web.RequestKey[Call] = web.RequestKey("call", Call)
 # What needs no key: whoever watches the server has none.
 _OPEN = (HEALTHY, READY)
+# All paths of TensorFlow Serving, in which it does not tell capitals from small letters.
+_MODELS = "/{version:[vV]1}/{tail:.*}"
 _JSON = "application/json"
 _PREDICT = re.compile(
     r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)", re.IGNORECASE | re.ASCII
@@ -135,9 +137,9 @@ def routes(answering: Answering) -> list[web.RouteDef]:
         web.get(READY, ready),
         web.get(METRICS, metrics),
         web.get(OPENAPI, description),
-        web.post("/v1/{tail:.*}", predict),
-        web.get("/v1/{tail:.*}", about),
-        web.route("*", "/v1/{tail:.*}", malformed),
+        web.post(_MODELS, predict),
+        web.get(_MODELS, about),
+        web.route("*", _MODELS, malformed),
     ]
 
 
