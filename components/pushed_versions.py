@@ -84,7 +84,7 @@ def push(source: str, base: str, expected: str) -> str:
       OSError: the folder cannot be written to, or is full. Nothing is left there.
     """
     tf.io.gfile.makedirs(base)
-    with _alone(base):
+    with alone(base):
         _remove_leftovers(base)
         taken = newest(base)
         if taken is not None and fault(taken, expected) is None:
@@ -101,6 +101,22 @@ def push(source: str, base: str, expected: str) -> str:
         if not _is_local(version):
             _check_published(version, expected)
         return version
+
+
+@contextlib.contextmanager
+def alone(base: str) -> Iterator[None]:
+    """Waits until nobody else changes the versions of a folder on this machine, or their labels.
+
+    Who is killed holds nothing any more. A folder on `gs://` cannot be locked.
+    """
+    if not _is_local(base):
+        yield
+        return
+    # Beside the folder, in which there is nothing but versions.
+    parent, name = os.path.split(os.path.abspath(base))
+    with open(os.path.join(parent, f".{name}.lock"), "a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _names(base: str) -> list[str]:
@@ -125,19 +141,6 @@ def _next_version(base: str) -> int:
             "Serving reads; rename it"
         )
     return max(int(time.time()), highest + 1)
-
-
-@contextlib.contextmanager
-def _alone(base: str) -> Iterator[None]:
-    """Waits until no other push to a folder on this machine is under way; a killed one holds nothing."""
-    if not _is_local(base):
-        yield
-        return
-    # Beside the folder, in which there is nothing but versions.
-    parent, name = os.path.split(os.path.abspath(base))
-    with open(os.path.join(parent, f".{name}.lock"), "a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _remove_leftovers(base: str) -> None:

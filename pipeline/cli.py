@@ -25,6 +25,7 @@ COMMANDS = {
     "recommend": ("pipeline.commands.recommend", "recommend", "Recommend titles of the whole catalogue to somebody."),
     "similar": ("pipeline.commands.recommend", "similar", "Show titles that are chosen by the same people as another."),
     "serve": ("pipeline.commands.serve", "serve", "Serve the pushed models over REST and gRPC."),
+    "versions": ("pipeline.commands.versions", "versions", "List the pushed versions, and label the stable one."),
     "benchmark": ("pipeline.commands.benchmark", "benchmark", "Measure accuracy beside other libraries, and speed."),
     "tune": ("pipeline.commands.tune", "tune", "Search for better hyper-parameters."),
     "compile": ("pipeline.commands.compile", "compile_", "Compile the pipeline for Vertex AI or Kubeflow Pipelines."),

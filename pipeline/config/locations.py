@@ -6,6 +6,9 @@ import os
 
 from modules.errors import UserError
 
+# Below an output folder: the pushed models, one folder a version, and the ML Metadata of local runs.
+SERVING_FOLDER, METADATA_FILE = "serving_model", "metadata.sqlite"
+
 # What TFX's file systems are registered for.
 REMOTE_SCHEMES = ("gs://", "s3://", "hdfs://")
 

@@ -215,12 +215,12 @@ class PipelineConfig(_Layer):
     @property
     def metadata_path(self) -> str:
         """The ML Metadata database of local runs."""
-        return os.path.join(self.output, "metadata.sqlite")
+        return os.path.join(self.output, locations.METADATA_FILE)
 
     @property
     def serving_dir(self) -> str:
         """Where models are pushed, one folder a version."""
-        return os.path.join(self.output, "serving_model")
+        return os.path.join(self.output, locations.SERVING_FOLDER)
 
     @property
     def rmse_bound(self) -> float:

@@ -44,6 +44,15 @@ def _fault(config: PipelineConfig) -> str | None:
         # On a store of objects, folders of several outputs may lie together.
         has_artifacts = not locations.is_remote(root) and os.path.isdir(root) and bool(os.listdir(root))
         return "it is missing or empty" if has_artifacts else None
+    return damage(path)
+
+
+def damage(path: str) -> str | None:
+    """What is wrong with a database of ML Metadata, in words; None if nothing is.
+
+    Args:
+      path: of its file, which is there.
+    """
     try:
         with contextlib.closing(sqlite3.connect(path)) as database:
             (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()

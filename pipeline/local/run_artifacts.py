@@ -29,9 +29,25 @@ class RunArtifacts:
         return self._first(component, key, metadata_store_pb2.Event.INPUT)
 
     def _first(self, component: str, key: str, direction: int) -> metadata_store_pb2.Artifact | None:
-        if component not in self._executions:
-            return None
-        for event in self._store.get_events_by_execution_ids([self._executions[component]]):
+        return (
+            self._of_execution(self._executions[component], key, direction) if component in self._executions else None
+        )
+
+    def given_for(self, artifact: metadata_store_pb2.Artifact, key: str) -> metadata_store_pb2.Artifact | None:
+        """The input of that key of the execution that made an artifact, of whichever run, or None if it has none."""
+        return self._of_execution(self._maker(artifact), key, metadata_store_pb2.Event.INPUT)
+
+    def made_with(self, artifact: metadata_store_pb2.Artifact, key: str) -> metadata_store_pb2.Artifact | None:
+        """The output of that key of the execution that made an artifact, of whichever run, or None if it has none."""
+        return self._of_execution(self._maker(artifact), key, metadata_store_pb2.Event.OUTPUT)
+
+    def _maker(self, artifact: metadata_store_pb2.Artifact) -> int:
+        """The execution that made an artifact; later ones took it from the cache."""
+        events = self._store.get_events_by_artifact_ids([artifact.id])
+        return min(event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT)
+
+    def _of_execution(self, execution: int, key: str, direction: int) -> metadata_store_pb2.Artifact | None:
+        for event in self._store.get_events_by_execution_ids([execution]):
             if event.type == direction and any(step.key == key for step in event.path.steps):
                 return self._store.get_artifacts_by_id([event.artifact_id])[0]
         return None
