@@ -6,23 +6,17 @@ import dataclasses
 import datetime
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ml_metadata.proto import metadata_store_pb2
-from tfx.types import standard_artifacts
-
-from components import model_digest, pushed_versions
+from components import model_digest, push_records, pushed_versions
 from components.errors import IntegrityError
-from components.model_pusher import BLESSING_KEYS
 from modules import judge
 from modules.errors import UserError
 from modules.list_metrics import LIST_NDCG
 from modules.sliced_metrics import NDCG, OVERALL, RMSE
 from pipeline.config import locations
 from pipeline.local import metadata_file
-from pipeline.local.pushed import Pushed
-from pipeline.local.run_artifacts import RunArtifacts
 from pipeline.serving.labels import CANARY, STABLE, Labels
 
 # Versions that are seconds since 1970, from 2001 on; others were not named by Pusher.
@@ -36,7 +30,7 @@ class Version:
     Attributes:
       number: by which servers know it.
       path: of its folder.
-      intact: whether its files are those that were judged; None, if nobody recorded what was judged.
+      intact: whether its files are those that were judged; None, if it is not recorded what was: servers take neither.
       labels: its labels, in alphabetical order.
       share: of the users who get it where a request names neither version nor label, 0 to 1.
       rmse: on the test ratings, stars; None, if it is not known.
@@ -85,9 +79,9 @@ def of_output(output: str, *, with_metrics: bool) -> list[Version]:
     found = pushed_versions.versions(folder)
     if not found:
         raise UserError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
-    records = _recorded(output)
-    intact = {number: _is_intact(path, records.digest_of(number)) for number, path in found.items()}
-    measured = {number: records.metrics_of(number) for number in found} if with_metrics else {}
+    judged = push_records.judged(output)
+    intact = {number: _is_intact(path, judged.get(number)) for number, path in found.items()}
+    measured = _measured(output) if with_metrics else {}
     labels = Labels.read(folder)
     shares = _shares(labels, intact)
     return [
@@ -108,8 +102,8 @@ def change(output: str, changed: Callable[[Labels, list[int]], Labels]) -> tuple
 
     Args:
       output: the folder.
-      changed: gives the new labels, of the old ones and the versions that servers would take: not those that are
-        known to be damaged.
+      changed: gives the new labels, of the old ones and the versions that servers take: those that are, as is recorded,
+        what was judged.
 
     Returns:
       the labels before and after.
@@ -122,72 +116,72 @@ def change(output: str, changed: Callable[[Labels, list[int]], Labels]) -> tuple
     if not os.path.isdir(folder):
         raise UserError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
     with pushed_versions.alone(folder):
-        known = [version.number for version in of_output(output, with_metrics=False) if version.intact is not False]
+        known = [version.number for version in of_output(output, with_metrics=False) if version.intact]
         before = Labels.read(folder)
         after = changed(before, known)
         after.write(folder)
     return before, after
 
 
-class _Records:
-    """What ML Metadata knows of pushed versions, by number: an output folder may have been moved."""
+def _measured(output: str) -> dict[int, dict[str, float | None]]:
+    """What Evaluator measured of each version, by attribute of `Version`; nothing where its evaluation is gone.
 
-    def __init__(self, artifacts: RunArtifacts | None) -> None:
-        self._artifacts = artifacts
-        self._made: dict[int, metadata_store_pb2.Artifact] = {}
-        self._pushed: dict[int, Pushed] = {}
-        for artifact in artifacts.all_of_type(standard_artifacts.PushedModel.TYPE_NAME) if artifacts else []:
-            if pushed := Pushed.of(artifact):
-                number = int(os.path.basename(pushed.version))
-                self._made[number], self._pushed[number] = artifact, pushed
-
-    def digest_of(self, number: int) -> str | None:
-        """The digest of what was judged."""
-        return self._pushed[number].digest if number in self._pushed else None
-
-    def metrics_of(self, number: int) -> dict[str, float | None]:
-        """What Evaluator measured, by attribute of `Version`; nothing where its evaluation is gone."""
-        from components import evaluation_files
-
-        if self._artifacts is None or number not in self._made:
-            return {}
-        blessing = self._artifacts.given_for(self._made[number], BLESSING_KEYS[0])
-        evaluation = blessing and self._artifacts.made_with(blessing, "evaluation")
-        if evaluation is None or not os.path.isfile(os.path.join(evaluation.uri, "eval_config.json")):
-            return {}
-        mine = evaluation_files.read(evaluation.uri).get(OVERALL, {}).get(judge.CANDIDATE, {})
-        names = {"rmse": RMSE, "ndcg": NDCG, "list_ndcg": LIST_NDCG}
-        values = {name: mine.get(metric, math.nan) for name, metric in names.items()}
-        return {name: value if math.isfinite(value) else None for name, value in values.items()}
-
-
-def _recorded(output: str) -> _Records:
+    Raises:
+      UserError: ML Metadata is damaged.
+    """
     path = os.path.join(output, locations.METADATA_FILE)
-    # Without its database, as where the versions alone were copied, nothing is known of what was judged.
+    # Without its database, as where the versions alone were copied, nothing is known of it.
     if not os.path.isfile(path):
-        return _Records(None)
+        return {}
     if fault := metadata_file.damage(path):
         raise UserError(
             f"expected the ML Metadata of the pushed versions in {path}; {fault}; put it back, or give "
             "`movie-ranking run --rebuild`, which sets it aside"
         )
-    return _Records(RunArtifacts(path, {}))
+    # Seconds to import, which a change of labels does not need.
+    from tfx.types import standard_artifacts
+
+    from components import evaluation_files
+    from components.model_pusher import BLESSING_KEYS
+    from pipeline.local.pushed import Pushed
+    from pipeline.local.run_artifacts import RunArtifacts
+
+    names = {"rmse": RMSE, "ndcg": NDCG, "list_ndcg": LIST_NDCG}
+    artifacts, found = RunArtifacts(path, {}), {}
+    for artifact in artifacts.all_of_type(standard_artifacts.PushedModel.TYPE_NAME):
+        pushed = Pushed.of(artifact)
+        blessing = artifacts.given_for(artifact, BLESSING_KEYS[0]) if pushed else None
+        evaluation = artifacts.made_with(blessing, "evaluation") if blessing else None
+        if pushed is None or evaluation is None or not os.path.isfile(os.path.join(evaluation.uri, "eval_config.json")):
+            continue
+        mine = evaluation_files.read(evaluation.uri).get(OVERALL, {}).get(judge.CANDIDATE, {})
+        values = {name: mine.get(metric, math.nan) for name, metric in names.items()}
+        # An output folder may have been moved since: versions count by their numbers.
+        found[int(os.path.basename(pushed.version))] = {
+            name: value if math.isfinite(value) else None for name, value in values.items()
+        }
+    return found
 
 
-def _is_intact(path: str, expected: str | None) -> bool | None:
-    if expected is None:
+def _is_intact(path: str, judged: set[str] | None) -> bool | None:
+    if judged is None:
         return None
     try:
-        model_digest.check(path, expected)
+        return model_digest.of_folder(path) in judged
     except IntegrityError:
         return False
-    return True
 
 
 def _shares(labels: Labels, intact: dict[int, bool | None]) -> dict[int, float]:
-    """Share of the users by version, where a request names neither version nor label."""
-    good: Sequence[int] = [number for number, is_intact in intact.items() if is_intact is not False]
-    canary, stable = labels.labels.get(CANARY), labels.labels.get(STABLE, max(good, default=None))
-    share = labels.canary_share if canary in good and canary != stable else 0.0
-    shares = {canary: share, stable: 1.0 - share}
-    return {number: each for number, each in shares.items() if number in good and number is not None}
+    """Share of the users by version, where a request names neither version nor label.
+
+    A label whose version cannot be served does not count, as servers have it.
+    """
+    good = [number for number, is_intact in intact.items() if is_intact]
+    if not good:
+        return {}
+    canary, stable = (labels.labels.get(name) for name in (CANARY, STABLE))
+    stable = stable if stable in good else max(good)
+    if canary not in good or canary == stable:
+        return {stable: 1.0}
+    return {canary: labels.canary_share, stable: 1.0 - labels.canary_share}

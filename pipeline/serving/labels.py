@@ -141,10 +141,10 @@ class Labels:
 
         Args:
           version: a number.
-          known: the versions that there are.
+          known: the versions that can be served.
 
         Raises:
-          UserError: there is no such version.
+          UserError: it cannot be served.
         """
         _check_known(version, known)
         before = self.labels.get(STABLE)
@@ -153,10 +153,10 @@ class Labels:
         return dataclasses.replace(self, labels={**labels, STABLE: version}, history=history[-MOST_REMEMBERED:])
 
     def rolled_back(self, known: Collection[int]) -> Labels:
-        """Makes the version the stable one that was it before, and of which the files are still there.
+        """Makes the version the stable one that was it before, and still can be served.
 
         Args:
-          known: the versions that there are.
+          known: the versions that can be served.
 
         Raises:
           UserError: there is none.
@@ -176,11 +176,11 @@ class Labels:
         Args:
           name: of the label; whatever had it has it no more.
           version: a number.
-          known: the versions that there are.
+          known: the versions that can be served.
           share: of the users who get the canary; None leaves it as it is.
 
         Raises:
-          UserError: there is no such version, or name and share do not go together.
+          UserError: it cannot be served, or name and share do not go together.
         """
         _check_known(version, known)
         if share is not None and name != CANARY:
@@ -217,4 +217,4 @@ def _check_version(version: Any, where: str) -> None:
 def _check_known(version: int, known: Collection[int]) -> None:
     if version not in known:
         there = ", ".join(map(str, sorted(known))) or "none"
-        raise UserError(f"expected one of the pushed versions: {there}; got {version}")
+        raise UserError(f"expected one of the versions that can be served: {there}; got {version}")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
 from click.testing import CliRunner, Result
 
-from components import pushed_versions
+from components import model_digest, push_records, pushed_versions
 from data import synthetic
 from pipeline import cli
 from pipeline.commands.versions import versions
 from pipeline.exit_codes import ExitCode
 from pipeline.serving.labels import LABELS_FILE, Labels
+from tests.conftest import ROOT
 from tests.pipeline.local.test_end_to_end import run_pipeline
 from tests.pipeline.local.test_integrity import QUICK, WEIGHTS, WHATEVER_WAS_BLESSED, flip
 
@@ -36,10 +39,13 @@ def listed(output: pathlib.Path) -> dict[int, dict]:
 
 @pytest.fixture
 def copied(tmp_path: pathlib.Path) -> pathlib.Path:
-    """An output folder of which the versions alone were copied: 1, 2 and 1700000000."""
+    """An output folder without ML Metadata, of versions 1, 2 and 1700000000."""
     for version in (1, 2, 1_700_000_000):
-        (tmp_path / "serving_model" / str(version)).mkdir(parents=True)
-        (tmp_path / "serving_model" / str(version) / "saved_model.pb").write_bytes(b"graph")
+        folder, record = tmp_path / "serving_model" / str(version), tmp_path / "artifacts/Pusher/pushed" / str(version)
+        folder.mkdir(parents=True)
+        record.mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(b"graph")
+        push_records.write(str(record), str(folder), model_digest.of_folder(str(folder)))
     return tmp_path
 
 
@@ -50,7 +56,7 @@ def test_without_metadata_the_versions_are_still_listed(copied: pathlib.Path) ->
         "version": 1_700_000_000,
         "pushed_at": "2023-11-14T22:13:20Z",
         "path": str(copied / "serving_model" / "1700000000"),
-        "intact": None,
+        "intact": True,
         "labels": [],
         "share": 1.0,
         "rmse": None,
@@ -74,18 +80,30 @@ def test_versions_are_labelled_promoted_and_rolled_back(copied: pathlib.Path) ->
     assert Labels.read(copied / "serving_model") == Labels(labels={"stable": 1}, canary_share=0.2)
 
 
+def test_what_nobody_recorded_is_neither_given_nor_promoted(copied: pathlib.Path) -> None:
+    shutil.rmtree(copied / "artifacts/Pusher/pushed/1700000000")
+    assert {number: (each["intact"], each["share"]) for number, each in listed(copied).items()} == {
+        1_700_000_000: (None, 0.0),
+        2: (True, 1.0),
+        1: (True, 0.0),
+    }
+    result = invoke(copied, "promote", "1700000000")
+    assert (result.exit_code, "can be served: 1, 2; got 1700000000" in result.stderr) == (ExitCode.BAD_INPUT, True)
+
+
 def test_a_version_that_is_gone_is_told(copied: pathlib.Path) -> None:
     done(copied, "promote", "1")
     shutil.rmtree(copied / "serving_model" / "1")
     result = invoke(copied, "--json")
     assert result.stderr == "note: label stable is of version 1, which is no longer there\n"
-    assert [each["share"] for each in json.loads(result.stdout)["versions"]] == [0.0, 0.0]
+    # A server gives the newest then.
+    assert [each["share"] for each in json.loads(result.stdout)["versions"]] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["promote", "3"], "expected one of the pushed versions: 1, 2, 1700000000; got 3"),
+        (["promote", "3"], "expected one of the versions that can be served: 1, 2, 1700000000; got 3"),
         (["promote", "canary"], "expected a version, or a label that one has: none; got 'canary'"),
         (["label", "canary", "2"], "expected a stable version beside the canary, 2"),
         (["label", "canary", "two"], "'two' is not a valid integer"),
@@ -118,12 +136,24 @@ def test_damaged_labels_are_refused_by_their_file(copied: pathlib.Path, argument
     assert file.read_text() == "{"
 
 
-@pytest.mark.parametrize("arguments", [[], ["promote", "1"]])
-def test_a_damaged_database_is_refused_by_its_file(copied: pathlib.Path, arguments: list[str]) -> None:
+def test_a_damaged_database_is_refused_by_its_file_where_it_is_needed(copied: pathlib.Path) -> None:
     (copied / "metadata.sqlite").write_bytes(b"no database" * 1000)
-    result = invoke(copied, *arguments)
+    result = invoke(copied)
     assert result.exit_code == ExitCode.BAD_INPUT, result.output
     assert f"in {copied}/metadata.sqlite; it is damaged: file is not a database; put it back" in result.stderr
+    assert done(copied, "promote", "1") == "stable: 1 (before: none)\n"
+
+
+@pytest.mark.slow
+def test_a_change_imports_neither_tfx_nor_beam(copied: pathlib.Path) -> None:
+    script = (
+        "import sys\nfrom pipeline import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit as ended:\n    code = ended.code\n"
+        "print(code, {'tfx', 'apache_beam', 'ml_metadata', 'tensorflow_model_analysis'} & set(sys.modules))\n"
+    )
+    arguments = [sys.executable, "-c", script, "versions", "promote", "1", "--output", str(copied)]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ended.stdout == "stable: 1 (before: none)\n0 set()\n"
 
 
 def test_the_folder_may_stand_before_the_change(copied: pathlib.Path) -> None:
@@ -192,4 +222,4 @@ class TestRealRuns:
         assert (found[older]["intact"], found[older]["share"]) == (True, 1.0)
         result = invoke(moved, "promote", str(newest))
         assert result.exit_code == ExitCode.BAD_INPUT
-        assert f"expected one of the pushed versions: {older}; got {newest}" in result.stderr
+        assert f"expected one of the versions that can be served: {older}; got {newest}" in result.stderr

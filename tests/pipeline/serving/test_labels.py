@@ -189,8 +189,11 @@ def test_a_label_is_taken_away() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda labels: labels.promoted(9, [1, 2]), "expected one of the pushed versions: 1, 2; got 9"),
-        (lambda labels: labels.labelled("canary", 9, []), "expected one of the pushed versions: none; got 9"),
+        (lambda labels: labels.promoted(9, [1, 2]), "expected one of the versions that can be served: 1, 2; got 9"),
+        (
+            lambda labels: labels.labelled("canary", 9, []),
+            "expected one of the versions that can be served: none; got 9",
+        ),
         (lambda labels: labels.labelled("old", 1, [1], share=0.1), "expected a share for the label canary"),
         (lambda labels: labels.labelled("canary", 1, [1], share=-0.1), "from 0 to 1 for the canary; got -0.1"),
         (lambda labels: labels.labelled("stable", 1, [1]), "give it with `movie-ranking versions promote`"),
