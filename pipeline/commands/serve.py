@@ -62,6 +62,40 @@ def _limit(option: str) -> Any:
     help="File to which a line of JSON for each request is added.  [default: standard error]",
 )
 @click.option(
+    "--log-requests",
+    type=Path(file_okay=False),
+    metavar="FOLDER",
+    help="Folder for a sample of the requests with their answers, which are personal data.  [default: none is kept]",
+)
+@click.option(
+    "--log-share",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="The share of the requests that is kept there.",
+)
+@click.option(
+    "--log-file-bytes",
+    type=click.IntRange(min=1),
+    default=8 << 20,
+    show_default=True,
+    help="Largest file there, bytes.",
+)
+@click.option(
+    "--log-total-bytes",
+    type=click.IntRange(min=1),
+    default=1 << 30,
+    show_default=True,
+    help="All files there, bytes; the oldest are removed.",
+)
+@click.option(
+    "--log-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    help="Seconds until a request is in a file there.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(min=1),
     help="How many requests are worked on at once.  [default: one a core, at least 2]",
@@ -84,6 +118,11 @@ def serve(
     key: str | None,
     api_key_file: str | None,
     access_log: str | None,
+    log_requests: str | None,
+    log_share: float,
+    log_file_bytes: int,
+    log_total_bytes: int,
+    log_seconds: float,
     threads: int | None,
     poll_seconds: float,
     **limits: Any,
@@ -117,7 +156,22 @@ def serve(
             requests = Journal(file)
         from pipeline.serving import server
         from pipeline.serving.limits import Limits
+        from pipeline.serving.request_log import RequestLog
 
+        request_log = None
+        if log_requests:
+            request_log = stack.enter_context(
+                contextlib.closing(
+                    RequestLog(
+                        log_requests,
+                        log_share,
+                        log_file_bytes,
+                        log_seconds,
+                        log_total_bytes,
+                        tell=lambda line: events.write("request log", message=line),
+                    )
+                )
+            )
         more = {} if threads is None else {"threads": threads}
         settings = server.Settings(
             output=output,
@@ -130,6 +184,7 @@ def serve(
             api_key=api_key,
             limits=Limits(**limits),
             poll_seconds=poll_seconds,
+            request_log=request_log,
             **more,
         )
         asyncio.run(server.serve(settings, events, requests))

@@ -15,11 +15,13 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from pipeline.serving import tensor_protos
 from pipeline.serving.errors import Code, RequestError
 from pipeline.serving.journal import Journal
 from pipeline.serving.limits import Limits
 from pipeline.serving.loaded_model import LoadedModel
 from pipeline.serving.metrics import Metrics
+from pipeline.serving.request_log import RequestLog
 from pipeline.serving.signatures import Signature
 from pipeline.serving.versions import Versions
 
@@ -96,7 +98,14 @@ class Answering:
     """Answers questions in a pool of threads, within limits."""
 
     def __init__(
-        self, versions: Versions, name: str, limits: Limits, metrics: Metrics, requests: Journal, threads: int
+        self,
+        versions: Versions,
+        name: str,
+        limits: Limits,
+        metrics: Metrics,
+        requests: Journal,
+        threads: int,
+        request_log: RequestLog | None = None,
     ) -> None:
         """Starts no thread yet.
 
@@ -107,9 +116,10 @@ class Answering:
           metrics: take each answer.
           requests: takes a line of each.
           threads: how many requests are worked on at once; the others wait.
+          request_log: takes a sample of the requests with their answers; None for none.
         """
         self.versions, self.name, self.limits, self.metrics = versions, name, limits, metrics
-        self._requests = requests
+        self._requests, self._request_log = requests, request_log
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
         self._under_way = 0
 
@@ -176,7 +186,15 @@ class Answering:
             signature, inputs = question.read(model)
             call.signature = signature.name
             outputs = model.run(signature, inputs)
-            return question.write(model, signature, outputs)
+            answer = question.write(model, signature, outputs)
+        if self._request_log is not None:
+            self._request_log.offer(
+                lambda: tensor_protos.request(self.name, signature, inputs),
+                lambda: tensor_protos.response(self.name, model.number, signature, outputs),
+                call.request_id,
+                model.number,
+            )
+        return answer
 
     def _done(self, work: asyncio.Future) -> None:
         self._count(-1)

@@ -57,12 +57,8 @@ class _PredictQuestion(Question[predict_pb2.PredictResponse]):
     def write(
         self, model: LoadedModel, signature: Signature, outputs: Mapping[str, np.ndarray]
     ) -> predict_pb2.PredictResponse:
-        response = predict_pb2.PredictResponse()
-        response.model_spec.name, response.model_spec.signature_name = self._name, signature.name
-        response.model_spec.version.value = model.number
-        for name in self._request.output_filter or outputs:
-            response.outputs[name].CopyFrom(tensor_protos.proto(outputs[name]))
-        return response
+        wanted = self._request.output_filter or outputs
+        return tensor_protos.response(self._name, model.number, signature, {name: outputs[name] for name in wanted})
 
 
 def _version(spec: model_pb2.ModelSpec) -> tuple[int | None, str | None]:

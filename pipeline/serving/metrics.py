@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -61,6 +63,16 @@ class Metrics:
         if code != "OK":
             self._errors.labels(protocol, signature, version, code).inc()
         self._seconds.labels(protocol, signature, version).observe(seconds)
+
+    def watch(self, name: str, what: str, value: Callable[[], float]) -> None:
+        """Adds a figure that is asked for when the figures are.
+
+        Args:
+          name: of the figure, without what all names begin with.
+          what: it is.
+          value: tells it.
+        """
+        Gauge(f"{_PREFIX}_{name}", what, registry=self.registry).set_function(value)
 
     def under_way(self, count: int) -> None:
         """Takes how many requests are under way."""

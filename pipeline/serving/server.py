@@ -22,6 +22,7 @@ from pipeline.serving.journal import Journal
 from pipeline.serving.keys import ApiKey
 from pipeline.serving.limits import Limits
 from pipeline.serving.metrics import Metrics
+from pipeline.serving.request_log import RequestLog
 from pipeline.serving.versions import Versions
 
 
@@ -41,6 +42,7 @@ class Settings:
       limits: of requests.
       threads: how many requests are worked on at once.
       poll_seconds: how often the server looks for versions.
+      request_log: takes a sample of the requests with their answers; None for none. Whoever made it closes it.
     """
 
     output: str
@@ -54,6 +56,7 @@ class Settings:
     limits: Limits = dataclasses.field(default_factory=Limits)
     threads: int = dataclasses.field(default_factory=lambda: max(2, os.cpu_count() or 1))
     poll_seconds: float = 1.0
+    request_log: RequestLog | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,13 @@ async def running(settings: Settings, events: Journal, requests: Journal) -> Asy
     """A server as long as the context lasts; see `serve`."""
     metrics = Metrics()
     versions = Versions(settings.output, settings.name, events, metrics, settings.poll_seconds)
-    answering = Answering(versions, settings.name, settings.limits, metrics, requests, settings.threads)
+    answering = Answering(
+        versions, settings.name, settings.limits, metrics, requests, settings.threads, settings.request_log
+    )
+    metrics.watch("log_lines_lost", "Lines of the access log that could not be written.", lambda: requests.lost)
+    if log := settings.request_log:
+        metrics.watch("logged_requests", "Requests in files of the request log.", lambda: log.written)
+        metrics.watch("dropped_requests", "Requests of its sample that are in none.", lambda: log.dropped)
     connections = Connections(settings.limits)
     runner = web.AppRunner(
         rest.application(answering, settings.api_key, connections),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from pipeline.serving.errors import invalid
 from pipeline.serving.json_values import check_text
@@ -112,3 +113,37 @@ def proto(array: np.ndarray) -> tensor_pb2.TensorProto:
         tensor.tensor_shape.dim.add(size=size)
     getattr(tensor, _FIELDS[dtype]).extend(array.ravel().tolist())
     return tensor
+
+
+def request(name: str, signature: Signature, inputs: Mapping[str, np.ndarray]) -> predict_pb2.PredictRequest:
+    """A request to `Predict`.
+
+    Args:
+      name: of the model.
+      signature: that is asked for.
+      inputs: all of them, by name.
+    """
+    message = predict_pb2.PredictRequest()
+    message.model_spec.name, message.model_spec.signature_name = name, signature.name
+    for each, array in inputs.items():
+        message.inputs[each].CopyFrom(proto(array))
+    return message
+
+
+def response(
+    name: str, version: int, signature: Signature, outputs: Mapping[str, np.ndarray]
+) -> predict_pb2.PredictResponse:
+    """An answer of `Predict`.
+
+    Args:
+      name: of the model.
+      version: that answered.
+      signature: that answered.
+      outputs: those that were asked for, by name.
+    """
+    message = predict_pb2.PredictResponse()
+    message.model_spec.name, message.model_spec.signature_name = name, signature.name
+    message.model_spec.version.value = version
+    for each, array in outputs.items():
+        message.outputs[each].CopyFrom(proto(array))
+    return message
