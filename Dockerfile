@@ -1,4 +1,5 @@
-# The current lane on Debian 13, whose glibc (2.41) its wheels need. One image for every task and for Dataflow workers.
+# The current lane on Debian 13, whose glibc (2.41) its wheels need. One image for every task and for Dataflow workers,
+# and one for the server alone.
 FROM python:3.13-slim-trixie AS build
 
 # pyfarmhash comes as source only.
@@ -18,6 +19,30 @@ COPY pipeline pipeline
 RUN /opt/movie-ranking/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
 # A container starts seconds sooner if Python need not compile what it imports, and its user may not write here.
 RUN /opt/movie-ranking/bin/python -m compileall -q /opt/movie-ranking/lib
+
+# `docker build --target serve`: the server of pushed models, with TensorFlow and without TFX.
+FROM python:3.13-slim-trixie AS build-serve
+RUN python -m venv /opt/movie-ranking-serve
+WORKDIR /build
+COPY requirements/serve.txt requirements/serve.txt
+RUN /opt/movie-ranking-serve/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/serve.txt
+COPY setup.py README.md movie_ranking_main.py ./
+COPY data data
+COPY modules modules
+COPY components components
+COPY pipeline pipeline
+RUN /opt/movie-ranking-serve/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN /opt/movie-ranking-serve/bin/python -m compileall -q /opt/movie-ranking-serve/lib
+
+FROM python:3.13-slim-trixie AS serve
+COPY --from=build-serve /opt/movie-ranking-serve /opt/movie-ranking-serve
+ENV PATH=/opt/movie-ranking-serve/bin:$PATH TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 PYTHONUNBUFFERED=1
+RUN useradd --create-home --uid 1000 server
+USER server
+WORKDIR /home/server
+EXPOSE 8500 8501
+# The output folder of the pipeline is mounted here.
+ENTRYPOINT ["movie-ranking", "serve", "--host", "0.0.0.0", "--output", "/output"]
 
 FROM python:3.13-slim-trixie
 COPY --from=build /opt/movie-ranking /opt/movie-ranking

@@ -27,6 +27,9 @@ setup(
         f"tfx==1.16.*; {LEGACY}",
         # The last release that still brings dill, which tfx-bsl 1.16 imports.
         f"apache-beam==2.68.0; {LEGACY}",
+        "aiohttp>=3.10",
+        "grpcio",
+        "prometheus-client>=0.20",
         "tensorflow-recommenders>=0.7.3",
         "tf-keras",
         "click>=8.1",
