@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf import message
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -108,6 +109,27 @@ def _answered(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
     return answer
 
 
+class _Parsing(grpc.aio.ServerInterceptor):
+    """Refuses bytes that are no message of the procedure, for which gRPC itself has a trace alone."""
+
+    async def intercept_service(
+        self, continuation: Callable[..., Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler | None:
+        """Has a procedure's own messages parsed here."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+
+        async def answer(content: bytes, context: grpc.aio.ServicerContext) -> Any:
+            try:
+                request = handler.request_deserializer(content)
+            except message.DecodeError:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"expected a message of {details.method}")
+            return await handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(answer, response_serializer=handler.response_serializer)
+
+
 class _Service:
     """What both services share.
 
@@ -202,6 +224,7 @@ def server(answering: Answering, key: ApiKey | None) -> grpc.aio.Server:
     """A server with both services, and no port yet."""
     limits = answering.limits
     made = grpc.aio.server(
+        interceptors=[_Parsing()],
         maximum_concurrent_rpcs=4 * limits.under_way,
         options=[
             ("grpc.max_receive_message_length", limits.body_bytes),

@@ -220,7 +220,8 @@ def test_outputs_are_chosen_by_names_that_there_are(served: Running) -> None:
 def test_bytes_that_are_no_message_are_refused(served: Running) -> None:
     with served.channel() as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        assert refusal(call, b"\xff\xff\xff")[0] == Code.INTERNAL
+        said = "expected a message of /tensorflow.serving.PredictionService/Predict"
+        assert refusal(call, b"\xff\xff\xff") == (Code.INVALID_ARGUMENT, said)
         assert refusal(channel.unary_unary("/tensorflow.serving.PredictionService/Explode"), b"")[0] == (
             Code.UNIMPLEMENTED
         )
