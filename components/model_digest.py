@@ -10,27 +10,13 @@ cd FOLDER && find . -type f -printf '%P\n' | LC_ALL=C sort | xargs sha256sum | s
 from __future__ import annotations
 
 import hashlib
-import posixpath
-
-import tensorflow as tf
 
 from components.errors import IntegrityError
+from modules import file_sums
 
 # Of a blessing: the digest of the model that was judged. Of a pushed model: that of the model that was pushed.
 PROPERTY = "model_digest"
-_BLOCK_BYTES = 1 << 20
 REMEDY = "run with --from Trainer --no-cache, which trains the model anew and judges it"
-
-
-def files_below(folder: str) -> list[str]:
-    """The paths of all files below a folder, here or on `gs://`, relative to it, in the order of their UTF-8 bytes."""
-    root = folder.rstrip("/")
-    found = [
-        posixpath.join(place, name).removeprefix(root).lstrip("/")
-        for place, _, names in tf.io.gfile.walk(root)
-        for name in names
-    ]
-    return sorted(found, key=str.encode)
 
 
 def of_folder(folder: str) -> str:
@@ -39,21 +25,10 @@ def of_folder(folder: str) -> str:
     Raises:
       IntegrityError: there is no file.
     """
-    names = files_below(folder)
+    names = file_sums.files_below(folder)
     if not names:
         raise IntegrityError(f"expected the files of a model in {folder}; got none; {REMEDY}")
-    listing = hashlib.sha256()
-    for name in names:
-        listing.update(f"{_of_file(posixpath.join(folder, name))}  {name}\n".encode())
-    return listing.hexdigest()
-
-
-def _of_file(path: str) -> str:
-    content = hashlib.sha256()
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            content.update(block)
-    return content.hexdigest()
+    return hashlib.sha256(file_sums.listing(folder, names).encode()).hexdigest()
 
 
 def check(folder: str, expected: str) -> None:

@@ -23,6 +23,7 @@ import tensorflow as tf
 from components import model_digest
 from components.errors import IntegrityError
 from data import atomic
+from modules import file_sums
 from modules.errors import UserError
 from modules.notes import note
 
@@ -160,7 +161,7 @@ def _is_abandoned(partial: str) -> bool:
     """Whether nobody works on it any more; here it is known from the lock."""
     if _is_local(partial):
         return True
-    times = [tf.io.gfile.stat(os.path.join(partial, name)).mtime_nsec for name in model_digest.files_below(partial)]
+    times = [tf.io.gfile.stat(os.path.join(partial, name)).mtime_nsec for name in file_sums.files_below(partial)]
     return time.time() - max(times, default=0) / 1e9 > _ABANDONED_S
 
 
@@ -171,7 +172,7 @@ def _remove(folder: str) -> None:
 
 def _copy(source: str, target: str) -> None:
     """Copies all files below a folder; on this machine, all of it is on the disk afterwards."""
-    for name in model_digest.files_below(source):
+    for name in file_sums.files_below(source):
         path = os.path.join(target, name)
         tf.io.gfile.makedirs(os.path.dirname(path))
         if _is_local(target):
@@ -207,7 +208,7 @@ def _publish(partial: str, version: str) -> None:
         os.rename(partial, version)
         atomic.flush(os.path.dirname(version))
         return
-    for name in sorted(model_digest.files_below(partial), key=lambda each: each == _MODEL_FILE):
+    for name in sorted(file_sums.files_below(partial), key=lambda each: each == _MODEL_FILE):
         path = os.path.join(version, name)
         tf.io.gfile.makedirs(os.path.dirname(path))
         tf.io.gfile.rename(os.path.join(partial, name), path)

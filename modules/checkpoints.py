@@ -15,6 +15,8 @@ import tensorflow as tf
 
 # Seconds of work that a kill may cost, beside what comes before the first state.
 SECONDS = 60.0
+# Of the states of all computations of one place.
+FOLDER = "checkpoints"
 _STATE, _UNFINISHED = "state.npz", "unfinished.npz"
 
 

@@ -12,9 +12,11 @@ import tensorflow_transform as tft
 
 from modules import (
     catalogue,
+    checkpoints,
     dataset,
     distribution,
     features,
+    file_sums,
     paths,
     presets,
     progress,
@@ -67,7 +69,7 @@ def run_fn(fn_args: FnArgs) -> None:
         seed=settings["seed"],
         log_dir=fn_args.model_run_dir if is_chief else None,
         # Beside the logs, since a Trainer that runs again may get another folder for them, but beside the same.
-        checkpoints=os.path.join(os.path.dirname(fn_args.model_run_dir), "checkpoints"),
+        checkpoints=os.path.join(os.path.dirname(fn_args.model_run_dir), checkpoints.FOLDER),
         strategy=strategy,
     )
     if is_chief:
@@ -91,6 +93,7 @@ def run_fn(fn_args: FnArgs) -> None:
         progress.report("exporting")
         serving.export(exported, fn_args.serving_model_dir)
         catalogue.write(tables.titles, fn_args.serving_model_dir)
+        file_sums.write(fn_args.serving_model_dir)
     distribution.wait_for_all(strategy)
 
 

@@ -59,8 +59,9 @@ def rank(user: str, file: str | None, top: int, exclude_seen: bool, output: str)
     model = asked.load(output)
     if given is None:
         print("note: this is the order of predicted stars; `movie-ranking recommend` picks titles", file=sys.stderr)
-    candidates = model.vocabulary(features.MOVIE_TITLE) if given is None else given
-    asked.warn_if_unknown(model, user, given or ())
+    with usage_errors():
+        candidates = model.vocabulary(features.MOVIE_TITLE) if given is None else given
+        asked.warn_if_unknown(model, user, given or ())
     if exclude_seen:
         from pipeline.local import pushed_model
 

@@ -52,20 +52,11 @@ class ScoredModel(PushedModel):
           path: its folder.
 
         Raises:
-          UserError: there is no SavedModel, it does not load, or it is none of this pipeline's.
+          DamagedModelError: there is no SavedModel, or it does not load.
+          UserError: it is none of this pipeline's.
         """
-        if not (path / "saved_model.pb").is_file():
-            raise UserError(
-                f"expected a SavedModel, with saved_model.pb, in {path}; there is none; "
-                "give the folder of one version, such as output/serving_model/1"
-            )
-        try:
-            super().__init__(path)
-            self.user_names, self.title_names = map(self._names, (features.USER_ID, features.MOVIE_TITLE))
-        except (OSError, UnicodeDecodeError, tf.errors.OpError) as error:
-            raise UserError(
-                f"expected a SavedModel that loads in {path}; got {type(error).__name__}: {error}; export it again"
-            ) from error
+        super().__init__(path)
+        self.user_names, self.title_names = map(self._names, (features.USER_ID, features.MOVIE_TITLE))
         missing = [name for name in ("rank", "predict") if name not in self._loaded.signatures]
         if missing:
             raise UserError(

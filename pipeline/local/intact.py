@@ -15,6 +15,7 @@ import ml_metadata
 from ml_metadata.proto import metadata_store_pb2
 
 from components import model_digest
+from modules import file_sums
 from modules.notes import note
 from pipeline.config import locations
 
@@ -81,13 +82,13 @@ def _has_changed(artifact: metadata_store_pb2.Artifact) -> bool:
 
 def _digest(folder: str) -> str:
     """Of the files below a folder; "" if there is none."""
-    return model_digest.of_folder(folder) if model_digest.files_below(folder) else ""
+    return model_digest.of_folder(folder) if file_sums.files_below(folder) else ""
 
 
 def _stamps(folder: str) -> str:
     """What of the files below a folder differs once one of them was written to, without reading any."""
     stamps = hashlib.sha256()
-    for name in model_digest.files_below(folder):
+    for name in file_sums.files_below(folder):
         status = os.stat(os.path.join(folder, name))
         stamps.update(f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}  {name}\n".encode())
     return stamps.hexdigest()

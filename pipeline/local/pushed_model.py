@@ -23,7 +23,7 @@ from components import pushed_versions
 from data import reader, tables
 from data.rejects import Rejects, parse_text
 from data.sidecar import ratings_pattern
-from modules import catalogue, features, paths, serving
+from modules import catalogue, features, file_sums, paths, serving
 from modules.recommending import (
     ASKED_TITLE,
     EXCLUDE,
@@ -49,6 +49,22 @@ _FAULT_CHARACTERS = 200
 _REMEDY = "`movie-ranking run` pushes it again"
 
 Model = TypeVar("Model", bound="PushedModel")
+
+
+class DamagedModelError(UserError):
+    """A model cannot be loaded as it was exported.
+
+    Attributes:
+      fault: why, in a line.
+    """
+
+    def __init__(self, path: pathlib.Path, fault: str):
+        """Names the folder and what is wrong with it."""
+        super().__init__(
+            f"expected a SavedModel that loads in {path}; got: {fault}; give the folder of one version that is whole, "
+            "such as output/serving_model/1, or export it again"
+        )
+        self.fault = fault
 
 
 class Rated(NamedTuple):
@@ -93,9 +109,19 @@ class PushedModel:
     """A pushed SavedModel."""
 
     def __init__(self, path: pathlib.Path):
-        """Loads the model of one version folder."""
+        """Loads the model of one version folder.
+
+        Raises:
+          DamagedModelError: its files are not those that were exported, or TensorFlow cannot load them.
+        """
         self.path = path
-        self._loaded = tf.saved_model.load(paths.plain(str(path)))
+        folder = paths.plain(str(path))
+        if fault := file_sums.fault(folder):
+            raise DamagedModelError(path, fault)
+        try:
+            self._loaded = tf.saved_model.load(folder)
+        except _DAMAGED as error:
+            raise DamagedModelError(path, _in_a_line(error)) from error
 
     @classmethod
     def latest(cls: type[Model], output: str, tell: Callable[[str], None]) -> Model:
@@ -116,8 +142,8 @@ class PushedModel:
         for _, path in sorted(versions.items(), reverse=True):
             try:
                 model = cls(pathlib.Path(path))
-            except _DAMAGED as error:
-                faults[path] = _in_a_line(error)
+            except DamagedModelError as error:
+                faults[path] = error.fault
                 continue
             for damaged, fault in faults.items():
                 tell(f"note: {damaged} cannot be loaded: {fault}; {path} answers; {_REMEDY}")
@@ -126,7 +152,11 @@ class PushedModel:
         raise UserError(f"expected a model in {newest} that can be loaded, or one before it; got: {fault}; {_REMEDY}")
 
     def vocabulary(self, column: features.Column) -> list[str]:
-        """Every user or title that the model knows: what it was fitted on, most rated first, then what tables add."""
+        """Every user or title that the model knows: what it was fitted on, most rated first, then what tables add.
+
+        Raises:
+          DamagedModelError: they cannot be read.
+        """
         return self._asset("", column) + self._asset(UNRATED_PREFIX, column)
 
     def predict(self, users: Sequence[str], titles: Sequence[str]) -> np.ndarray:
@@ -277,8 +307,14 @@ class PushedModel:
 
     def _asset(self, prefix: str, column: features.Column) -> list[str]:
         path = self.path / "assets" / f"{prefix}{column.name}"
+        if not path.exists():
+            return []
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise DamagedModelError(self.path, f"{path.name} is no text in UTF-8: {error}") from error
         # Not `splitlines`, which knows ends of lines that a title may hold.
-        return [name for name in path.read_text("utf-8").split("\n") if name] if path.exists() else []
+        return [name for name in text.split("\n") if name]
 
     def _ask(self, signature: str, users: tf.Tensor, titles: Sequence[str]) -> list[Rated]:
         answer = self._loaded.signatures[signature](user_id=users, movie_title=tf.constant(list(titles), tf.string))

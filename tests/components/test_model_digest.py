@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from components import model_digest
 from components.errors import IntegrityError
+from modules import file_sums
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_no_files_have_no_digest(tmp_path: pathlib.Path, name: str) -> None:
 
 def test_it_is_the_same_elsewhere(model: pathlib.Path) -> None:
     remote = "ram://digest/model"
-    for name in model_digest.files_below(str(model)):
+    for name in file_sums.files_below(str(model)):
         tf.io.gfile.makedirs(f"{remote}/{name}".rpartition("/")[0])
         tf.io.gfile.copy(str(model / name), f"{remote}/{name}")
     assert model_digest.of_folder(remote) == model_digest.of_folder(str(model))

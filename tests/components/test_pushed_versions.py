@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from components import model_digest, pushed_versions
 from components.errors import IntegrityError
+from modules import file_sums
 from tests.conftest import ROOT
 
 NOW = 1_800_000_000
@@ -165,7 +166,7 @@ def test_all_of_it_is_on_the_disk_before_it_is_shown(model: str, base: str, monk
     monkeypatch.setattr(pushed_versions.os, "rename", renamed)
     version = push(model, base)
     partial = os.path.join(base, f".pushing-{os.path.basename(version)}")
-    files = {os.path.join(partial, name) for name in model_digest.files_below(version)}
+    files = {os.path.join(partial, name) for name in file_sums.files_below(version)}
     folders = {partial, os.path.join(partial, "assets"), os.path.join(partial, "variables")}
     place = events.index("rename")
     assert set(events[:place]) == files | folders

@@ -13,6 +13,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from modules import serving
+from modules.errors import UserError
 from modules.model_configs import NotebookConfig
 from modules.notebook_model import NotebookModel
 from pipeline import cli
@@ -164,6 +165,18 @@ class TestModel:
         (tmp_path / "saved_model.pb").write_bytes(b"\xff no model")
         with pytest.raises(ValueError, match="expected a SavedModel that loads"):
             ScoredModel(tmp_path)
+
+    def test_the_newest_model_is_not_passed_over_for_what_it_is(self, tmp_path: pathlib.Path) -> None:
+        """Only damage is: of a model of another kind a user has to be told."""
+        path = tmp_path / "serving_model" / "2"
+        tf.saved_model.save(tf.Module(), str(path))
+        (path / "assets").mkdir(exist_ok=True)
+        for column in ("user_id", "movie_title"):
+            (path / "assets" / column).write_text("a\n")
+        shutil.copytree(path, path.parent / "1")
+        (path.parent / "1" / "saved_model.pb").unlink()
+        with pytest.raises(UserError, match=r"expected the signatures rank and predict in .*/serving_model/2; missing"):
+            ScoredModel.latest(str(tmp_path), print)
 
     def test_a_model_without_its_variables(self, exported: pathlib.Path, tmp_path: pathlib.Path) -> None:
         path = tmp_path / "model"

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from modules import features
+from modules import features, file_sums
 from modules.errors import UserError
 from pipeline.local import pushed_model
 from pipeline.local.pushed_model import PushedModel
@@ -104,6 +104,11 @@ def emptied(path: pathlib.Path) -> None:
     path.write_bytes(b"")
 
 
+def torn_apart(path: pathlib.Path) -> None:
+    """Leaves the first line, which is whole."""
+    path.write_bytes(path.read_bytes().split(b"\n")[0] + b"\n")
+
+
 @pytest.mark.parametrize("damage", [pathlib.Path.unlink, overwritten, cut, emptied])
 @pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-*"])
 def test_a_damaged_model_leaves_it_to_the_one_before(pushed: pathlib.Path, name: str, damage) -> None:
@@ -121,6 +126,30 @@ def test_a_damaged_model_leaves_it_to_the_one_before(pushed: pathlib.Path, name:
 def test_a_lost_vocabulary_is_damage_too(pushed: pathlib.Path) -> None:
     (pushed / "serving_model" / "2" / "assets" / "names").unlink()
     assert PushedModel.latest(str(pushed), print).path.name == "1"
+
+
+@pytest.mark.parametrize("damage", [pathlib.Path.unlink, overwritten, cut, emptied, torn_apart])
+@pytest.mark.parametrize("name", ["assets/names", "assets.extra/titles.csv", "assets.extra/SHA256SUMS"])
+def test_files_that_tensorflow_reads_later_are_judged_too(pushed: pathlib.Path, name: str, damage) -> None:
+    model = pushed / "serving_model" / "2"
+    (model / "assets.extra").mkdir()
+    (model / "assets.extra" / "titles.csv").write_text("movie_title\nÉlan vital\nHeat\n", encoding="utf-8")
+    file_sums.write(str(model))
+    assert PushedModel.latest(str(pushed), print).path == model
+    damage(model / name)
+    if damage is pathlib.Path.unlink and name == file_sums.FILE:
+        # As models have none that were exported by earlier versions.
+        assert PushedModel.latest(str(pushed), print).path == model
+        return
+    told: list[str] = []
+    assert PushedModel.latest(str(pushed), told.append).path.name == "1"
+    assert name in told[0]
+
+
+def test_names_that_are_no_text_are_a_message(model: PushedModel) -> None:
+    (model.path / "assets" / "movie_title").write_bytes("Élan".encode()[:1])
+    with pytest.raises(pushed_model.DamagedModelError, match="movie_title is no text in UTF-8"):
+        model.vocabulary(features.MOVIE_TITLE)
 
 
 def test_the_newest_is_taken_without_a_word(pushed: pathlib.Path) -> None:
