@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
@@ -28,6 +28,7 @@ from modules.errors import UserError
 from modules.notes import note
 
 _PARTIAL_PREFIX = ".pushing-"
+_REMOVED_PREFIX = ".removing-"
 # The file by which TensorFlow knows that a folder holds a model.
 _MODEL_FILE = "saved_model.pb"
 # TensorFlow Serving reads versions as int64.
@@ -118,6 +119,36 @@ def alone(base: str) -> Iterator[None]:
     with open(os.path.join(parent, f".{name}.lock"), "a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def is_whole(version: str) -> bool:
+    """Whether the files of a version are those that were exported; without a list of them, whether it has a model."""
+    return tf.io.gfile.exists(os.path.join(version, _MODEL_FILE)) and file_sums.fault(version) is None
+
+
+def leftovers(base: str) -> list[str]:
+    """What pushes to a folder on this machine, and removals there, have left that were killed: paths of folders."""
+    return [os.path.join(base, name) for name in _names(base) if name.startswith((_PARTIAL_PREFIX, _REMOVED_PREFIX))]
+
+
+def remove(base: str, numbers: Iterable[int]) -> None:
+    """Removes versions from a folder on this machine, and leftovers; servers see each version whole or not at all.
+
+    Args:
+      base: folder of the versions.
+      numbers: of versions that are there.
+
+    Raises:
+      OSError: one cannot be removed.
+    """
+    with alone(base):
+        for leftover in leftovers(base):
+            _remove(leftover)
+        there = versions(base)
+        for number in numbers:
+            removed = os.path.join(base, f"{_REMOVED_PREFIX}{number}")
+            os.rename(there[number], removed)
+            _remove(removed)
 
 
 def _names(base: str) -> list[str]:

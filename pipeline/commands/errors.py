@@ -77,9 +77,16 @@ def alone(config: PipelineConfig, command: str, *, wait: bool = False) -> Iterat
     if not config.is_local:
         yield
         return
+    with alone_in(config.output, command, wait=wait):
+        yield
+
+
+@contextlib.contextmanager
+def alone_in(folder: str, command: str, *, wait: bool = False) -> Iterator[None]:
+    """Holds an output folder on this machine, which exists; see `alone`."""
     tell = (lambda holder: click.echo(f"{holder}; waiting for its end", err=True)) if wait else None
     try:
-        with output_lock.held(config.output, command, wait=tell):
+        with output_lock.held(folder, command, wait=tell):
             yield
     except output_lock.BusyError as error:
         click.echo(str(error), err=True)

@@ -7,7 +7,7 @@ import os
 from modules.errors import UserError
 
 # Below an output folder: the pushed models, one folder a version, and the ML Metadata of local runs.
-SERVING_FOLDER, METADATA_FILE = "serving_model", "metadata.sqlite"
+ARTIFACTS_FOLDER, METADATA_FILE, SERVING_FOLDER = "artifacts", "metadata.sqlite", "serving_model"
 
 # What TFX's file systems are registered for.
 REMOTE_SCHEMES = ("gs://", "s3://", "hdfs://")

@@ -18,6 +18,7 @@ from pipeline.config.beam_config import BeamConfig
 from pipeline.config.cluster_config import ClusterConfig
 
 _SHOWN_CHARACTERS = 200
+# What an output folder holds.
 HASHED_SPLITS = ("train", "eval", "test")
 # Absolute, so that a run's record, its metadata and the workers of Beam name the same folder from everywhere.
 Folder = Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(locations.absolute)]
@@ -205,7 +206,7 @@ class PipelineConfig(_Layer):
     @property
     def pipeline_root(self) -> str:
         """Where artifacts go."""
-        return self.artifacts or os.path.join(self.output, "artifacts")
+        return self.artifacts or os.path.join(self.output, locations.ARTIFACTS_FOLDER)
 
     @property
     def is_local(self) -> bool:

@@ -18,9 +18,9 @@ from components import model_digest
 from modules import file_sums
 from modules.notes import note
 from pipeline.config import locations
+from pipeline.local.history import FINISHED
 
 DIGEST_PROPERTY, STAMPS_PROPERTY = "files_digest", "files_stamps"
-_FINISHED = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
 
 class Outputs:
@@ -52,7 +52,7 @@ class Outputs:
         before anything was recorded is taken as it is.
         """
         executions = self._store.get_executions_by_type(self._execution_type)
-        finished = sorted(each.id for each in executions if each.last_known_state in _FINISHED)
+        finished = sorted(each.id for each in executions if each.last_known_state in FINISHED)
         latest = {artifact.id for artifact in self._of(finished[-1:])}
         damaged = []
         for artifact in self._of(finished):

@@ -22,14 +22,31 @@ def check(config: PipelineConfig, *, rebuild: bool = False) -> None:
     Raises:
       UserError: the database is missing or damaged, and nobody asked to rebuild.
     """
-    fault = _fault(config)
-    if fault is None:
-        return
     if not rebuild:
+        check_whole(config.metadata_path, config.pipeline_root)
+    elif _fault(config.metadata_path, config.pipeline_root) is not None:
+        _set_aside(config)
+
+
+def check_whole(path: str, root: str) -> None:
+    """Refuses a database that is missing where there are artifacts, or is damaged.
+
+    Args:
+      path: of the database.
+      root: folder of the artifacts.
+
+    Raises:
+      UserError: it is.
+    """
+    fault = _fault(path, root)
+    if fault is not None:
         raise UserError(
-            f"expected in {config.metadata_path} the ML Metadata of the artifacts in {config.pipeline_root}; {fault}; "
-            "put it back, or give --rebuild, which sets both aside and runs every component anew; pushed models stay"
+            f"expected in {path} the ML Metadata of the artifacts in {root}; {fault}; put it back, or run with "
+            "--rebuild, which sets both aside and runs every component anew; pushed models stay"
         )
+
+
+def _set_aside(config: PipelineConfig) -> None:
     suffix = time.strftime(".set-aside-%Y%m%d-%H%M%S")
     for path in (config.metadata_path, config.pipeline_root):
         if os.path.exists(path):
@@ -37,8 +54,7 @@ def check(config: PipelineConfig, *, rebuild: bool = False) -> None:
     os.makedirs(config.pipeline_root)
 
 
-def _fault(config: PipelineConfig) -> str | None:
-    path, root = config.metadata_path, config.pipeline_root
+def _fault(path: str, root: str) -> str | None:
     # An empty file is what a new database begins with.
     if not os.path.exists(path) or not os.path.getsize(path):
         # On a store of objects, folders of several outputs may lie together.

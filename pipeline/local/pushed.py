@@ -49,7 +49,9 @@ def is_outdated(artifacts: RunArtifacts) -> bool:
     if not all(properties["blessed"].int_value for properties in reached):
         return False
     judged = {properties[model_digest.PROPERTY].string_value for properties in reached}
-    earlier = [Pushed.of(each) for each in artifacts.all_of_type(standard_artifacts.PushedModel.TYPE_NAME)]
+    records = artifacts.all_of_type(standard_artifacts.PushedModel.TYPE_NAME)
+    # What was removed on purpose is in no cache either.
+    earlier = [Pushed.of(each) for each in records if each.state == metadata_store_pb2.Artifact.LIVE]
     # Where a run begins at Pusher, the latest is meant.
     same_model = [pushed for pushed in earlier if pushed and (not judged or pushed.digest in judged)]
     fault = pushed_versions.fault(same_model[-1].version, same_model[-1].digest) if same_model else None
