@@ -28,9 +28,8 @@ from data.scales import Scale
 from data.sidecar import EXPLICIT, Sidecar
 from data.splits import PUBLISHED_SPLITS
 from data.summary import Summary, histogram, reasons_of
-from data.values import FLOAT32_MAX
 from data.writer import SortedRatings, merge, rated_keys, write_tables
-from modules.features import SIDE_TABLES, TITLES, USERS
+from modules.features import FLOAT32_MAX, SIDE_TABLES, TITLES, USERS
 
 
 def prepare(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -197,16 +196,14 @@ def _scale(given: Any, path: pathlib.Path) -> tuple[float, float]:
     Raises:
       DataError: it is none.
     """
-    try:
-        low, high = map(float, given if isinstance(given, list) else [])
-    except (TypeError, ValueError, OverflowError):
-        low = high = math.nan
-    if not -math.inf < low < high < math.inf:
+    # What `float` reads beside them, such as "5" and true, is no number.
+    is_pair = isinstance(given, list) and len(given) == 2 and all(type(each) in (int, float) for each in given)
+    if not is_pair or not -features.FLOAT32_MAX <= given[0] < given[1] <= features.FLOAT32_MAX:
         raise DataError(
             f"expected in rating_scale of {path} two numbers, the lowest and the highest possible rating, such as "
             f"[1, 5]; got {json.dumps(given):.200}; correct it"
         )
-    return low, high
+    return float(given[0]), float(given[1])
 
 
 def ratings_pattern(part: str = "") -> str:

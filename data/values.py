@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.rejects import BadFieldError, parse_text, shown, spelled, with_article
-from modules.features import RELEASE_YEAR, TIMESTAMP, USER_RATING, Column
+from modules.features import FLOAT32_MAX, RELEASE_YEAR, TIMESTAMP, USER_RATING, Column
 
 _BLANKS = " \t"
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-FLOAT32_MAX = 3.4e38  # ratings are kept as float32; false for NaN, too
 _INTEGERS_BELOW = 10**18
 
 # A date, or a date and a time of day, and the zone; of dates that are none, 29 February alone is left to be refused.
@@ -53,7 +52,7 @@ def parse_rating(text: str, scale: tuple[float, float] | None, *, decimal_comma:
     """
     with_point = text.strip(_BLANKS).replace(",", ".")
     value = float(with_point) if _NUMBER.fullmatch(with_point) else math.nan
-    if not abs(value) <= FLOAT32_MAX:
+    if not abs(value) <= FLOAT32_MAX:  # NaN, too
         raise BadFieldError(shown(text), f"a {USER_RATING.name} that is a number")
     if "," in text and not decimal_comma:
         raise BadFieldError(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+# The highest rating there can be: they are kept as float32.
+FLOAT32_MAX = 3.4e38
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:

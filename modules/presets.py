@@ -129,7 +129,8 @@ def build_config(name: str, values: dict[str, Any]) -> ModelConfig:
     """The preset's model configuration with `values` over its defaults.
 
     Raises:
-      UserError: an unknown preset or key, or a value out of range.
+      UserError: an unknown preset.
+      pydantic.ValidationError: an unknown key, or a value out of range.
     """
     return get(name).config(**values)
 

@@ -6,9 +6,10 @@ import errno
 import importlib
 import io
 import os
+import select
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -92,6 +93,8 @@ def guarded(command: Callable[[], Any]) -> None:
         click.echo("Error: expected more memory; got no more; give more, as by `ulimit -v`, or fewer ratings", err=True)
         code = ExitCode.FAILED
     except BrokenPipeError:
+        if not any(map(_is_unread, (sys.stdout, sys.stderr))):
+            raise
         # Whoever read it has seen enough.
         _drop_output()
         code = ExitCode.FAILED
@@ -102,6 +105,17 @@ def guarded(command: Callable[[], Any]) -> None:
         _drop_output()
         code = ExitCode.FAILED
     sys.exit(int(code or 0))
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Whether a stream leads to a pipe that nobody reads any more."""
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # one that leads into this process
+        return False
+    watched = select.poll()
+    watched.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in watched.poll(0))
 
 
 def _drop_output() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Iterator
 
 from modules.errors import UserError
@@ -64,8 +65,22 @@ def google_errors(what: str) -> Iterator[None]:
         code = next(code for types, code in kinds if isinstance(error, types))
         raise ServiceError(code, what, _text(error)) from error
     except ValueError as error:
-        # The client checks names, labels and the like before it sends anything.
-        raise UserError(f"{what}: {error}") from error
+        if not _is_refusal(error, "google"):
+            raise
+        raise UserError(_refused(what, error)) from error
+
+
+def _is_refusal(error: ValueError, package: str) -> bool:
+    """Whether a client refuses what it was given, such as a name or a label; a fault of other code is a bug.
+
+    Clients have no class of their own for that, so that it is told from where the error was raised.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return type(error) is ValueError and f"{frames[-1].f_globals.get('__name__')}.".startswith(f"{package}.")
+
+
+def _refused(what: str, error: ValueError) -> str:
+    return f"{what}: {' '.join(str(error).split()).rstrip('.')}; {REMEDIES[ServiceCode.REFUSED]}"
 
 
 def _text(error: Exception) -> str:
@@ -74,7 +89,7 @@ def _text(error: Exception) -> str:
 
 @contextlib.contextmanager
 def kubeflow_errors(what: str, host: str) -> Iterator[None]:
-    """Turns what Kubeflow's client raises into a ServiceError.
+    """Turns what Kubeflow's client raises into a ServiceError, or a UserError where it refuses what it was given.
 
     Args:
       what: what was asked for, for the message.
@@ -99,6 +114,10 @@ def kubeflow_errors(what: str, host: str) -> Iterator[None]:
             "ask the cluster's administrator for access to the namespace" if code == ServiceCode.NOT_PERMITTED else None
         )
         raise ServiceError(code, what, f"{status} {_kubeflow_message(error)}", remedy) from error
+    except ValueError as error:
+        if not _is_refusal(error, "kfp"):
+            raise
+        raise UserError(_refused(what, error)) from error
 
 
 def _kubeflow_message(error: Exception) -> str:

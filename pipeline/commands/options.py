@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from modules import distribution
+from modules.errors import UserError
 from modules.presets import DEFAULT_PRESET, PRESETS
 
 # Those of `beam_config.Runner`, spelled here so that `--help` does not load the configuration; a test compares them.
@@ -44,20 +44,20 @@ class Name(click.ParamType):
         return name
 
 
-class Matching(click.ParamType):
-    """A text of a given form."""
+class Checked(click.ParamType):
+    """A text that the configuration takes, too."""
 
     name = "text"
 
-    def __init__(self, pattern: str, what: str) -> None:
-        """Takes what the pattern matches; `what` says to people what that is."""
-        self._pattern, self._what = pattern, what
+    def __init__(self, check: Callable[[str], str]) -> None:
+        """Takes what `check` returns; it raises a UserError for what is refused."""
+        self._check = check
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        # `$` would let a line break pass.
-        if "\n" in value or not re.match(self._pattern, value):
-            self.fail(f"expected {self._what}; got {value!r}", param, ctx)
-        return value
+        try:
+            return self._check(value)
+        except UserError as error:
+            self.fail(str(error), param, ctx)
 
 
 def config_option(*names: str, key: str, **attributes: Any) -> Decorator:

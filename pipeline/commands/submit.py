@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.errors import usage_errors
-from pipeline.commands.options import Matching, Path, options
+from pipeline.commands.options import Checked, Path, options
 from pipeline.config import cloud_names
 from pipeline.exit_codes import SUBMIT_MEANINGS, ExitCode, ServiceCode
 
@@ -108,7 +108,7 @@ def submit() -> None:
 @click.option(
     "--project",
     envvar="GOOGLE_CLOUD_PROJECT",
-    type=Matching(cloud_names.PROJECT, "the id of a project, such as films-123456"),
+    type=Checked(cloud_names.PROJECT.check),
     required=True,
     show_envvar=True,
     help="Google Cloud project.",
@@ -116,7 +116,7 @@ def submit() -> None:
 @click.option(
     "--region",
     envvar="GOOGLE_CLOUD_REGION",
-    type=Matching(cloud_names.REGION, "a region, such as europe-west4"),
+    type=Checked(cloud_names.REGION.check),
     required=True,
     show_envvar=True,
     help="Such as europe-west4.",

@@ -12,8 +12,8 @@ from typing import Literal, get_args
 import pydantic
 
 from modules.errors import UserError
-from pipeline.config import cloud_names, locations
-from pipeline.config.cluster_config import ClusterConfig
+from pipeline.config import locations
+from pipeline.config.cluster_config import ClusterConfig, Project, Region
 
 Runner = Literal["direct", "flink", "spark", "dataflow"]
 RUNNERS: tuple[str, ...] = get_args(Runner)
@@ -63,12 +63,8 @@ class BeamConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     image: str | None = pydantic.Field(
         None, description="environment docker, dataflow: image with movie-ranking; left out: cluster.image"
     )
-    project: str | None = pydantic.Field(
-        None, pattern=cloud_names.PROJECT, description="dataflow: project; left out: cluster.project"
-    )
-    region: str | None = pydantic.Field(
-        None, pattern=cloud_names.REGION, description="dataflow: region; left out: cluster.region"
-    )
+    project: Project | None = pydantic.Field(None, description="dataflow: project; left out: cluster.project")
+    region: Region | None = pydantic.Field(None, description="dataflow: region; left out: cluster.region")
     temp_location: str | None = pydantic.Field(
         None, description="dataflow: gs:// folder of temporary files; left out: `dataflow` below the artifacts"
     )

@@ -50,6 +50,7 @@ def _count(node: yaml.Node, known: dict[int, int | None]) -> int:
             for each in entry if isinstance(entry, tuple) else (entry,):
                 count += _count(each, known)
                 if count > MOST_VALUES:
-                    raise UserError(f"more than {MOST_VALUES:,} values, as aliases repeat them")
+                    repeated = ", as aliases repeat them" if len(known) <= MOST_VALUES else ""
+                    raise UserError(f"more than {MOST_VALUES:,} values{repeated}; a configuration has some hundred")
     known[id(node)] = count
     return count

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from typing import Annotated
 
 import pydantic
 
 from modules.errors import UserError
 from pipeline.config import cloud_names
 
+Project = Annotated[str, pydantic.AfterValidator(cloud_names.PROJECT.check)]
+Region = Annotated[str, pydantic.AfterValidator(cloud_names.REGION.check)]
 # The key of `ClusterConfig.components` whose values hold for every component that has none of its own.
 EVERY_COMPONENT = "all"
 
@@ -67,12 +70,8 @@ class ClusterConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """How the pipeline is run on Vertex AI or Kubeflow Pipelines."""
 
     image: str | None = pydantic.Field(None, description="container image with movie-ranking installed")
-    project: str | None = pydantic.Field(
-        None, pattern=cloud_names.PROJECT, description="Google Cloud project, which Vertex jobs are billed to"
-    )
-    region: str | None = pydantic.Field(
-        None, pattern=cloud_names.REGION, description="Google Cloud region, such as europe-west4"
-    )
+    project: Project | None = pydantic.Field(None, description="Google Cloud project, which Vertex jobs are billed to")
+    region: Region | None = pydantic.Field(None, description="Google Cloud region, such as europe-west4")
     components: dict[str, ComponentSettings] = pydantic.Field(
         default_factory=dict,
         description=f"resources, retries and caching by component; `{EVERY_COMPONENT}` for the rest",

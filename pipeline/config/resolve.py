@@ -37,7 +37,8 @@ def resolve(
       progress: told how far fetching is.
 
     Raises:
-      UserError: something is unknown or out of range (pydantic.ValidationError included), or the data is not there.
+      UserError: a file, an assignment or the data cannot be used as they are, or do not fit one another.
+      pydantic.ValidationError: a field is unknown, or out of range.
     """
     from pipeline.config import pipeline_config as configuration
 

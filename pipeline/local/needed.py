@@ -129,12 +129,11 @@ def _labelled(path: str) -> list[int]:
     if not os.path.exists(path):
         return []
     labels = _read(path, 'labels, such as {"labels": {"stable": 1}}', "correct it, or remove it").get("labels", {})
-    numbers = list(labels.values()) if isinstance(labels, dict) else [labels]
-    if not all(type(number) is int for number in numbers):
+    if not isinstance(labels, dict) or not all(type(number) is int for number in labels.values()):
         raise UserError(
             f"expected in {path} labels of versions, which are whole numbers; got {labels!r:.200}; correct it"
         )
-    return numbers
+    return list(labels.values())
 
 
 def _read(path: str, what: str, remedy: str) -> dict[str, Any]:

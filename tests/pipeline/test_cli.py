@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import pathlib
 import shlex
 import subprocess
@@ -246,6 +247,31 @@ def test_an_output_that_is_full_is_a_line_and_no_trace() -> None:
 def test_an_output_that_nobody_reads_is_no_trace() -> None:
     done = run_alone("| true", "--help")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_stream_that_is_no_longer_read_is_no_trace(stream: str) -> None:
+    code = (
+        "import sys\nfrom pipeline import cli\n"
+        f"def tell():\n    while True: print('a' * 99_999, file=sys.{stream})\n"
+        "cli.guarded(tell)"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    others = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: writer}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=60, **others)
+    os.close(writer)
+    assert done.returncode == ExitCode.FAILED
+    assert not done.stdout
+    assert not done.stderr
+
+
+def test_another_pipe_that_is_no_longer_read_is_a_bug() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        cli.guarded(lambda: os.write(writer, b"a"))
+    os.close(writer)
 
 
 def test_an_output_that_is_closed_costs_the_output_alone(ratings, tmp_path: pathlib.Path) -> None:

@@ -251,12 +251,14 @@ class KubeflowService:
     Attributes:
       requests: (method, path, body) in the order of arrival.
       plans: answers to looks at a run, one a look, the last one for ever.
+      experiments: those that there are.
       refusal: status and body that creating a run is answered with.
     """
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.plans: list[dict[str, Any]] = []
+        self.experiments: list[dict[str, Any]] = []
         self.refusal: Answer | None = None
 
     def answer(self, method: str, path: str, body: dict[str, Any], headers: dict[str, str]) -> Answer:
@@ -268,7 +270,7 @@ class KubeflowService:
             return 200, {"multi_user": False}
         if plain == "/apis/v2beta1/experiments":
             made = {"experiment_id": "experiment-1", "display_name": body.get("display_name", "")}
-            return (200, made) if method == "POST" else (200, {"experiments": []})
+            return (200, made) if method == "POST" else (200, {"experiments": self.experiments})
         if plain == "/apis/v2beta1/runs" and method == "POST":
             return 200, {**body, "run_id": "run-1", "state": "PENDING"}
         if plain == "/apis/v2beta1/recurringruns" and method == "POST":

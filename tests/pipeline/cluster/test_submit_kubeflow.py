@@ -152,6 +152,14 @@ def test_refusals_are_one_line_with_a_remedy_and_a_code(
     assert remedy in line
 
 
+@pytest.mark.parametrize("arguments", [(), ("--schedule", "0 0 4 * * *")], ids=["run", "schedule"])
+def test_what_the_client_refuses_is_a_message(service, host: str, job, tmp_path, arguments: tuple[str, ...]) -> None:
+    service.experiments = [{"experiment_id": str(number), "display_name": "movie-ranking"} for number in (1, 2)]
+    done = submit(host, tmp_path, str(job), *arguments)
+    assert done.returncode == ExitCode.BAD_INPUT, done.stderr
+    assert "Multiple experiments is found with name movie-ranking; correct what it names" in done.stderr
+
+
 def test_a_host_that_is_not_there_is_unreachable(job: pathlib.Path, tmp_path: pathlib.Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -42,6 +42,16 @@ def test_a_bomb_of_aliases_is_refused_at_once(text: str) -> None:
     assert time.perf_counter() - began < 1.0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [f"a: [{'0, ' * 10_000}0]", "\n".join(f"a{number}: 0" for number in range(5_001))],
+    ids=["a list", "fields"],
+)
+def test_too_many_values_are_refused_without_a_word_on_aliases(text: str) -> None:
+    with pytest.raises(ValueError, match=r"cannot be read: more than 10,000 values; a configuration has some hundred$"):
+        read_yaml(text, "c.yaml")
+
+
 def test_an_alias_of_itself_is_refused() -> None:
     with pytest.raises(ValueError, match="an alias that stands for a value it is part of"):
         read_yaml("a: &a [1, *a]", "c.yaml")

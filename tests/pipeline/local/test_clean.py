@@ -74,9 +74,11 @@ def models(output: pathlib.Path) -> list[pathlib.Path]:
 
 # The tests of this class run in order, on one output folder, as a user's commands would.
 class TestOneOutputFolder:
-    def test_a_dry_run_says_and_does_nothing(self, ratings, output: pathlib.Path, capfd) -> None:
-        for seed in (1, 2, 3):
-            assert run_seed(ratings, output, seed)[0] == ExitCode.PUSHED
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    def test_each_seed_leaves_a_model(self, ratings, output: pathlib.Path, seed: int) -> None:
+        assert run_seed(ratings, output, seed)[0] == ExitCode.PUSHED
+
+    def test_a_dry_run_says_and_does_nothing(self, output: pathlib.Path, capfd) -> None:
         before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
         assert call("--keep", "1", "--dry-run", "--output", str(output)) == 0
         assert call("--keep", "3", "--dry-run", "--json", "--output", str(output)) == 0
