@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from modules.errors import UserError
 from pipeline.commands.errors import check_address_space, usage_errors
-from pipeline.commands.options import Matching, Path, options
+from pipeline.commands.options import Checked, Path, options
 
 _PORT: dict[str, Any] = {"type": click.IntRange(0, 65535), "show_default": True, "metavar": "PORT"}
 _FILE: dict[str, Any] = {"type": Path(exists=True, dir_okay=False), "metavar": "FILE"}
@@ -25,6 +26,12 @@ LIMITS = {
     "--idle-seconds": ("idle_seconds", 75.0, "Seconds after which a connection is closed on which nothing is asked."),
     "--drain-seconds": ("drain_seconds", 30.0, "Seconds for what is under way when the server is told to stop."),
 }
+
+
+def _model_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", value):
+        raise UserError(f"expected a name of letters, digits, dots, dashes and underscores; got {value!r}")
+    return value
 
 
 def _limit(option: str) -> Any:
@@ -44,7 +51,7 @@ def _limit(option: str) -> Any:
 )
 @click.option(
     "--model-name",
-    type=Matching(r"[A-Za-z0-9._-]+$", "a name of letters, digits, dots, dashes and underscores"),
+    type=Checked(_model_name),
     default="movie_ranking",
     show_default=True,
     help="The name by which the model is asked.",

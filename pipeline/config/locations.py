@@ -6,7 +6,7 @@ import os
 
 from modules.errors import UserError
 
-# Below an output folder: the pushed models, one folder a version, and the ML Metadata of local runs.
+# Below an output folder: what components make, the ML Metadata of local runs, and the pushed models by version.
 ARTIFACTS_FOLDER, METADATA_FILE, SERVING_FOLDER = "artifacts", "metadata.sqlite", "serving_model"
 
 # What TFX's file systems are registered for.

@@ -18,7 +18,6 @@ from pipeline.config.beam_config import BeamConfig
 from pipeline.config.cluster_config import ClusterConfig
 
 _SHOWN_CHARACTERS = 200
-# What an output folder holds.
 HASHED_SPLITS = ("train", "eval", "test")
 # Absolute, so that a run's record, its metadata and the workers of Beam name the same folder from everywhere.
 Folder = Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(locations.absolute)]
