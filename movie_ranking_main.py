@@ -15,8 +15,8 @@ import sys
 # Where this file is, and our packages with it.
 HOME = os.path.dirname(os.path.realpath(__file__))
 PACKAGES = ("pipeline", "components", "modules", "data")
-# That of `pipeline.exit_codes`, which may be another project's here; a test compares them.
-BAD_INPUT = 2
+# Those of `pipeline.exit_codes`, which may be another project's here; a test compares them.
+BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def main() -> None:
@@ -32,8 +32,12 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     # Workers that Beam starts would look in the current folder first. Python 3.10 does not know the variable.
     os.environ["PYTHONSAFEPATH"] = "1"
-    from pipeline import cli
-
+    try:
+        from pipeline import cli
+    except KeyboardInterrupt:
+        # From here on `cli` says it.
+        print("\ninterrupted; the same command resumes", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     cli.main()
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import pathlib
+
+from data.processes import is_alive
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a UTF-8 text file in one step, and its folder where there is none.
 
     Readers see the old file or the new one, never a part; a failure leaves the old one and nothing beside it. The file
-    is on the disk afterwards: also a machine that loses its power has one of the two.
+    is on the disk afterwards: also a machine that loses its power has one of the two. What a killed process left beside
+    it is removed by the next one that writes it.
 
     Raises:
       OSError: the folder cannot be written to, or is full.
@@ -18,6 +22,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        process = left.name.split(".")[-2]
+        if process.isdigit() and not is_alive(int(process)):
+            left.unlink(missing_ok=True)
     try:
         partial.write_text(text, encoding="utf-8")
         flush(partial)

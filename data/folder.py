@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
 from data.errors import DataError
+from data.processes import is_alive
 from data.rejects import REJECTED_FILE
 from data.sidecar import SIDECAR_FILE, Sidecar, table_files
 
@@ -29,7 +30,7 @@ def workspace(destination: pathlib.Path) -> Iterator[pathlib.Path]:
     destination.mkdir(parents=True, exist_ok=True)
     for left in destination.glob(f"{_PREFIX}*"):
         match = re.match(rf"{re.escape(_PREFIX)}([0-9]+)-", left.name)
-        if match and not _is_alive(int(match[1])):
+        if match and not is_alive(int(match[1])):
             shutil.rmtree(left, ignore_errors=True)
     try:
         with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=destination) as folder:
@@ -42,16 +43,6 @@ def workspace(destination: pathlib.Path) -> Iterator[pathlib.Path]:
     finally:
         if is_new and not any(destination.iterdir()):
             destination.rmdir()
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def check_destination(

@@ -90,10 +90,10 @@ def test_a_folder_of_files_counts_where_it_is_all_that_has_the_name(tmp_path: pa
     assert version(tmp_path, PYTHONPATH=f".{os.pathsep}{ROOT}").returncode == 0
 
 
-def test_the_names_are_those_of_our_packages() -> None:
+def test_names_and_codes_are_those_of_our_packages() -> None:
     ours = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert set(movie_ranking_main.PACKAGES) == ours
-    assert movie_ranking_main.BAD_INPUT == ExitCode.BAD_INPUT
+    assert (movie_ranking_main.BAD_INPUT, movie_ranking_main.INTERRUPTED) == (ExitCode.BAD_INPUT, ExitCode.INTERRUPTED)
 
 
 @pytest.mark.slow
@@ -117,3 +117,17 @@ def test_workers_that_would_import_others_are_refused(project: pathlib.Path, mon
         check_workers(config(workers=2))
     monkeypatch.chdir(ROOT)
     check_workers(config(workers=2))
+
+
+def test_an_interrupt_while_the_command_line_is_loaded_is_a_line(tmp_path: pathlib.Path) -> None:
+    script = (
+        "import builtins, movie_ranking_main\n"
+        "load = builtins.__import__\n"
+        "def interrupted(name, *given):\n"
+        "    if name == 'pipeline':\n        raise KeyboardInterrupt\n"
+        "    return load(name, *given)\n"
+        "builtins.__import__ = interrupted\n"
+        "movie_ranking_main.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "\ninterrupted; the same command resumes\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -34,3 +36,14 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypat
         atomic.write_text(file, "new")
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.json"]
+
+
+def test_what_killed_processes_left_is_removed_and_that_of_others_is_not(tmp_path: pathlib.Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    file = tmp_path / "file[1].json"
+    others = [f".file[1].json.{os.getppid()}.partial", ".file1.json.1.partial", ".file[1].json.mine.partial"]
+    for name in (*others, f".file[1].json.{dead.pid}.partial"):
+        (tmp_path / name).write_text("a par")
+    atomic.write_text(file, "new")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, file.name])

@@ -171,14 +171,14 @@ def damage_data(workshop: Workshop, rng: random.Random) -> Result:
 
 def damage_prepared(workshop: Workshop, rng: random.Random) -> Result:
     """What `data prepare` or `data fetch` made is damaged, and the command given again."""
-    name, arguments, before = _prepare(workshop, rng)
+    name, arguments, changes = _prepare(workshop, rng)
     if rng.random() < 0.5:
         source = rng.choice((workshop.release, workshop.release_zip))
-        name, arguments, before = f"fetch-{source.name}", _fetch(workshop, source), _expecting(workshop)
-    tree = workshop.undisturbed(name, arguments, before)
+        name, arguments, changes = f"fetch-{source.name}", _fetch(workshop, source), _expecting(workshop)
+    tree = workshop.undisturbed(name, arguments, changes)
     shutil.copytree(tree.folder, workshop.prepared)
     words = damage.damage_below([*sorted(workshop.prepared.iterdir()), workshop.prepared], rng)
-    return _prepare_again(workshop, name, arguments, before, f"{words}, made by {name}")
+    return _prepare_again(workshop, name, arguments, changes, f"{words}, made by {name}")
 
 
 def damage_source(workshop: Workshop, rng: random.Random) -> Result:
@@ -189,7 +189,7 @@ def damage_source(workshop: Workshop, rng: random.Random) -> Result:
     source = workshop.folder / "work" / whole.name
     shutil.copytree(whole, source) if whole.is_dir() else shutil.copy(whole, source)
     words = damage.damage_below([source], rng)
-    ended = workshop.command(*_fetch(workshop, source), before=expecting)
+    ended = workshop.command(*_fetch(workshop, source), changes=expecting)
     verdict = Verdict.REFUSED
     if not ended.code:
         # What is not read may be damaged.
@@ -210,15 +210,15 @@ def cut_download(workshop: Workshop, rng: random.Random) -> Result:
     cuts = [rng.randrange(len(content)) for _ in range(rng.randint(1, 4))]
     arguments = ("data", "fetch", "--destination", str(workshop.prepared))
     with cutting_server.serving(content, cuts, says_length=rng.random() < 0.5) as url:
-        before = _expecting(workshop, url)
+        changes = _expecting(workshop, url)
         words = f"a download that breaks off after {', '.join(map(str, cuts))} of {len(content)} bytes"
-        ended = workshop.command(*arguments, before=before)
+        ended = workshop.command(*arguments, changes=changes)
         if ended.code:
             if ended.code != ExitCode.BAD_INPUT or "broke off" not in ended.output:
                 raise Failure(f"{words}; a fetch ended with {ended.code}: {ended.last_lines}")
             if workshop.prepared.exists():
                 raise Failure(f"{words}; then a refused fetch left {sorted(workshop.prepared.rglob('*'))}")
-        again = workshop.command(*arguments, before=before)
+        again = workshop.command(*arguments, changes=changes)
     if again.code:
         raise Failure(f"{words}; then a fetch ended with {again.code}: {again.last_lines}")
     name, of_zip = f"fetch-{workshop.release_zip.name}", _fetch(workshop, workshop.release_zip)
@@ -306,7 +306,7 @@ def _check_full(ended: Ended, words: str) -> None:
 
 
 def _prepare(workshop: Workshop, rng: random.Random) -> tuple[str, tuple[str, ...], str]:
-    """A name, the arguments and the statements before a command that prepares data."""
+    """A name, the arguments and the changes of a command that prepares data."""
     source = rng.choice((workshop.release, workshop.release_zip))
     return f"prepare-{source.name}", ("data", "prepare", str(source), "--destination", str(workshop.prepared)), ""
 
@@ -316,31 +316,31 @@ def _fetch(workshop: Workshop, source: pathlib.Path) -> tuple[str, ...]:
 
 
 def _expecting(workshop: Workshop, url: str | None = None) -> str:
-    """Statements by which `data fetch` takes made-up ratings for the right ones, from one address and no other."""
-    name, arguments, before = (
+    """Changes by which `data fetch` takes made-up ratings for the right ones, from one address and no other."""
+    name, arguments, changes = (
         f"prepare-{workshop.release_zip.name}",
         ("data", "prepare", str(workshop.release_zip), "--destination", str(workshop.prepared)),
         "",
     )
-    checksums = Sidecar.read(workshop.undisturbed(name, arguments, before).folder).checksums
+    checksums = Sidecar.read(workshop.undisturbed(name, arguments, changes).folder).checksums
     md5 = hashlib.md5(workshop.release_zip.read_bytes(), usedforsecurity=False).hexdigest()
     origin = f"functools.partial(fetch.official_archive, url={url!r}, md5={md5!r})"
     return (
-        "import functools\nfrom data import fetch\n"
+        "import functools; from data import fetch; "
         f"fetch.fetch = functools.partial(fetch.fetch, checksums={checksums!r}, origins=[('server', {origin})])"
     )
 
 
 def _kill_preparing(
-    workshop: Workshop, rng: random.Random, name: str, arguments: tuple[str, ...], before: str
+    workshop: Workshop, rng: random.Random, name: str, arguments: tuple[str, ...], changes: str
 ) -> Result:
-    tree = workshop.undisturbed(name, arguments, before)
+    tree = workshop.undisturbed(name, arguments, changes)
     number, to_group = _signal(rng)
     if is_again := rng.random() < 0.5:
         # A folder that was made before is made anew.
         shutil.copytree(tree.folder, workshop.prepared)
         (workshop.prepared / "titles.csv").unlink()
-    command = workshop.start(*arguments, before=before)
+    command = workshop.start(*arguments, changes=changes)
     place = rng.choice(("start", "work", "move"))
     if place == "work":
         command.wait_for(lambda: any(workshop.prepared.glob(".partial-*")))
@@ -354,35 +354,35 @@ def _kill_preparing(
     is_complete = Sidecar.of_complete(workshop.prepared) is not None
     if is_complete and (difference := _difference_of_tables(tree.folder, workshop.prepared)):
         raise Failure(f"{words}; what it left is taken for complete: {difference}")
-    return _prepare_again(workshop, name, arguments, before, words)
+    return _prepare_again(workshop, name, arguments, changes, words)
 
 
 def _fill_prepared(
-    workshop: Workshop, rng: random.Random, name: str, arguments: tuple[str, ...], before: str
+    workshop: Workshop, rng: random.Random, name: str, arguments: tuple[str, ...], changes: str
 ) -> Result:
     if not full_disk.may_mount():
         return Result(Verdict.SKIPPED, "this process may not mount a file system")
-    tree = workshop.undisturbed(name, arguments, before)
+    tree = workshop.undisturbed(name, arguments, changes)
     size = rng.randint(4096, 2 * full_disk.pages(tree.folder))
     with full_disk.mounted(workshop.prepared, size) as disk:
         words = f"{name} on a disk of {size} bytes"
-        ended = workshop.command(*arguments, before=before)
+        ended = workshop.command(*arguments, changes=changes)
         _check_full(ended, words)
         if ended.code and Sidecar.of_complete(workshop.prepared):
             raise Failure(f"{words}; it ended with {ended.code}, and what it left is taken for complete")
         if ended.code and (left := sorted(workshop.prepared.iterdir())):
             raise Failure(f"{words}; it ended with {ended.code}, and left {left}")
         disk.make_room()
-        result = _prepare_again(workshop, name, arguments, before, words)
+        result = _prepare_again(workshop, name, arguments, changes, words)
     return Result(Verdict.REFUSED, f"{words}; {ended.last_lines}") if ended.code else result
 
 
-def _prepare_again(workshop: Workshop, name: str, arguments: tuple[str, ...], before: str, words: str) -> Result:
+def _prepare_again(workshop: Workshop, name: str, arguments: tuple[str, ...], changes: str, words: str) -> Result:
     """Gives a command that prepares data again, and checks that it makes what an undisturbed one does."""
-    ended = workshop.command(*arguments, before=before)
+    ended = workshop.command(*arguments, changes=changes)
     if ended.code:
         raise Failure(f"{words}; then it ended with {ended.code}: {ended.last_lines}")
-    if difference := workshop.undisturbed(name, arguments, before).differs_from(workshop.prepared):
+    if difference := workshop.undisturbed(name, arguments, changes).differs_from(workshop.prepared):
         raise Failure(f"{words}; then {difference}")
     return Result(Verdict.WHOLE, words)
 

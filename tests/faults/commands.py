@@ -21,7 +21,21 @@ HANGS_AFTER_S = 400.0
 ORPHANS_END_WITHIN_S = 30.0
 TRACE = "Traceback (most recent call last)"
 _LOOK_EVERY_S = 0.001
-_START = "import movie_ranking_main as program; program.main()"
+# What is interrupted while Python itself begins is Python's. A pipe is closed when that is over.
+_START = """
+import os
+import movie_ranking_main as program
+os.close({began})
+{program}
+"""
+_PROGRAM = "program.main()"
+_CHANGED_PROGRAM = """
+from pipeline import cli
+def changed():
+    {changes}
+    program.main()
+cli.guarded(changed)
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +54,7 @@ class Ended:
 
     @property
     def last_lines(self) -> str:
-        return " / ".join(line for line in self.output.splitlines()[-6:] if line.strip())
+        return " / ".join(line for line in self.output.splitlines()[-4:] if line.strip())
 
 
 class Command:
@@ -52,7 +66,7 @@ class Command:
         *,
         log: pathlib.Path,
         scratch: pathlib.Path,
-        before: str = "",
+        changes: str = "",
     ) -> None:
         """Starts it.
 
@@ -60,7 +74,7 @@ class Command:
           arguments: of `movie-ranking`.
           log: gets what it writes, behind what is there.
           scratch: folder of its temporary files.
-          before: Python statements that run before it.
+          changes: a line of Python by which it is changed.
         """
         self._log = log
         scratch.mkdir(parents=True, exist_ok=True)
@@ -68,17 +82,23 @@ class Command:
             stream.write(f"\n$ movie-ranking {' '.join(map(str, arguments))}\n".encode())
             stream.flush()
             self._start = stream.tell()
+            began_for_us, began = os.pipe()
+            program = _CHANGED_PROGRAM.format(changes=changes) if changes else _PROGRAM
             environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)}
             self._began = time.monotonic()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"{before}\n{_START}", *map(str, arguments)],
+                [sys.executable, "-c", _START.format(began=began, program=program), *map(str, arguments)],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=[began],
             )
+        os.close(began)
+        with os.fdopen(began_for_us) as pipe:
+            pipe.read()
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = HANGS_AFTER_S) -> bool:
         """Waits until something holds, and says whether it does; the end of the command ends the waiting."""

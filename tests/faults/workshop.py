@@ -82,17 +82,17 @@ class Workshop:
 
     # Commands.
 
-    def start(self, *arguments: str | os.PathLike[str], before: str = "") -> Command:
+    def start(self, *arguments: str | os.PathLike[str], changes: str = "") -> Command:
         """Starts a command; what it writes goes to the log of the case."""
-        return Command(arguments, log=self.log, scratch=self.folder / "work" / "tmp", before=before)
+        return Command(arguments, log=self.log, scratch=self.folder / "work" / "tmp", changes=changes)
 
-    def command(self, *arguments: str | os.PathLike[str], before: str = "") -> Ended:
+    def command(self, *arguments: str | os.PathLike[str], changes: str = "") -> Ended:
         """Runs a command to its end.
 
         Raises:
           Failure: it hangs, or shows a trace.
         """
-        return checked(self.start(*arguments, before=before).wait())
+        return checked(self.start(*arguments, changes=changes).wait())
 
     def run_arguments(self, preset: str) -> tuple[str, ...]:
         """The arguments of a run with short training."""
@@ -106,7 +106,7 @@ class Workshop:
         """Puts the data in their place, as they were."""
         kept = self._kept / "data"
         if not kept.exists():
-            synthetic.write(kept, rows=ROWS, users=USERS, titles=TITLES, seed=1, side_features=True)
+            synthetic.write(kept, rows=ROWS, users=USERS, titles=TITLES, seed=1, side_features=True, say=lambda _: None)
         shutil.rmtree(self.data, ignore_errors=True)
         shutil.copytree(kept, self.data)
 
@@ -222,12 +222,12 @@ class Workshop:
                 packed.write(file, f"ml-100k/{file.name}")
         return path
 
-    def undisturbed(self, name: str, arguments: Sequence[str | os.PathLike[str]], before: str) -> Tree:
+    def undisturbed(self, name: str, arguments: Sequence[str | os.PathLike[str]], changes: str) -> Tree:
         """What a command makes of nothing in the folder of prepared data, kept under a name."""
         kept = self._kept / name
         if not kept.exists():
             shutil.rmtree(self.prepared, ignore_errors=True)
-            ended = self.command(*arguments, before=before)
+            ended = self.command(*arguments, changes=changes)
             if ended.code:
                 raise RuntimeError(f"an undisturbed command ended with {ended.code}: {ended.output}")
             kept.with_suffix(".seconds").write_text(str(ended.seconds))
