@@ -17,11 +17,11 @@ from pipeline.exit_codes import MEANINGS, ExitCode
 from tests.faults import cutting_server, damage, full_disk, judged
 from tests.faults.commands import Command, Ended
 from tests.faults.verdicts import Failure, Result, Verdict
-from tests.faults.workshop import PRESETS, Workshop, checked
+from tests.faults.workshop import Workshop, checked
 
 _SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
-# In a second of training there is as much to disturb, whatever it costs to get there.
-_PRESET_WEIGHTS = (3, 1, 1)
+# The less a run costs, the more often it is drawn.
+_PRESET_WEIGHTS = {"notebook": 3, "fast": 1, "default": 1}
 _ASKS_PREDICT = 0.2
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 _FULL = re.compile(r"No space left on device|disk is full|make room|out of space|smaller than", re.IGNORECASE)
@@ -29,7 +29,7 @@ _FULL = re.compile(r"No space left on device|disk is full|make room|out of space
 
 def kill_run(workshop: Workshop, rng: random.Random) -> Result:
     """A run is ended by a signal, within a random component."""
-    preset = _preset(rng)
+    preset = _preset(workshop, rng)
     stage = rng.choices(("nothing", "transformed", "judged"), (2, 2, 1))[0]
     seconds = workshop.reference(preset).seconds
     workshop.restore(preset, stage)
@@ -51,7 +51,7 @@ def kill_run(workshop: Workshop, rng: random.Random) -> Result:
 
 def kill_push(workshop: Workshop, rng: random.Random) -> Result:
     """A push is ended by a signal while it copies."""
-    preset = _preset(rng)
+    preset = _preset(workshop, rng)
     workshop.reference(preset)
     workshop.restore(preset, "probed")
     serving = workshop.output / "serving_model"
@@ -127,7 +127,7 @@ def full_fetch(workshop: Workshop, rng: random.Random) -> Result:
 
 def damage_output(workshop: Workshop, rng: random.Random) -> Result:
     """A file or a folder in the output folder of a finished run is damaged."""
-    preset = _preset(rng)
+    preset = _preset(workshop, rng)
     workshop.reference(preset)
     workshop.restore(preset, "done")
     database = workshop.output / "metadata.sqlite"
@@ -150,7 +150,7 @@ def damage_output(workshop: Workshop, rng: random.Random) -> Result:
 
 def damage_data(workshop: Workshop, rng: random.Random) -> Result:
     """A file of the data folder is damaged between two runs, and put back before a third."""
-    preset = _preset(rng)
+    preset = _preset(workshop, rng)
     workshop.reference(preset)
     workshop.restore(preset, "done")
     words = damage.damage_below([*sorted(workshop.data.iterdir()), workshop.data], rng)
@@ -251,8 +251,8 @@ KINDS: dict[str, tuple[Callable[[Workshop, random.Random], Result], int]] = {
 # Runs.
 
 
-def _preset(rng: random.Random) -> str:
-    return rng.choices(PRESETS, _PRESET_WEIGHTS)[0]
+def _preset(workshop: Workshop, rng: random.Random) -> str:
+    return rng.choices(workshop.presets, [_PRESET_WEIGHTS[preset] for preset in workshop.presets])[0]
 
 
 def _run_again(
@@ -278,7 +278,7 @@ def _pushed(workshop: Workshop, preset: str, rng: random.Random, words: str) -> 
 def _fill_output(workshop: Workshop, rng: random.Random, stage: str, more: tuple[str, ...]) -> Result:
     if not full_disk.may_mount():
         return Result(Verdict.SKIPPED, "this process may not mount a file system")
-    preset = _preset(rng)
+    preset = _preset(workshop, rng)
     workshop.reference(preset)
     ends = [full_disk.pages(path) if (path := workshop.template(preset, each)) else 0 for each in (stage, "done")]
     size = rng.randint(ends[0], ends[1])

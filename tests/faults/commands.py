@@ -22,16 +22,18 @@ ORPHANS_END_WITHIN_S = 30.0
 TRACE = "Traceback (most recent call last)"
 _LOOK_EVERY_S = 0.001
 # What is interrupted while Python itself begins is Python's. A pipe is closed when that is over.
-_START = """
+_PROGRAM = """
 import os
 import movie_ranking_main as program
 os.close({began})
-{program}
+program.main()
 """
-_PROGRAM = "program.main()"
 _CHANGED_PROGRAM = """
+import os
+import movie_ranking_main as program
 from pipeline import cli
 def changed():
+    os.close({began})
     {changes}
     program.main()
 cli.guarded(changed)
@@ -83,11 +85,11 @@ class Command:
             stream.flush()
             self._start = stream.tell()
             began_for_us, began = os.pipe()
-            program = _CHANGED_PROGRAM.format(changes=changes) if changes else _PROGRAM
+            program = (_CHANGED_PROGRAM if changes else _PROGRAM).format(began=began, changes=changes)
             environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)}
             self._began = time.monotonic()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START.format(began=began, program=program), *map(str, arguments)],
+                [sys.executable, "-c", program, *map(str, arguments)],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

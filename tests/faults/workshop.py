@@ -64,8 +64,14 @@ class Reference:
 class Workshop:
     """A folder in which cases are tried."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder.resolve()
+    def __init__(self, folder: pathlib.Path, presets: Sequence[str] = PRESETS) -> None:
+        """Makes the folder.
+
+        Args:
+          folder: where to work; what is made once, such as outputs of undisturbed runs, is found there again.
+          presets: those that runs may have.
+        """
+        self.folder, self.presets = folder.resolve(), presets
         self.data, self.output = self.folder / "work" / "data", self.folder / "work" / "output"
         self.prepared = self.folder / "work" / "prepared"
         self.log = self.folder / "case.log"
