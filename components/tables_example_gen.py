@@ -20,9 +20,12 @@ from tfx.types import artifact_utils, standard_component_specs
 from components import example_encoder, example_files
 from components.ratings_example_gen import Driver, packed_fingerprint
 from data import reader, tables
+from data.errors import DataError
 from data.rejects import Rejects
+from data.sidecar import Sidecar
 from modules.features import SIDE_TABLES, Column, Table
 from modules.normalization import normalize
+from modules.notes import note
 
 
 def read_table(path: str, table: Table) -> Iterator[bytes]:
@@ -48,6 +51,14 @@ def _values(column: Column, value: str | int | None) -> list[Any]:
     return [] if value is None else [value]
 
 
+def _changes(base: str) -> list[str]:
+    """Which tables are not those that were prepared, as far as it is known here, where no record is needed."""
+    try:
+        return Sidecar.read(base).changes_of_side_tables(base)
+    except DataError:
+        return []
+
+
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Reads the tables where it runs; they are small beside the ratings, and Beam has nothing to share out."""
 
@@ -58,6 +69,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Writes one file of examples for each side table, empty where there is no such table.
+
+        A table on this machine that is not the one that was prepared is noted.
 
         Args:
           input_dict: empty.
@@ -70,8 +83,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         examples.split_names = artifact_utils.encode_split_names([table.name for table in SIDE_TABLES])
+        base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+        for change in _changes(base):
+            note(change)
         for table in SIDE_TABLES:
-            source = os.path.join(exec_properties[standard_component_specs.INPUT_BASE_KEY], table.file)
+            source = os.path.join(base, table.file)
             folder = artifact_utils.get_split_uri([examples], table.name)
             fileio.makedirs(folder)
             target = os.path.join(folder, f"{write_split.DEFAULT_TF_RECORD_FILE_NAME}-00000-of-00001.gz")

@@ -189,6 +189,31 @@ class Sidecar:
                 f"folder anew with `movie-ranking data prepare`; without `files` in {SIDECAR_FILE} it is taken as it is"
             )
 
+    def changes_of_side_tables(self, folder: str | os.PathLike[str]) -> list[str]:
+        """Which side tables are not those that were recorded, in words; none where no file is recorded.
+
+        They may be edited, unlike ratings, and are taken as they are: what is told is for whoever did not edit them.
+        """
+        folder = pathlib.Path(folder)
+        recorded = self.checksums
+        changes = []
+        for name in _SIDE_FILES if self.files else ():
+            path, before = folder / name, recorded.get(name)
+            after = TableFile.of(folder, name).sha256 if path.is_file() else None
+            if before == after:
+                continue
+            if after is None:
+                fault = f"is gone since {folder / SIDECAR_FILE} recorded it; the run goes on without"
+            elif before is None:
+                fault = f"is not among the files that {folder / SIDECAR_FILE} records; it is taken as it is"
+            else:
+                fault = (
+                    f"has changed since {folder / SIDECAR_FILE} recorded it, from SHA-256 {before} to {after}; it is "
+                    "taken as it is"
+                )
+            changes.append(f"{path} {fault}")
+        return changes
+
 
 def _scale(given: Any, path: pathlib.Path) -> tuple[float, float]:
     """The scale that a record names.

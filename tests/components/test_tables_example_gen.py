@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 from typing import Any
 
@@ -18,6 +19,7 @@ from components import tables_example_gen as gen
 from data.errors import LayoutError, RowError
 from data.prepare import prepare
 from modules import features
+from pipeline.local.notes import Notes
 
 TITLES = 'movie_title,genres,release_year\n"Heat, the (1995)",Action|Crime,1995\nSpeed,,\n 七人の侍 ,Drama||War|,1954\n'
 USERS = "user_zip_code,user_id,user_age,user_gender,user_occupation\n00501,007,0,F,büro\n,7,120,,\n"
@@ -182,3 +184,29 @@ def test_an_edit_of_a_table_makes_a_new_artifact_and_nothing_else_does(tmp_path:
     states, artifact = run()
     assert states == [done, cached, done]
     assert len(records_in(artifact, "titles")) == 3
+
+
+def test_a_table_that_is_not_what_was_prepared_is_noted_and_taken(tmp_path: pathlib.Path) -> None:
+    source = tmp_path / "source.csv"
+    source.write_text("user_id,movie_title,user_rating,release_year,user_age\n1,Heat,4,1995,30\n2,Speed,3,1994,31\n")
+    prepare(source, tmp_path / "data")
+    with Notes() as told:
+        run_executor(tmp_path / "data", tmp_path / "as prepared")
+    assert told.lines == []
+    table = tmp_path / "data" / "titles.csv"
+    before = hashlib.sha256(table.read_bytes()).hexdigest()
+    table.write_bytes(table.read_bytes().replace(b"1995", b"1895"))
+    (tmp_path / "data" / "users.csv").unlink()
+    record = tmp_path / "data" / "ratings.json"
+    with Notes() as told:
+        examples = run_executor(tmp_path / "data", tmp_path / "as they are")
+    assert told.lines == [
+        f"{table} has changed since {record} recorded it, from SHA-256 {before} to "
+        f"{hashlib.sha256(table.read_bytes()).hexdigest()}; it is taken as it is",
+        f"{tmp_path / 'data' / 'users.csv'} is gone since {record} recorded it; the run goes on without",
+    ]
+    assert records_in(examples, "titles")[0]["release_year"] == [1895]
+    record.write_text('{"rating_scale": [1, 5]}')
+    with Notes() as told:
+        run_executor(tmp_path / "data", tmp_path / "by hand")
+    assert told.lines == []

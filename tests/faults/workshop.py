@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -20,8 +21,10 @@ import numpy as np
 
 from components import model_digest, pushed_versions
 from data import synthetic
+from movie_ranking_main import PACKAGES
 from pipeline.exit_codes import ExitCode
 from pipeline.local.pushed_model import PushedModel
+from tests.conftest import ROOT
 from tests.faults.commands import TRACE, Command, Ended
 from tests.faults.verdicts import Failure
 
@@ -75,7 +78,7 @@ class Workshop:
         self.data, self.output = self.folder / "work" / "data", self.folder / "work" / "output"
         self.prepared = self.folder / "work" / "prepared"
         self.log = self.folder / "case.log"
-        self._kept = self.folder / "templates"
+        self._kept = self.folder / "undisturbed" / _code_digest()
         self._kept.mkdir(parents=True, exist_ok=True)
         self.data.parent.mkdir(exist_ok=True)
         self._references: dict[str, Reference] = {}
@@ -264,6 +267,14 @@ class Tree:
             return f"{', '.join(odd)} in one folder alone"
         changed = [str(name) for name, content in ours.items() if theirs[name] != content]
         return f"{', '.join(changed)} not the same" if changed else ""
+
+
+def _code_digest() -> str:
+    """Of the product's code: what one makes is not what another would have made."""
+    digest = hashlib.sha256()
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def checked(ended: Ended) -> Ended:
