@@ -26,7 +26,8 @@ _ASKS_PREDICT = 0.2
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 _FULL = re.compile(r"No space left on device|disk is full|make room|out of space|smaller than", re.IGNORECASE)
 
-_TAKEN = re.compile(r"(has changed|is gone) since \S+ recorded it")
+# A path that is longer than a line is broken.
+_TAKEN = re.compile(r"(has changed|is gone) since .{1,300}? recorded it")
 
 
 def kill_run(workshop: Workshop, rng: random.Random) -> Result:

@@ -40,7 +40,7 @@ _BLESS_ANY = {
 _SHORT = {
     "notebook": {"epochs": 1},
     "fast": {"epochs": 1, "steps": 4},
-    "default": {"iterations": 12, "burn_in": 4, "tolerance": 0, "pilot_iterations": 6, "pilot_burn_in": 2},
+    "default": {"iterations": 30, "burn_in": 4, "tolerance": 0, "pilot_iterations": 24, "pilot_burn_in": 4},
 }
 PRESETS = tuple(_SHORT)
 # How far an output folder was brought before a case: the component that it ended with, if any.
