@@ -6,6 +6,7 @@ for each case.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import functools
 import hashlib
@@ -21,6 +22,7 @@ import numpy as np
 
 from components import model_digest, pushed_versions
 from data import synthetic
+from modules import features
 from movie_ranking_main import PACKAGES
 from pipeline.exit_codes import ExitCode
 from pipeline.local.pushed_model import PushedModel
@@ -172,11 +174,15 @@ class Workshop:
 
     def _answers(self, model: PushedModel) -> np.ndarray:
         """What a model predicts for some users and titles, one of each unknown."""
-        lines = (self._kept / "data" / "ratings.csv").read_text("utf-8").splitlines()[1:]
-        users = [*sorted({line.split(",")[0] for line in lines})[:_ASKED_USERS], "nobody"]
-        titles = [*(self._kept / "data" / "titles.csv").read_text("utf-8").splitlines()[1:]]
-        titles = [*(line.split(",")[0] for line in titles[:_ASKED_TITLES]), "Nothing"]
-        return model.predict(*zip(*((user, title) for user in users for title in titles), strict=True))
+        ratings, described = (self._column(table) for table in (features.RATINGS, features.TITLES))
+        users = [*dict.fromkeys(ratings)][:_ASKED_USERS]
+        pairs = [(user, title) for user in [*users, "nobody"] for title in [*described[:_ASKED_TITLES], "Nothing"]]
+        return model.predict(*zip(*pairs, strict=True))
+
+    def _column(self, table: features.Table) -> list[str]:
+        """The first column of a table of the data, users of ratings or titles."""
+        with (self._kept / "data" / table.file).open(encoding="utf-8", newline="") as file:
+            return [row[0] for row in csv.reader(file)][1:]
 
     def check_pushed(self, preset: str) -> None:
         """Checks that what is served is what was judged, answers as an undisturbed run's does, and can be asked.
@@ -203,8 +209,7 @@ class Workshop:
         Raises:
           Failure: it does not.
         """
-        lines = (self._kept / "data" / "ratings.csv").read_text("utf-8").splitlines()
-        user, title = lines[1].split(",")[:2]
+        user, title = self._column(features.RATINGS)[0], self._column(features.TITLES)[0]
         ended = self.command("predict", "--user", user, "--title", title, "--output", self.output)
         if ended.code or title not in ended.output or "note:" in ended.output:
             raise Failure(f"predict ended with {ended.code}: {ended.last_lines}")
