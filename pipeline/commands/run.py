@@ -57,7 +57,7 @@ def run(
     resumes: components that were finished are not run again.
     """
     from pipeline.config import resolve
-    from pipeline.local import metadata_file
+    from pipeline.local import metadata_file, metadata_seal
     from pipeline.local import run as runs
 
     if list_fields:
@@ -75,4 +75,5 @@ def run(
         with alone(config, "run", wait=wait):
             if config.is_local:
                 metadata_file.check(config, rebuild=rebuild)
-            return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)
+            with metadata_seal.put_in_the_end(config.metadata_path):
+                return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)

@@ -10,6 +10,7 @@ import time
 from modules.errors import UserError
 from pipeline.config import locations
 from pipeline.config.pipeline_config import PipelineConfig
+from pipeline.local import metadata_seal
 
 
 def check(config: PipelineConfig, *, rebuild: bool = False) -> None:
@@ -71,10 +72,13 @@ def damage(path: str) -> str | None:
     """
     try:
         with contextlib.closing(sqlite3.connect(path)) as database:
-            (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            # With its indices: what lies in one alone is not found again.
+            (answer,) = database.execute("PRAGMA integrity_check(1)").fetchone()
             if answer == "ok":
                 database.execute("SELECT schema_version FROM MLMDEnv").fetchone()
-                return None
+                if not metadata_seal.is_broken(path):
+                    return None
+                answer = "its bytes are not those that the last command left"
     except sqlite3.DatabaseError as error:
         answer = str(error)
     return f"it is damaged: {answer.splitlines()[-1]}"

@@ -10,10 +10,11 @@ import pytest
 from tfx.orchestration import metadata
 
 from data import synthetic
+from modules.errors import UserError
 from pipeline import cli
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import ExitCode
-from pipeline.local import metadata_file
+from pipeline.local import metadata_file, metadata_seal
 
 
 @pytest.fixture
@@ -71,3 +72,16 @@ def test_commands_refuse_in_one_line(config: PipelineConfig, command: str, capfd
         cli.main([command, "--data", os.path.join(config.data.root, "ratings"), "--output", config.output])
     assert ended.value.code == ExitCode.BAD_INPUT
     assert "give --rebuild" in capfd.readouterr().err
+
+
+def test_a_database_that_says_something_else_than_it_did_is_refused(config: PipelineConfig) -> None:
+    """SQLite itself finds nothing odd about it."""
+    metadata_seal.put(config.metadata_path)
+    metadata_file.check(config)
+    content = pathlib.Path(config.metadata_path).read_bytes()
+    assert b"schema_version" in content
+    pathlib.Path(config.metadata_path).write_bytes(content + bytes(4096))
+    with pytest.raises(UserError, match=r"its bytes are not those that the last command left; .*--rebuild"):
+        metadata_file.check(config)
+    metadata_file.check(config, rebuild=True)
+    metadata_file.check(config)
