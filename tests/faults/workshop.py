@@ -45,8 +45,14 @@ _SHORT = {
     "default": {"iterations": 30, "burn_in": 4, "tolerance": 0, "pilot_iterations": 24, "pilot_burn_in": 4},
 }
 PRESETS = tuple(_SHORT)
-# How far an output folder was brought before a case: the component that it ended with, if any.
-STAGES = {"nothing": None, "transformed": "Transform", "judged": "Evaluator", "probed": "ServableValidator", "done": ""}
+# How far an output folder was brought before a case: the stage it was brought on from, and the component that it ended
+# with, none for a whole run.
+STAGES = {
+    "transformed": ("nothing", "Transform"),
+    "judged": ("transformed", "Evaluator"),
+    "probed": ("judged", "ServableValidator"),
+    "done": ("nothing", None),
+}
 _SOURCE_ROWS = 120_000
 _ASKED_USERS, _ASKED_TITLES = 8, 25
 
@@ -126,7 +132,7 @@ class Workshop:
 
         Args:
           preset: of the run.
-          stage: one of STAGES.
+          stage: one of STAGES, or "nothing".
         """
         template = self.template(preset, stage)
         self.restore_data()
@@ -139,13 +145,12 @@ class Workshop:
 
     def template(self, preset: str, stage: str) -> pathlib.Path | None:
         """The folder that is kept of a stage, made where it is not there yet; None of the stage "nothing"."""
-        if STAGES[stage] is None:
+        if stage == "nothing":
             return None
         kept = self._kept / f"{preset}-{stage}"
         if not kept.exists():
-            stages = list(STAGES)
-            self.restore(preset, stages[stages.index(stage) - 1])
-            last = STAGES[stage]
+            before, last = STAGES[stage]
+            self.restore(preset, before)
             ended = self.command(*self.run_arguments(preset), *(("--to", last) if last else ()))
             expected = ExitCode.STOPPED_EARLY if last else ExitCode.PUSHED
             if ended.code != expected:
@@ -160,12 +165,9 @@ class Workshop:
         """What an undisturbed run of a preset came to."""
         if preset not in self._references:
             done = self.template(preset, "done")
-            seconds: dict[str, float] = {}
-            for stage in list(STAGES)[1:]:
-                record = json.loads((self.template(preset, stage) / "last_run.json").read_text("utf-8"))
-                spent = {name: each["seconds"] for name, each in record["components"].items()}
-                seconds.setdefault("start", record["seconds"] - sum(spent.values()))
-                seconds = {name: max(seconds.get(name, 0.0), spent.get(name, 0.0)) for name in {*seconds, *spent}}
+            record = json.loads((done / "last_run.json").read_text("utf-8"))
+            seconds = {name: each["seconds"] for name, each in record["components"].items()}
+            seconds = {"start": record["seconds"] - sum(seconds.values()), **seconds}
             version = pushed_versions.newest(str(done / "serving_model"))
             self._references[preset] = Reference(
                 model_digest.of_folder(version), self._answers(PushedModel(pathlib.Path(version))), seconds
