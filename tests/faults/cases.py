@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from data.sidecar import SIDECAR_FILE, Sidecar
 from pipeline.cli import COMMANDS
-from pipeline.exit_codes import MEANINGS, ExitCode
+from pipeline.exit_codes import ExitCode
 from tests.faults import cutting_server, damage, full_disk, judged
 from tests.faults.commands import Command, Ended
 from tests.faults.verdicts import Failure, Result, Verdict
@@ -46,10 +46,9 @@ def kill_run(workshop: Workshop, rng: random.Random) -> Result:
         size = _size(log)
         command.wait_for(lambda: _size(log) != size)
     _let_pass(command, share * seconds[component])
-    ended = _strike(command, number, to_group)
-    words = f"{_named(number, to_group)} within {component} of a run of {preset} from {stage}"
+    struck = _strike(command, number, to_group)
     judged.check_versions_are_whole(workshop.output)
-    return _run_again(workshop, preset, rng, f"{words}, which ended with {ended.code}")
+    return _run_again(workshop, preset, rng, f"{struck} within {component} of a run of {preset} from {stage}")
 
 
 def kill_push(workshop: Workshop, rng: random.Random) -> Result:
@@ -62,10 +61,10 @@ def kill_push(workshop: Workshop, rng: random.Random) -> Result:
     arguments = (*workshop.run_arguments(preset), "--from", "Pusher")
     command = workshop.start(*arguments)
     command.wait_for(lambda: _partial_files(serving) >= files or _has_version(serving))
-    _strike(command, number, to_group)
+    struck = _strike(command, number, to_group)
     judged.check_versions_are_whole(workshop.output)
     left = [path.name for path in serving.glob("*")] if serving.exists() else []
-    words = f"{_named(number, to_group)} at {files} files of a push of {preset}, which left {left or 'nothing'}"
+    words = f"{struck} at {files} files of a push of {preset}, which left {left or 'nothing'}"
     result = _run_again(workshop, preset, rng, words, arguments)
     if odd := [path.name for path in serving.iterdir() if not path.name.isdigit()]:
         raise Failure(f"{words}; then {odd} beside versions")
@@ -97,9 +96,9 @@ def kill_clean(workshop: Workshop, rng: random.Random) -> Result:
     command = workshop.start(*arguments)
     below = len(list(workshop.output.rglob("*"))) - rng.randint(0, 40)
     command.wait_for(lambda: len(list(workshop.output.rglob("*"))) < below)
-    _strike(command, number, to_group)
+    struck = _strike(command, number, to_group)
     judged.check_versions_are_whole(workshop.output)
-    words = f"{_named(number, to_group)} to a clean"
+    words = f"{struck} within a clean"
     again = workshop.command(*arguments)
     if again.code:
         raise Failure(f"{words}; then clean ended with {again.code}: {again.last_lines}")
@@ -353,8 +352,8 @@ def _kill_preparing(
         command.wait_for(lambda: not record.exists() if is_again else any(workshop.prepared.glob("*.csv")))
     if place != "move":
         _let_pass(command, rng.random() * tree.seconds / (1 if place == "start" else 2))
-    ended = _strike(command, number, to_group)
-    words = f"{_named(number, to_group)} at the {place} of {name}, which ended with {ended.code}"
+    struck = _strike(command, number, to_group)
+    words = f"{struck} at the {place} of {name}"
     is_complete = Sidecar.of_complete(workshop.prepared) is not None
     if is_complete and (difference := _difference_of_tables(tree.folder, workshop.prepared)):
         raise Failure(f"{words}; what it left is taken for complete: {difference}")
@@ -405,19 +404,21 @@ def _signal(rng: random.Random) -> tuple[signal.Signals, bool]:
     return rng.choice(_SIGNALS), rng.random() < 0.7
 
 
-def _named(number: signal.Signals, to_group: bool) -> str:
-    return f"{number.name} to {'all processes' if to_group else 'the command alone'}"
+def _strike(command: Command, number: signal.Signals, to_group: bool) -> str:
+    """Sends a signal, waits for the end, and checks that it is one of those that are documented.
 
-
-def _strike(command: Command, number: signal.Signals, to_group: bool) -> Ended:
-    """Sends a signal, waits for the end, and checks that it is one of those that are documented."""
-    command.send(number, to_group=to_group)
+    Returns:
+      in words, what struck the command, and how it ended.
+    """
+    words = f"{number.name} to {'all processes' if to_group else 'the command alone'}"
+    in_time = command.send(number, to_group=to_group)
     ended = checked(command.wait())
-    if ended.code not in (*MEANINGS, -number):
-        raise Failure(f"{_named(number, to_group)}; it ended with {ended.code}: {ended.last_lines}")
-    if number == signal.SIGINT and ended.code not in (ExitCode.PUSHED, ExitCode.INTERRUPTED):
-        raise Failure(f"{_named(number, to_group)}; it ended with {ended.code}: {ended.last_lines}")
-    return ended
+    if not in_time:
+        return f"{words} that came too late"
+    expected = (ExitCode.PUSHED, ExitCode.INTERRUPTED if number == signal.SIGINT else -number)
+    if ended.code not in expected:
+        raise Failure(f"{words}; it ended with {ended.code}: {ended.last_lines}")
+    return f"{words}, which ended it with {ended.code},"
 
 
 def _let_pass(command: Command, seconds: float) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from tests.conftest import ROOT
 from tests.faults.verdicts import Failure
 
-# A command that is not done by then hangs; the slowest takes a minute on two busy cores.
-HANGS_AFTER_S = 400.0
+# A command that is not done by then hangs; the slowest takes half a minute on two cores that nobody else uses.
+HANGS_AFTER_S = 600.0
 # What a command has started ends soon after it.
 ORPHANS_END_WITHIN_S = 30.0
 TRACE = "Traceback (most recent call last)"
@@ -111,10 +111,12 @@ class Command:
             pause.wait(_LOOK_EVERY_S)
         return True
 
-    def send(self, number: signal.Signals, *, to_group: bool) -> None:
-        """Sends a signal to the command, or to all that it has started, too; one that has ended gets none."""
-        if self._process.poll() is None:
-            (os.killpg if to_group else os.kill)(self._process.pid, number)
+    def send(self, number: signal.Signals, *, to_group: bool) -> bool:
+        """Sends a signal to the command, or to all that it has started, too, and says whether it still ran."""
+        if self._process.poll() is not None:
+            return False
+        (os.killpg if to_group else os.kill)(self._process.pid, number)
+        return True
 
     def wait(self, seconds: float = HANGS_AFTER_S) -> Ended:
         """Waits for the end of the command, and of what it has started.

@@ -50,8 +50,8 @@ PRESETS = tuple(_SHORT)
 STAGES = {
     "transformed": ("nothing", "Transform"),
     "judged": ("transformed", "Evaluator"),
-    "probed": ("judged", "ServableValidator"),
-    "done": ("nothing", None),
+    "probed": ("nothing", "ServableValidator"),
+    "done": ("probed", None),
 }
 _SOURCE_ROWS = 120_000
 _ASKED_USERS, _ASKED_TITLES = 8, 25
@@ -165,9 +165,12 @@ class Workshop:
         """What an undisturbed run of a preset came to."""
         if preset not in self._references:
             done = self.template(preset, "done")
-            record = json.loads((done / "last_run.json").read_text("utf-8"))
-            seconds = {name: each["seconds"] for name, each in record["components"].items()}
-            seconds = {"start": record["seconds"] - sum(seconds.values()), **seconds}
+            seconds: dict[str, float] = {}
+            for folder in (self.template(preset, "probed"), done):
+                record = json.loads((folder / "last_run.json").read_text("utf-8"))
+                spent = {name: each["seconds"] for name, each in record["components"].items()}
+                spent["start"] = record["seconds"] - sum(spent.values())
+                seconds |= {name: max(seconds.get(name, 0.0), each) for name, each in spent.items()}
             version = pushed_versions.newest(str(done / "serving_model"))
             self._references[preset] = Reference(
                 model_digest.of_folder(version), self._answers(PushedModel(pathlib.Path(version))), seconds
