@@ -87,10 +87,7 @@ def kill_clean(workshop: Workshop, rng: random.Random) -> Result:
     if "clean" not in COMMANDS:
         return Result(Verdict.SKIPPED, "there is no command clean")
     workshop.reference("notebook")
-    workshop.restore("notebook", "done")
-    run = workshop.run_arguments("notebook")
-    for seed in (rng.randrange(1 << 16), 42):
-        workshop.command(*run, "--seed", str(seed), "--no-cache")
+    workshop.restore("notebook", "done twice")
     arguments = ("clean", "--output", str(workshop.output), "--keep", "1")
     number, to_group = _signal(rng)
     command = workshop.start(*arguments)

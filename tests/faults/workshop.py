@@ -45,13 +45,14 @@ _SHORT = {
     "default": {"iterations": 30, "burn_in": 4, "tolerance": 0, "pilot_iterations": 24, "pilot_burn_in": 4},
 }
 PRESETS = tuple(_SHORT)
-# How far an output folder was brought before a case: the stage it was brought on from, and the component that it ended
-# with, none for a whole run.
-STAGES = {
-    "transformed": ("nothing", "Transform"),
-    "judged": ("transformed", "Evaluator"),
-    "probed": ("nothing", "ServableValidator"),
-    "done": ("probed", None),
+# How far an output folder was brought before a case: the stage it was brought on from, and more arguments of the run.
+STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "transformed": ("nothing", ("--to", "Transform")),
+    "judged": ("transformed", ("--to", "Evaluator")),
+    "probed": ("nothing", ("--to", "ServableValidator")),
+    "done": ("probed", ()),
+    "done otherwise": ("nothing", ("--seed", "7")),
+    "done twice": ("done otherwise", ()),
 }
 _SOURCE_ROWS = 120_000
 _ASKED_USERS, _ASKED_TITLES = 8, 25
@@ -149,10 +150,10 @@ class Workshop:
             return None
         kept = self._kept / f"{preset}-{stage}"
         if not kept.exists():
-            before, last = STAGES[stage]
+            before, more = STAGES[stage]
             self.restore(preset, before)
-            ended = self.command(*self.run_arguments(preset), *(("--to", last) if last else ()))
-            expected = ExitCode.STOPPED_EARLY if last else ExitCode.PUSHED
+            ended = self.command(*self.run_arguments(preset), *more)
+            expected = ExitCode.STOPPED_EARLY if "--to" in more else ExitCode.PUSHED
             if ended.code != expected:
                 raise RuntimeError(f"an undisturbed run ended with {ended.code}: {ended.output}")
             partial = kept.with_name(f"{kept.name}.partial")
