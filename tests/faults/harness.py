@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
@@ -29,14 +30,20 @@ environment.prepare()
 
 from tests.faults.cases import KINDS
 from tests.faults.verdicts import Failure, Result, Verdict
-from tests.faults.workshop import Workshop
+from tests.faults.workshop import PRESETS, Workshop
 
 
-def drawn(seed: int, case: int, only: str | None = None) -> tuple[str, random.Random]:
-    """The kind of a case, and what its further choices are drawn with: the same for the same seed and number."""
+def drawn(seed: int, case: int, only: Sequence[str] = ()) -> tuple[str, random.Random]:
+    """The kind of a case, and what its further choices are drawn with: the same for the same arguments.
+
+    Args:
+      seed: of all choices.
+      case: its number.
+      only: the kinds that there may be; none for all.
+    """
     rng = random.Random(f"{seed}/{case}")
-    kind = rng.choices(list(KINDS), [weight for _, weight in KINDS.values()])[0]
-    return only or kind, rng
+    kinds = list(only or KINDS)
+    return rng.choices(kinds, [KINDS[kind][1] for kind in kinds])[0], rng
 
 
 def tried(workshop: Workshop, kind: str, rng: random.Random) -> Result:
@@ -63,7 +70,8 @@ def summary(results: dict[str, list[Result]]) -> Table:
 @click.option("--cases", default=200, show_default=True, help="How many.")
 @click.option("--seed", default=1, show_default=True, help="All choices are drawn from it.")
 @click.option("--case", "only_case", type=int, help="Try this one of the cases alone.")
-@click.option("--only", type=click.Choice(list(KINDS)), help="Cases of one kind alone.")
+@click.option("--only", multiple=True, type=click.Choice(list(KINDS)), help="Cases of this kind; may be repeated.")
+@click.option("--preset", "presets", multiple=True, type=click.Choice(PRESETS), help="Of runs; may be repeated.")
 @click.option("--minutes", type=float, help="Begin no case after this time.")
 @click.option(
     "--folder",
@@ -71,14 +79,21 @@ def summary(results: dict[str, list[Result]]) -> Table:
     help="Where to work; undisturbed runs are kept there for the next time.  [default: a temporary one]",
 )
 def main(
-    cases: int, seed: int, only_case: int | None, only: str | None, minutes: float | None, folder: pathlib.Path | None
+    cases: int,
+    seed: int,
+    only_case: int | None,
+    only: tuple[str, ...],
+    presets: tuple[str, ...],
+    minutes: float | None,
+    folder: pathlib.Path | None,
 ) -> None:
     """Tries cases one after the other."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     root = folder or pathlib.Path(tempfile.mkdtemp(prefix="faults-"))
-    workshop = Workshop(root)
+    workshop = Workshop(root, presets or PRESETS)
     results: dict[str, list[Result]] = collections.defaultdict(list)
     failures = []
+    more = [f"--only {kind}" for kind in only] + [f"--preset {preset}" for preset in presets]
     began = time.monotonic()
     for case in range(cases) if only_case is None else [only_case]:
         if minutes is not None and time.monotonic() - began > 60 * minutes:
@@ -88,7 +103,7 @@ def main(
         since = time.monotonic()
         result = tried(workshop, kind, rng)
         results[kind].append(result)
-        repeat = f"--seed {seed} --case {case}{f' --only {only}' if only else ''}"
+        repeat = " ".join([f"--seed {seed} --case {case}", *more])
         console.print(
             f"{case:>4} {kind:<16} {result.verdict.value}, {time.monotonic() - since:.0f} s: {result.words} [{repeat}]",
             markup=False,

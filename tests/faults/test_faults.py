@@ -27,7 +27,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 @pytest.mark.parametrize(("kind", "case"), [(kind, case) for kind, cases in CASES.items() for case in cases])
 def test_what_is_disturbed_ends_whole_or_is_refused_in_words(workshop: Workshop, kind: str, case: int) -> None:
-    result = tried(workshop, *drawn(seed=1, case=case, only=kind))
+    result = tried(workshop, *drawn(seed=1, case=case, only=[kind]))
     if result.verdict == Verdict.SKIPPED:
         pytest.skip(result.words)
     assert result.verdict != Verdict.FAILED, f"{result.words}\n{workshop.log.read_text(errors='replace')}"

@@ -24,7 +24,8 @@ def test_a_seed_and_a_number_give_the_same_case() -> None:
     assert len(set(first)) == 50
     assert first != [(kind, rng.random()) for kind, rng in map(seeded(2), range(50))]
     assert {harness.drawn(1, case)[0] for case in range(300)} == set(harness.KINDS)
-    assert harness.drawn(1, 3, only="kill-run")[0] == "kill-run"
+    some = ("kill-run", "damage-data")
+    assert {harness.drawn(1, case, some)[0] for case in range(50)} == set(some)
 
 
 def seeded(seed: int):
