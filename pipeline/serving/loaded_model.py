@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -57,8 +58,11 @@ class LoadedModel:
             ) from error
         self.signatures = {name: Signature.of(name, self.definitions[name]) for name in self._functions}
 
-    def warm_up(self) -> int:
+    def warm_up(self, threads: int = 1) -> int:
         """Asks what was pushed along for that, so that the first requests do not wait for TensorFlow; counts it.
+
+        Args:
+          threads: how many requests are asked at once.
 
         Raises:
           VersionError: there is something that the model does not answer.
@@ -66,18 +70,19 @@ class LoadedModel:
         path = os.path.join(self._folder, WARM_UP_FILE)
         if not os.path.exists(path):
             return 0
-        count = 0
         try:
-            for record in tf.data.TFRecordDataset(paths.plain(path)).as_numpy_iterator():
-                request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-                asked = signatures.find(self.signatures, request.model_spec.signature_name, Code.INVALID_ARGUMENT)
-                self.run(asked, {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
-                count += 1
+            records = list(tf.data.TFRecordDataset(paths.plain(path)).as_numpy_iterator())
+            with ThreadPoolExecutor(threads, thread_name_prefix="warm-up") as pool:
+                return len(list(pool.map(self._warm_up, records)))
         except (*_DAMAGED, message.DecodeError, RequestError) as error:
             raise VersionError(
                 Code.INTERNAL, f"expected answers to the requests of {WARM_UP_FILE}; got: {_in_a_line(error)}"
             ) from error
-        return count
+
+    def _warm_up(self, record: bytes) -> None:
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        asked = signatures.find(self.signatures, request.model_spec.signature_name, Code.INVALID_ARGUMENT)
+        self.run(asked, {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
 
     def run(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answers a request.

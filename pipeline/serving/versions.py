@@ -242,7 +242,8 @@ class Versions:
             self._tell(Status(number=number, state=State.LOADING))
             with _sharing_the_interpreter():
                 model = LoadedModel(path, number, digest)
-                warm_ups = model.warm_up()
+                # On all cores while nobody waits for an answer, on one beside requests.
+                warm_ups = model.warm_up(threads=1 if self.are_ready else os.cpu_count() or 1)
         except VersionError as error:
             self._failed[number] = files
             self._tell(Status(number=number, state=State.END, code=error.code, message=str(error)))
