@@ -42,6 +42,8 @@ _STATUS = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata)?", re.IGNORECASE | re.ASCII
 )
 _MOST = 2**63 - 1
+# What aiohttp refuses by itself.
+_CODES = {404: Code.NOT_FOUND, 405: Code.UNIMPLEMENTED, 413: Code.RESOURCE_EXHAUSTED}
 _logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -173,7 +175,8 @@ def application(answering: Answering, key: ApiKey | None, connections: Connectio
         except RequestError as error:
             code, response = error.code.name, _refusal(error)
         except web.HTTPException as error:
-            code, response = "INVALID_ARGUMENT", _http_refusal(request, error, answering.limits)
+            code = _CODES.get(error.status, Code.INVALID_ARGUMENT).name
+            response = _http_refusal(request, error, answering.limits)
         except asyncio.CancelledError:
             answering.told(call, "CANCELLED")
             raise

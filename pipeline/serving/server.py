@@ -128,11 +128,11 @@ async def running(settings: Settings, events: Journal, requests: Journal) -> Asy
         yield ports
     finally:
         connections.are_closing = True
-        versions.stop()
         if rest_server is not None:
             rest_server.close()
+        seconds = settings.limits.drain_seconds
         await asyncio.gather(
-            grpc_server.stop(settings.limits.drain_seconds), answering.drain(settings.limits.drain_seconds)
+            grpc_server.stop(seconds), answering.drain(seconds), asyncio.to_thread(versions.stop, seconds)
         )
         await runner.cleanup()
         answering.close()

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import enum
 import gc
+import logging
 import os
 import sys
 import threading
@@ -32,6 +33,8 @@ _RECORD_GRACE_S = 30.0
 _MOST_ENDED = 16
 # While a version is being loaded, for most of which Python's lock is held, requests get at it ten times as soon.
 _SWITCH_INTERVAL_S = 0.0005
+
+_logger = logging.getLogger(__name__)
 
 
 class State(enum.IntEnum):
@@ -105,9 +108,17 @@ class Versions:
         self._changed = changed
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends the looking; what is loaded stays."""
+    def stop(self, seconds: float) -> None:
+        """Ends the looking; what is loaded stays.
+
+        Args:
+          seconds: to wait for a version that is being loaded.
+        """
         self._stop.set()
+        with self._lock:
+            self._idle.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
 
     @property
     def are_ready(self) -> bool:
@@ -183,8 +194,10 @@ class Versions:
             was_ready = self.are_ready
             try:
                 self._look()
-            except OSError as error:
-                self._journal.write("fault", message=f"expected to read {self._folder}; got: {error}")
+            except Exception as error:
+                # Whatever it is, the versions in service answer on, and the next look may go well.
+                _logger.exception("expected to look at the versions in %s", self._folder)
+                self._journal.write("fault", message=f"expected to look at {self._folder}; got: {error}")
             if self.are_ready and not was_ready:
                 self._changed()
             self._stop.wait(self._poll_seconds)
@@ -229,6 +242,8 @@ class Versions:
         """Whether a version is loaded; if it is not yet, it is loaded now, unless that failed before."""
         if number in self._in_service:
             return True
+        if self._stop.is_set():
+            return False
         judged = push_records.judged(self._output).get(number)
         files = (judged, *_files_of(path))
         if self._failed.get(number) == files:
