@@ -31,8 +31,8 @@ FOLDER = "serving_model"
 _RECORD_GRACE_S = 30.0
 # How many versions that are gone are still listed.
 _MOST_ENDED = 16
-# While a version is being loaded, for most of which Python's lock is held, requests get at it ten times as soon.
-_SWITCH_INTERVAL_S = 0.0005
+# While a version is being loaded, for most of which Python's lock is held, requests get at it fifty times as soon.
+_SWITCH_INTERVAL_S = 0.0001
 
 _logger = logging.getLogger(__name__)
 
