@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import pathlib
 import platform
@@ -70,7 +71,7 @@ def context(folder: pathlib.Path) -> pathlib.Path:
 
 def test_every_file_that_it_copies_exists_and_is_sent() -> None:
     sources = [source for each, _ in copied() for source in each]
-    files = {"setup.py", "README.md", "movie_ranking_main.py", "requirements/image.txt"}
+    files = {"setup.py", "README.md", "movie_ranking_main.py", "requirements/image.txt", "requirements/serve.txt"}
     assert set(PACKAGES) | files == set(sources)
     for source in sources:
         assert (ROOT / source).exists()
@@ -118,6 +119,26 @@ def test_its_lock_is_the_current_lanes_without_tools_of_development() -> None:
     assert not {"pytest", "pytest-xdist", "pytest-timeout", "mypy", "ruff", "hypothesis", "types-pyyaml"} & set(image)
     assert {"pytest", "mypy", "ruff", "hypothesis"} <= set(lane)
     assert image == {package: lane[package] for package in image}
+
+
+def test_the_server_alone_has_a_part_of_the_same_lock_without_tfx() -> None:
+    serve, lane = locked("serve"), locked("current")
+    asked = (ROOT / "requirements" / "serve.in").read_text(encoding="utf-8").splitlines()
+    assert {line for line in asked if not line.startswith("#")} <= set(serve)
+    assert not {"tfx", "apache-beam", "ml-metadata", "tf-keras", "pyarrow", "pandas", "kfp"} & set(serve)
+    assert {package: version.split(" ")[0] for package, version in serve.items()} == {
+        package: lane[package].split(" ")[0] for package in serve
+    }
+
+
+def test_the_server_alone_is_a_stage_that_listens_to_all() -> None:
+    steps = instructions()
+    start = steps.index(("FROM", "python:3.13-slim-trixie AS serve"))
+    stage = steps[start + 1 : next(n for n in range(start + 1, len(steps)) if steps[n][0] == "FROM")]
+    assert ("USER", "server") in stage
+    assert ("EXPOSE", "8500 8501") in stage
+    (entry,) = [rest for name, rest in stage if name == "ENTRYPOINT"]
+    assert json.loads(entry)[:4] == ["movie-ranking", "serve", "--host", "0.0.0.0"]
 
 
 def test_the_package_that_it_installs_is_whole(tmp_path: pathlib.Path) -> None:
