@@ -90,6 +90,8 @@ def routes(answering: Answering) -> list[web.RouteDef]:
         answering.check_name(name)
         try:
             body = await asyncio.wait_for(request.read(), answering.limits.head_seconds)
+        except web.RequestPayloadError as error:
+            raise invalid(f"expected a body in the encoding that its head names; got: {error}") from error
         except asyncio.TimeoutError:
             raise RequestError(
                 Code.DEADLINE_EXCEEDED, f"expected the whole request within {answering.limits.head_seconds:g} s"

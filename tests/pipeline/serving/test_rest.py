@@ -218,6 +218,8 @@ def test_a_compressed_body_is_taken_and_a_bomb_refused(served: Running) -> None:
     headers = {"Content-Encoding": "gzip"}
     assert served.ask("POST", PREDICT, gzip.compress(json.dumps(PAIR).encode()), headers).status == 200
     assert served.ask("POST", PREDICT, gzip.compress(bytes(200 << 20)), headers).status == 413
+    answer = served.ask("POST", PREDICT, b"not compressed", headers)
+    assert (answer.status, "expected a body in the encoding" in answer.error) == (400, True)
     assert_alive(served)
 
 
