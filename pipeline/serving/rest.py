@@ -50,11 +50,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class _JsonQuestion(Question[bytes]):
-    """A request to `:predict`."""
+    """A request to `:predict`, or to `:classify` or `:regress`, which no signature answers to."""
 
-    def __init__(self, body: bytes, number: int | None, label: str | None, limits: Limits) -> None:
+    def __init__(self, method: str, body: bytes, number: int | None, label: str | None, limits: Limits) -> None:
         self.number, self.label = number, label
-        self._body, self._limits = body, limits
+        self._method, self._body, self._limits = method, body, limits
         self._document: dict[str, Any] | None = None
 
     def _parsed(self) -> dict[str, Any]:
@@ -72,6 +72,8 @@ class _JsonQuestion(Question[bytes]):
     def read(self, model: LoadedModel) -> tuple[Signature, Mapping[str, np.ndarray]]:
         document = self._parsed()
         name = json_values.signature_name(document)
+        if self._method != "predict":
+            raise signatures.not_of_method(model.signatures, name, self._method)
         signature = signatures.find(model.signatures, name, Code.INVALID_ARGUMENT)
         return signature, json_values.inputs(document, signature, self._limits)
 
@@ -97,13 +99,8 @@ def routes(answering: Answering) -> list[web.RouteDef]:
                 Code.DEADLINE_EXCEEDED, f"expected the whole request within {answering.limits.head_seconds:g} s"
             ) from None
         method = match[4].lower()
-        if method != "predict":
-            with answering.versions.lease(number, label, lambda: None) as model:
-                request[CALL].take(model)
-                raise signatures.not_of_method(
-                    model.signatures, json_values.signature_name(json_values.parse(body, answering.limits)), method
-                )
-        answer = await answering.answer(_JsonQuestion(body, number, label, answering.limits), request[CALL])
+        question = _JsonQuestion(method, body, number, label, answering.limits)
+        answer = await answering.answer(question, request[CALL])
         return web.Response(body=answer, content_type=_JSON)
 
     async def about(request: web.Request) -> web.Response:
@@ -179,10 +176,7 @@ def application(answering: Answering, key: ApiKey | None, connections: Connectio
         except web.HTTPException as error:
             code = _CODES.get(error.status, Code.INVALID_ARGUMENT).name
             response = _http_refusal(request, error, answering.limits)
-        except asyncio.CancelledError:
-            answering.told(call, "CANCELLED")
-            raise
-        except ConnectionError:
+        except (asyncio.CancelledError, ConnectionError):
             answering.told(call, "CANCELLED")
             raise
         except Exception:

@@ -22,7 +22,7 @@ from components.errors import IntegrityError
 from modules.errors import UserError
 from pipeline.serving.errors import Code, RequestError, VersionError, invalid
 from pipeline.serving.journal import Journal
-from pipeline.serving.labels import Labels
+from pipeline.serving.labels import CANARY, Labels
 from pipeline.serving.loaded_model import LoadedModel
 from pipeline.serving.metrics import Metrics
 
@@ -155,7 +155,7 @@ class Versions:
         """
         if number is not None and label is not None:
             raise invalid(f"Both model version ({number}) and model version label ({label}) cannot be supplied.")
-        about = user() if number is None and label is None and "canary" in self._labels.labels else None
+        about = user() if number is None and label is None and CANARY in self._labels.labels else None
         with self._lock:
             held = self._find(number, label, about)
             held.requests += 1
