@@ -88,7 +88,7 @@ def _array(tensor: tensor_pb2.TensorProto, name: str, dtype: tf.DType) -> np.nda
         if size:
             if dtype.is_integer and not all(dtype.min <= value <= dtype.max for value in values):
                 raise invalid(f'expected values of type {dtype.name} in input "{name}"; got others')
-            array[: len(values)] = values
+            array[: len(values)] = list(values)
             array[len(values) :] = values[-1]
     if dtype.is_floating and not np.isfinite(array).all():
         raise invalid(f'expected finite numbers in input "{name}"; got NaN or an infinity')
