@@ -31,6 +31,16 @@ MEANINGS = {
 }
 
 
+# Of `movie-ranking clean`.
+CLEAN_MEANINGS = {
+    0: "it was removed, or nothing was to be removed",
+    ExitCode.FAILED: "something could not be removed; the same command goes on",
+    ExitCode.BAD_INPUT: "bad input: a flag, a folder in which nothing has run, or a damaged record",
+    ExitCode.BUSY: MEANINGS[ExitCode.BUSY],
+    ExitCode.INTERRUPTED: MEANINGS[ExitCode.INTERRUPTED],
+}
+
+
 class ServiceCode(enum.IntEnum):
     """Exit codes that `movie-ranking submit` adds: what became of a job or a request on a cluster."""
 

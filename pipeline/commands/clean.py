@@ -9,19 +9,15 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.errors import alone_in, check_address_space, usage_errors
+from pipeline.exit_codes import CLEAN_MEANINGS, ExitCode
+from pipeline.local.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from pipeline.local.cleaning import Plan
 
-EPILOG = """\b
-Exit codes:
-    0  removed, or nothing was to be removed
-    2  bad input: a flag, a folder without runs, a damaged record, or something that cannot be removed
-   15  another command works on the output folder
-  130  interrupted; the same command resumes
-"""
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in CLEAN_MEANINGS.items())
 
 
 @click.command(epilog=EPILOG)
@@ -39,7 +35,7 @@ Exit codes:
     metavar="FOLDER",
     help="Output folder of the runs.",
 )
-def clean(keep: int, dry_run: bool, as_json: bool, wait: bool, output: str) -> None:
+def clean(keep: int, dry_run: bool, as_json: bool, wait: bool, output: str) -> ExitCode | None:
     """Remove results of old runs, and pushed versions, that nothing needs any more.
 
     What stays: all that the newest N runs made or took from the cache; the newest N pushed versions, and the newest
@@ -67,8 +63,14 @@ def clean(keep: int, dry_run: bool, as_json: bool, wait: bool, output: str) -> N
                 if plan.parts:
                     console.print(_table(plan))
                 console.print(Text(_summary(plan, dry_run=dry_run)), soft_wrap=True)
-            if not dry_run:
+            if dry_run:
+                return None
+            try:
                 task.carry_out(plan)
+            except cleaning.RemovalError as error:
+                click.echo(printable(f"Error: {error}"), err=True)
+                return ExitCode.FAILED
+    return None
 
 
 def _table(plan: Plan) -> Table:

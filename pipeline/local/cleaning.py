@@ -30,6 +30,10 @@ _LOGS = "logs"
 _SYSTEM = ".system"
 
 
+class RemovalError(Exception):
+    """Something cannot be removed."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
     """Some of what is to be removed.
@@ -143,7 +147,7 @@ class Cleaning:
         """Removes what was planned.
 
         Raises:
-          UserError: something cannot be removed; the rest of it is still there, but taken by no run.
+          RemovalError: something cannot be removed; what is left of it is taken by no run.
         """
         artifacts = [self._history.artifacts[id_] for id_ in plan.artifacts]
         for artifact in artifacts:
@@ -156,7 +160,7 @@ class Cleaning:
                     for path in part.paths:
                         _remove(path)
         except (OSError, tf.errors.OpError) as error:
-            raise UserError(f"expected to remove what no run needs; got: {error}; the same command goes on") from error
+            raise RemovalError(f"expected to remove what no run needs; got: {error}; mend that, then repeat") from error
 
     def _results(self, component: str, folder: str) -> Iterator[tuple[int, str]]:
         """The folders of results of a component: KEY/EXECUTION, by execution."""

@@ -17,7 +17,7 @@ import yaml
 from modules import presets
 from pipeline import cli
 from pipeline.config.pipeline_config import PipelineConfig, merge
-from pipeline.exit_codes import MEANINGS
+from pipeline.exit_codes import CLEAN_MEANINGS, MEANINGS
 from tests.conftest import ROOT
 from tests.docs import pages
 
@@ -185,6 +185,18 @@ def test_exit_codes_are_those_of_the_command() -> None:
     rows = pages.table(pages.section(ROOT / "docs" / "configuration.md", "Exit codes"), "code")
     listed = {int(code): meaning.replace("`", "") for code, meaning in rows}
     assert listed == {int(code): meaning for code, meaning in MEANINGS.items()}
+
+
+def test_exit_codes_of_clean_are_those_of_the_command() -> None:
+    rows = pages.table(pages.section(ROOT / "docs" / "configuration.md", "Cleaning up"), "code")
+    assert {int(code): meaning for code, meaning in rows} == {int(code): said for code, said in CLEAN_MEANINGS.items()}
+
+
+def test_flags_of_clean_are_those_of_the_command() -> None:
+    command = cli.cli.get_command(click.Context(cli.cli), "clean")
+    assert command is not None
+    rows = pages.table(pages.section(ROOT / "docs" / "configuration.md", "Cleaning up"), "flag of `clean`")
+    assert {pages.codes(flag)[0].split()[0] for flag, _ in rows} == options_of(command) - {"--help", "-h", "--version"}
 
 
 def test_components_stand_in_the_order_in_which_they_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
@@ -218,6 +219,19 @@ class TestWhere:
             config = resolve.resolve(values, assignments=(f"artifacts={folder}/artifacts",))
             assert run.run(config, plain=True, to_component="RatingsExampleGen") == ExitCode.STOPPED_EARLY
         return folder
+
+    def test_what_cannot_be_removed_is_a_message(self, elsewhere: pathlib.Path, monkeypatch, capfd) -> None:
+        """Administrators may remove everything, so that it has to be pretended."""
+
+        def refuse(path: str) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+
+        monkeypatch.setattr(cleaning.shutil, "rmtree", refuse)
+        assert call("--keep", "1", "--output", str(elsewhere / "output")) == ExitCode.FAILED
+        assert "Error: expected to remove what no run needs; got: [Errno 13]" in capfd.readouterr().err
+        (artifact,) = (each for each in store(elsewhere / "output").get_artifacts() if each.uri.endswith("/1"))
+        assert artifact.state == DELETED
+        assert os.path.exists(artifact.uri)
 
     def test_artifacts_elsewhere_are_found(self, elsewhere: pathlib.Path, monkeypatch, capfd) -> None:
         (elsewhere / "link").symlink_to("output")
