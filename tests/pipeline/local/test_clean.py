@@ -80,7 +80,7 @@ class TestOneOutputFolder:
         assert run_seed(ratings, output, seed)[0] == ExitCode.PUSHED
 
     def test_a_dry_run_says_and_does_nothing(self, output: pathlib.Path, capfd) -> None:
-        before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+        before = {path: path.stat().st_mtime_ns for path in output.rglob("[!.]*") if path.is_file()}
         assert call("--keep", "1", "--dry-run", "--output", str(output)) == 0
         assert call("--keep", "3", "--dry-run", "--json", "--output", str(output)) == 0
         shown = capfd.readouterr().out
