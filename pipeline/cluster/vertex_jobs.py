@@ -57,16 +57,21 @@ class Jobs:
     anonymous: bool = False
 
     def __post_init__(self) -> None:
-        """Sets up the client, which by default takes Application Default Credentials when it first needs them."""
+        """Sets up the client, which by default takes Application Default Credentials when it first needs them.
+
+        Raises:
+          UserError: there is no such region.
+        """
         # Its own messages, and the traces of errors that it survives, are not ours.
         for name in ("pipeline_jobs", "pipeline_job_schedules", "base"):
             logging.getLogger(f"google.cloud.aiplatform.{name}").disabled = True
-        aiplatform.init(
-            project=self.project,
-            location=self.region,
-            api_endpoint=self.endpoint,
-            credentials=AnonymousCredentials() if self.anonymous else None,
-        )
+        with google_errors("setting up the client"):
+            aiplatform.init(
+                project=self.project,
+                location=self.region,
+                api_endpoint=self.endpoint,
+                credentials=AnonymousCredentials() if self.anonymous else None,
+            )
 
     def check(self, job: CompiledJob) -> None:
         """Takes any job: Vertex runs both versions of the specification, and resolvers."""

@@ -56,7 +56,13 @@ def last_run(output: str) -> dict[str, Any]:
       UserError: it is damaged.
     """
     path = os.path.join(output, LAST_RUN_FILE)
-    return _read(path, "what a run wrote", "`movie-ranking run` writes it anew") if os.path.exists(path) else {}
+    if not os.path.exists(path):
+        return {}
+    what, remedy = "what a run wrote", "`movie-ranking run` writes it anew"
+    record = _read(path, what, remedy)
+    if not isinstance(record.get("config"), dict):
+        raise UserError(f"expected {path} to hold {what}; got no configuration; {remedy}")
+    return record
 
 
 def find(history: History, record: dict[str, Any], serving: str, keep: int) -> Needed:

@@ -55,6 +55,13 @@ def test_what_a_client_refuses_is_the_users_to_mend(client: str, action: Callabl
         asked(client, action)
 
 
+def test_a_region_that_there_is_not_is_a_message() -> None:
+    from pipeline.cluster.vertex_jobs import Jobs
+
+    with pytest.raises(UserError, match=r"^setting up the client: Unsupported region .*; correct what it names"):
+        Jobs(project="films", region="nowhere-1", anonymous=True)
+
+
 @pytest.mark.parametrize("client", ["google", "kubeflow"])
 @pytest.mark.parametrize("action", [bug, no_json, lambda: int("five")], ids=["ours", "JSON", "built in"])
 def test_any_other_is_a_bug(client: str, action: Callable[[], None]) -> None:

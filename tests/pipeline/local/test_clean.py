@@ -250,14 +250,20 @@ class TestWhere:
         assert call("--keep", "1", "--output", str(copy)) == ExitCode.BAD_INPUT
         assert f"got {copy}, whose last run was in {elsewhere}/output" in capfd.readouterr().err
 
+    @pytest.mark.parametrize("damaged", [b"[1]", b"{}", b'{"config": 1}', b"\xff"])
     @pytest.mark.parametrize("name", ["metadata.sqlite", "last_run.json"])
-    def test_damaged_records_are_named(self, elsewhere: pathlib.Path, capfd, name: str) -> None:
+    def test_damaged_records_are_named(self, elsewhere: pathlib.Path, capfd, name: str, damaged: bytes) -> None:
         file = elsewhere / "output" / name
         content = file.read_bytes()
-        file.write_bytes(b"[1]")
+        file.write_bytes(damaged)
         assert call("--keep", "1", "--output", str(file.parent)) == ExitCode.BAD_INPUT
         assert str(file) in capfd.readouterr().err
         file.write_bytes(content)
+
+    def test_before_any_run_there_is_nothing_to_do(self, tmp_path: pathlib.Path, capfd) -> None:
+        (tmp_path / "metadata.sqlite").touch()
+        assert call("--keep", "1", "--output", str(tmp_path)) == 0
+        assert "nothing is to be removed; 0.0 MB stay" in capfd.readouterr().out
 
     def test_a_folder_without_runs_is_refused(self, tmp_path: pathlib.Path, capfd) -> None:
         for folder in (tmp_path, tmp_path / "nowhere", "gs://bucket/output"):
