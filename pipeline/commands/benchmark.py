@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import click
 
@@ -22,6 +23,13 @@ OUTPUT = click.option(
     show_default=True,
     metavar="FOLDER",
     help="Results, and the data and logs of `accuracy`.",
+)
+_MODEL = click.option(
+    "--model",
+    "path",
+    type=Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    metavar="FOLDER",
+    help="SavedModel to ask.  [default: the newest under output/serving_model]",
 )
 
 
@@ -166,13 +174,7 @@ def accuracy(
 
 
 @benchmark.command()
-@click.option(
-    "--model",
-    "path",
-    type=Path(exists=True, file_okay=False, path_type=pathlib.Path),
-    metavar="FOLDER",
-    help="SavedModel to ask.  [default: the newest under output/serving_model]",
-)
+@_MODEL
 @click.option(
     "--candidates", type=click.IntRange(min=1), default=1_000, show_default=True, help="Titles in a request to rank."
 )
@@ -220,6 +222,74 @@ def scoring(
     console = terminal()
     measuring.show(measured, console)
     console.print(Text(f"saved in {output}: {measuring.RESULTS_FILE}"))
+
+
+@benchmark.command()
+@_MODEL
+@click.option(
+    "--requests", type=click.IntRange(min=1), default=1_000, show_default=True, help="How many of each kind to time."
+)
+@click.option(
+    "--clients",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many ask at once, after one has asked alone.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=100.0,
+    show_default=True,
+    help="Requests a second that are due in the open loop, answered or not.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="How long the open loop lasts, for each protocol.",
+)
+@click.option("--swap", type=click.IntRange(min=0), default=0, help="Versions to push under load.  [default: none]")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="How long that load lasts.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Seeds the draw of users and titles."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON rather than as tables.")
+@OUTPUT
+def serving(path: pathlib.Path | None, as_json: bool, swap: int, output: pathlib.Path, **more: Any) -> None:
+    """Measure how fast `movie-ranking serve` answers, beside the model in one process.
+
+    Copies of the model are served on free ports of this machine. Over gRPC and REST it is asked to rate, rank and
+    recommend: by one client, by several at once, and at a steady rate; with --swap, at that rate while versions are
+    pushed. The tables are printed, and saved as serving.json.
+    """
+    from rich.text import Text
+
+    from pipeline.experiments import scoring, serving_load
+    from pipeline.local.observers import terminal
+
+    def report(text: str) -> None:
+        click.echo(text, err=True)
+
+    with usage_errors(OSError):
+        make_writable(output, "--output")
+        report("loading the model")
+        model = scoring.ScoredModel.latest("output", report) if path is None else scoring.ScoredModel(path)
+        measured = serving_load.measure(model, output.absolute(), swaps=swap, report=report, **more)
+    serving_load.save(measured, output)
+    if as_json:
+        click.echo(serving_load.as_text(measured))
+        return
+    console = terminal()
+    serving_load.show(measured, console)
+    console.print(Text(f"saved in {output}: {serving_load.RESULTS_FILE}"))
 
 
 def _check(option: str, names: tuple[str, ...], choices: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ import gc
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,11 @@ class ScoredModel(PushedModel):
             user_id=tf.constant(user), k=tf.constant(TOP), exclude=self._nothing, only=self._nothing
         )
         return answer[features.MOVIE_TITLE.name].numpy(), answer[PREDICTED_RATING].numpy()
+
+    def ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All outputs of a signature by name, for its inputs by name."""
+        outputs = self._loaded.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
 
     def ask_predict(self, users: np.ndarray, titles: np.ndarray) -> np.ndarray:
         """Ratings, float32 [pairs], of users and titles, object [pairs] each."""
