@@ -36,6 +36,12 @@ class Pushed:
         )
 
 
+def all_pushed(artifacts: RunArtifacts) -> list[tuple[metadata_store_pb2.Artifact, Pushed]]:
+    """Every model that was pushed, by this run and all before it, with Pusher's output, in the order of the pushes."""
+    outputs = artifacts.all_of_type(standard_artifacts.PushedModel.TYPE_NAME)
+    return [(output, pushed) for output in outputs if (pushed := Pushed.of(output))]
+
+
 def is_outdated(artifacts: RunArtifacts) -> bool:
     """Whether Pusher must not take its result from the cache, since that is no longer what servers take.
 
@@ -49,11 +55,12 @@ def is_outdated(artifacts: RunArtifacts) -> bool:
     if not all(properties["blessed"].int_value for properties in reached):
         return False
     judged = {properties[model_digest.PROPERTY].string_value for properties in reached}
-    records = artifacts.all_of_type(standard_artifacts.PushedModel.TYPE_NAME)
-    # What was removed on purpose is in no cache either.
-    earlier = [Pushed.of(each) for each in records if each.state == metadata_store_pb2.Artifact.LIVE]
-    # Where a run begins at Pusher, the latest is meant.
-    same_model = [pushed for pushed in earlier if pushed and (not judged or pushed.digest in judged)]
+    # What was removed on purpose is in no cache either. Where a run begins at Pusher, the latest is meant.
+    same_model = [
+        pushed
+        for output, pushed in all_pushed(artifacts)
+        if output.state == metadata_store_pb2.Artifact.LIVE and (not judged or pushed.digest in judged)
+    ]
     fault = pushed_versions.fault(same_model[-1].version, same_model[-1].digest) if same_model else None
     if fault:
         note(f"{fault}; the model is pushed again")

@@ -139,20 +139,17 @@ def _measured(output: str) -> dict[int, dict[str, float | None]]:
             "`movie-ranking run --rebuild`, which sets it aside"
         )
     # Seconds to import, which a change of labels does not need.
-    from tfx.types import standard_artifacts
-
     from components import evaluation_files
     from components.model_pusher import BLESSING_KEYS
-    from pipeline.local.pushed import Pushed
+    from pipeline.local.pushed import all_pushed
     from pipeline.local.run_artifacts import RunArtifacts
 
     names = {"rmse": RMSE, "ndcg": NDCG, "list_ndcg": LIST_NDCG}
     artifacts, found = RunArtifacts(path, {}), {}
-    for artifact in artifacts.all_of_type(standard_artifacts.PushedModel.TYPE_NAME):
-        pushed = Pushed.of(artifact)
-        blessing = artifacts.given_for(artifact, BLESSING_KEYS[0]) if pushed else None
+    for artifact, pushed in all_pushed(artifacts):
+        blessing = artifacts.given_for(artifact, BLESSING_KEYS[0])
         evaluation = artifacts.made_with(blessing, "evaluation") if blessing else None
-        if pushed is None or evaluation is None or not os.path.isfile(os.path.join(evaluation.uri, "eval_config.json")):
+        if evaluation is None or not os.path.isfile(os.path.join(evaluation.uri, "eval_config.json")):
             continue
         mine = evaluation_files.read(evaluation.uri).get(OVERALL, {}).get(judge.CANDIDATE, {})
         values = {name: mine.get(metric, math.nan) for name, metric in names.items()}
