@@ -185,8 +185,8 @@ class TestRealServer:
 
     def test_all_of_it(self, model: pathlib.Path, tmp_path: pathlib.Path, capfd) -> None:
         output = tmp_path / "benchmark"
+        short = "--requests 20 --clients 2 --rate 20 --seconds 1 --swap 2 --minutes 0.2 --json"
         with pytest.raises(SystemExit) as ended:
-            short = "--requests 20 --clients 2 --rate 20 --seconds 1 --swap 2 --minutes 0.2 --json"
             cli.main(["benchmark", "serving", "--model", str(model), "--output", str(output), *short.split()])
         assert not ended.value.code
         printed = json.loads(capfd.readouterr().out)
