@@ -19,12 +19,13 @@ from typing import Any
 
 from components import model_digest, push_records, pushed_versions
 from modules.errors import UserError
+from pipeline.config.locations import ARTIFACTS_FOLDER, SERVING_FOLDER
 
 # What Python and TensorFlow take to be loaded, and a model to be warmed up, on a machine with much else to do.
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.02
-_SERVING_FOLDER, _RECORDS_FOLDER = "serving_model", os.path.join("artifacts", "Pusher", "pushed_model")
+_RECORDS_FOLDER = os.path.join(ARTIFACTS_FOLDER, "Pusher", "pushed_model")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Served:
         self.output = output
         self._model = os.fspath(model)
         self._digest = model_digest.of_folder(self._model)
-        self._base = output / _SERVING_FOLDER
+        self._base = output / SERVING_FOLDER
         self._base.mkdir(parents=True)
 
     def push(self) -> int:

@@ -1,8 +1,9 @@
 """What of an output folder is still needed, so that it must not be removed.
 
 That is what the newest runs took or made; the newest pushed versions; the newest blessed model, which the next one is
-compared with, and its evaluation; what `last_run.json` names; and versions that have a label. An execution is needed
-with all that it put out, or not at all: the cache takes no part of it.
+compared with, and its evaluation; what `last_run.json` names; and versions that have a label, or are what a roll-back
+leads to. With a version stays what tells of it: Pusher's record and the evaluation. An execution is needed with all
+that it put out, or not at all: the cache takes no part of it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -26,10 +27,9 @@ from modules.errors import UserError
 from pipeline.local.history import FINISHED, History
 from pipeline.local.pushed import Pushed
 from pipeline.local.run import LAST_RUN_FILE
+from pipeline.serving.labels import Labels
 
 LIVE = metadata_store_pb2.Artifact.LIVE
-# Of pushed versions: which of them have names of their own, as {"labels": {"stable": 1795664400}}.
-LABELS_FILE = "labels.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,17 +82,34 @@ def find(history: History, record: dict[str, Any], serving: str, keep: int) -> N
     wanted.update(_blessed(history))
     said = "\n".join(_texts(record))
     wanted.update(id_ for id_, artifact in history.artifacts.items() if _is_named(artifact.uri, said))
-    makers = {history.makers.get(id_) for id_ in wanted}
-    whole = {id_ for id_, maker in history.makers.items() if maker in makers} | wanted
-    artifacts = frozenset(id_ for id_ in whole if history.artifacts[id_].state == LIVE)
+    artifacts = _with_siblings(history, wanted)
+    versions = frozenset(_versions(history, artifacts, said, serving, keep))
     return Needed(
-        artifacts=artifacts,
+        artifacts=artifacts | _with_siblings(history, set(_told_of(history, versions))),
         components=frozenset(history.components[each] for each in kept),
         unfinished=frozenset(
             history.components[each] for each in kept if history.executions[each].last_known_state not in FINISHED
         ),
-        versions=frozenset(_versions(history, artifacts, said, serving, keep)),
+        versions=versions,
     )
+
+
+def _with_siblings(history: History, wanted: set[int]) -> frozenset[int]:
+    """Artifacts, and what their executions put out beside them, as far as it is not removed yet."""
+    makers = {history.makers.get(id_) for id_ in wanted}
+    whole = {id_ for id_, maker in history.makers.items() if maker in makers} | wanted
+    return frozenset(id_ for id_ in whole if history.artifacts[id_].state == LIVE)
+
+
+def _told_of(history: History, versions: Collection[int]) -> Iterator[int]:
+    """What tells of pushed versions: Pusher's record, without which no server takes one, and Evaluator's verdict."""
+    for artifact in history.of_type(standard_artifacts.PushedModel.TYPE_NAME):
+        pushed = Pushed.of(artifact)
+        if pushed is not None and int(os.path.basename(pushed.version)) in versions:
+            yield artifact.id
+            for id_ in history.artifacts_of(history.makers[artifact.id]):
+                if history.artifacts[id_].type == standard_artifacts.ModelBlessing.TYPE_NAME:
+                    yield id_
 
 
 def _blessed(history: History) -> Iterator[int]:
@@ -120,26 +137,13 @@ def _versions(history: History, artifacts: Iterable[int], said: str, serving: st
     # The one that answers where newer ones are damaged.
     whole = (number for number in newest_first if pushed_versions.is_whole(there[number]))
     yield from itertools.islice(whole, 1)
-    yield from _labelled(os.path.join(serving, LABELS_FILE))
+    labels = Labels.read(serving)
+    yield from labels.labels.values()
+    # The one to roll back to.
+    yield from labels.history[-1:]
     records = [Pushed.of(history.artifacts[each]) for each in artifacts]
     made = {pushed.version for pushed in records if pushed is not None}
     yield from (number for number, path in there.items() if path in made or _is_named(path, said))
-
-
-def _labelled(path: str) -> list[int]:
-    """The versions that have a label.
-
-    Raises:
-      UserError: the file cannot be read.
-    """
-    if not os.path.exists(path):
-        return []
-    labels = _read(path, 'labels, such as {"labels": {"stable": 1}}', "correct it, or remove it").get("labels", {})
-    if not isinstance(labels, dict) or not all(type(number) is int for number in labels.values()):
-        raise UserError(
-            f"expected in {path} labels of versions, which are whole numbers; got {labels!r:.200}; correct it"
-        )
-    return list(labels.values())
 
 
 def _read(path: str, what: str, remedy: str) -> dict[str, Any]:

@@ -73,6 +73,15 @@ def models(output: pathlib.Path) -> list[pathlib.Path]:
     return sorted((output / "artifacts" / "Trainer" / "model").iterdir(), key=lambda folder: int(folder.name))
 
 
+def doomed(output: pathlib.Path) -> set[str]:
+    return {path for part in planned(output).values() for path in part.paths}
+
+
+def oldest_of(output: pathlib.Path, key: str) -> str:
+    """The folder of the first result of a component."""
+    return str(min((output / "artifacts" / key).iterdir(), key=lambda folder: int(folder.name)))
+
+
 # The tests of this class run in order, on one output folder, as a user's commands would.
 class TestOneOutputFolder:
     @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -102,6 +111,17 @@ class TestOneOutputFolder:
         labels.write_text(json.dumps({"labels": {"stable": oldest}}))
         (removed,) = planned(output)[cleaning.VERSIONS].paths
         assert removed == served(output)[sorted(served(output))[1]]
+        # With what was judged, by which servers know it, and the evaluation.
+        told = {
+            str(folder) for key in ("Pusher/pushed_model", "Evaluator/evaluation") for folder in oldest_of(output, key)
+        }
+        assert len(told) == 2
+        assert told.isdisjoint(doomed(output))
+        labels.write_text(json.dumps({"labels": {"stable": max(served(output))}, "history": [0, oldest]}))
+        assert [removed] == planned(output)[cleaning.VERSIONS].paths
+        assert told.isdisjoint(doomed(output))
+        labels.write_text(json.dumps({"labels": {"stable": max(served(output))}}))
+        assert told <= doomed(output)
         for damaged in ('{"labels": {"stable": "1"}}', '{"labels": 1}', "[]", "{"):
             labels.write_text(damaged)
             assert call("--keep", "1", "--output", str(output)) == ExitCode.BAD_INPUT
