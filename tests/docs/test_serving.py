@@ -27,6 +27,8 @@ from tests.pipeline.serving import pushing, servers
 from tests.pipeline.serving.servers import Running
 
 PAGE = ROOT / "docs" / "serving.md"
+# For a machine that has much else to do.
+START_TIMEOUT_S = 400
 BOTH = pytest.mark.parametrize("page", [pages.README, PAGE], ids=lambda page: page.name)
 
 # One model of a session, wherever it is asked for.
@@ -44,7 +46,8 @@ def server(model: str, requests: pathlib.Path, tmp_path_factory: pytest.TempPath
     output = tmp_path_factory.mktemp("output")
     pushing.push(model, output)
     log = RequestLog(requests, 1.0, 1 << 20, 0.1, 10 << 20, tell=print)
-    with contextlib.closing(log), servers.running(output, request_log=log) as running:
+    with contextlib.closing(log), servers.running(output, ready=False, request_log=log) as running:
+        running.wait_for(lambda: running.ask("GET", "/readyz").status == 200, START_TIMEOUT_S)
         yield running
 
 
