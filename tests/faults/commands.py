@@ -15,12 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from tests.conftest import ROOT
 from tests.faults.verdicts import Failure
 
-# A command that is not done by then hangs; the slowest takes half a minute on two cores that nobody else uses.
-HANGS_AFTER_S = 600.0
+# A command hangs that has used so much of a processor, or neither used any nor waited for one for so long. How long
+# it takes says nothing: others may use the machine.
+HANGS_AFTER_CPU_S = 400.0
+HANGS_AFTER_IDLE_S = 200.0
 # What a command has started ends soon after it.
 ORPHANS_END_WITHIN_S = 30.0
 TRACE = "Traceback (most recent call last)"
 _LOOK_EVERY_S = 0.001
+# What is waited for may never come.
+_LONGEST_S = 900.0
 # What is interrupted while Python itself begins is Python's. A pipe is closed when that is over.
 _PROGRAM = """
 import os
@@ -102,14 +106,11 @@ class Command:
         with os.fdopen(began_for_us) as pipe:
             pipe.read()
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = HANGS_AFTER_S) -> bool:
-        """Waits until something holds, and says whether it does; the end of the command ends the waiting."""
+    def wait_for(self, condition: Callable[[], bool], seconds: float = _LONGEST_S) -> None:
+        """Waits until something holds, or the command has ended, or some time has passed."""
         pause, deadline = threading.Event(), time.monotonic() + seconds
-        while not condition():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                return condition()
+        while not condition() and self._process.poll() is None and time.monotonic() < deadline:
             pause.wait(_LOOK_EVERY_S)
-        return True
 
     def send(self, number: signal.Signals, *, to_group: bool) -> bool:
         """Sends a signal to the command, or to all that it has started, too, and says whether it still ran."""
@@ -118,39 +119,65 @@ class Command:
         (os.killpg if to_group else os.kill)(self._process.pid, number)
         return True
 
-    def wait(self, seconds: float = HANGS_AFTER_S) -> Ended:
+    def wait(self, idle_s: float = HANGS_AFTER_IDLE_S) -> Ended:
         """Waits for the end of the command, and of what it has started.
+
+        Args:
+          idle_s: after which a command hangs that uses no processor and waits for none.
 
         Raises:
           Failure: it hangs, or leaves processes behind; they are killed.
         """
-        try:
-            code = self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            raise Failure(f"a command hung: it was not done after {seconds:g} s") from None
+        used, since = 0.0, time.monotonic()
+        while (code := self._ended_within(min(1.0, idle_s))) is None:
+            session = _of_session(self._process.pid)
+            before, used = used, sum(each.cpu_s for each in session)
+            if used != before or any(each.state in "RD" for each in session):
+                since = time.monotonic()
+            if used > HANGS_AFTER_CPU_S or time.monotonic() - since > idle_s:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+                raise Failure(
+                    f"a command hung: after {time.monotonic() - self._began:.0f} s, {used:.0f} s of a processor, and "
+                    f"{time.monotonic() - since:.0f} s without any, it was not done"
+                )
         took = time.monotonic() - self._began
         pause, deadline = threading.Event(), time.monotonic() + ORPHANS_END_WITHIN_S
         while orphans := _of_session(self._process.pid):
             if time.monotonic() > deadline:
                 os.killpg(self._process.pid, signal.SIGKILL)
-                raise Failure(f"a command left processes behind: {', '.join(orphans)}")
+                raise Failure(f"a command left processes behind: {', '.join(each.name for each in orphans)}")
             pause.wait(0.05)
         with self._log.open("rb") as file:
             file.seek(self._start)
             return Ended(code, file.read().decode(errors="replace"), took)
 
+    def _ended_within(self, seconds: float) -> int | None:
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
-def _of_session(number: int) -> list[str]:
-    """The processes of a session, as their numbers and names; those that have ended do not count."""
+
+@dataclasses.dataclass(frozen=True)
+class _Process:
+    """A process: its number and name, its state as in `man 5 proc`, and the seconds of a processor that it has used."""
+
+    name: str
+    state: str
+    cpu_s: float
+
+
+def _of_session(number: int) -> list[_Process]:
+    """The processes of a session; those that have ended do not count."""
     found = []
     for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
             head, _, rest = status.read_text().rpartition(")")
         except OSError:  # it has ended meanwhile
             continue
-        state, _, _, session = rest.split()[:4]
-        if int(session) == number and state != "Z":
-            found.append(head.replace("(", ""))
+        fields = rest.split()
+        if int(fields[3]) == number and fields[0] != "Z":
+            ticks = int(fields[11]) + int(fields[12])
+            found.append(_Process(head.replace("(", ""), fields[0], ticks / os.sysconf("SC_CLK_TCK")))
     return found

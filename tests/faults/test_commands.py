@@ -48,8 +48,14 @@ def test_an_interrupt_is_a_line(start) -> None:
 
 
 def test_one_that_hangs_is_a_failure(start) -> None:
-    with pytest.raises(Failure, match=r"hung: it was not done after 0\.5 s"):
-        start(changes=HANG).wait(seconds=0.5)
+    with pytest.raises(Failure, match=r"a command hung: .* it was not done"):
+        start(changes=HANG).wait(idle_s=0.5)
+
+
+def test_one_that_computes_on_and_on_is_a_failure(start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "HANGS_AFTER_CPU_S", 0.5)
+    with pytest.raises(Failure, match=r"a command hung: .* it was not done"):
+        start(changes="while True: pass").wait()
 
 
 def test_one_that_leaves_a_process_behind_is_a_failure(start, monkeypatch: pytest.MonkeyPatch) -> None:
