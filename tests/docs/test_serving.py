@@ -110,13 +110,6 @@ def test_every_call_of_curl_is_answered_as_plain_tensorflow_does(page: pathlib.P
                 np.testing.assert_allclose(np.array(given[name]).reshape(values.shape), values, atol=1e-6)
 
 
-def test_the_programs_of_the_readme_run(model: str, server: Running) -> None:
-    (program,) = programs(pages.README, "8500")
-    (line,) = run(moved(program, server))
-    expected = plain(model, "predict", {"user_id": ["90"], "movie_title": ["12 Angry Men (1957)"]})
-    assert line == str(expected["predicted_rating"])
-
-
 def test_the_programs_of_the_page_run(model: str, server: Running) -> None:
     expected = plain(model, "rank", {"user_id": ["90"], "movie_title": ["Heat (1995)", "Alien (1979)"]})
     titles = [title.decode() for title in expected["movie_title"]]
