@@ -22,6 +22,7 @@ FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 # Modules that a distribution of another name holds.
 MODULES = {
     "google-cloud-aiplatform": {"google.cloud.aiplatform", "google.cloud.aiplatform_v1"},
+    "grpcio": {"grpc"},
     "kfp-pipeline-spec": {"kfp.pipeline_spec"},
     "protobuf": {"google.protobuf"},
     "pyyaml": {"yaml"},
