@@ -42,8 +42,8 @@ def check_whole(path: str, root: str) -> None:
     fault = _fault(path, root)
     if fault is not None:
         raise UserError(
-            f"expected in {path} the ML Metadata of the artifacts in {root}; {fault}; put it back, or run with "
-            "--rebuild, which sets both aside and runs every component anew; pushed models stay"
+            f"expected in {path} the ML Metadata of the artifacts in {root}; {fault}; put it back, or give --rebuild "
+            "to `run` or `tune`, which sets both aside and runs every component anew; pushed models stay"
         )
 
 

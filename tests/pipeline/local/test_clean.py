@@ -47,7 +47,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def run_seed(ratings: pathlib.Path, output: pathlib.Path, seed: int, **options) -> tuple[ExitCode, dict]:
-    return run_pipeline(ratings, output, *QUICK, *WHATEVER_WAS_BLESSED, f"trainer.seed={seed}", **options)
+    settings = (*QUICK, *WHATEVER_WAS_BLESSED, "trainer.retrieval=none", f"trainer.seed={seed}")
+    return run_pipeline(ratings, output, *settings, **options)
 
 
 def call(*arguments: str) -> int:
