@@ -57,7 +57,7 @@ def _set_aside(config: PipelineConfig) -> None:
 
 def _fault(path: str, root: str) -> str | None:
     # An empty file is what a new database begins with.
-    if not os.path.exists(path) or not os.path.getsize(path):
+    if _is_new(path):
         # On a store of objects, folders of several outputs may lie together.
         has_artifacts = not locations.is_remote(root) and os.path.isdir(root) and bool(os.listdir(root))
         return "it is missing or empty" if has_artifacts else None
@@ -82,3 +82,14 @@ def damage(path: str) -> str | None:
     except sqlite3.DatabaseError as error:
         answer = str(error)
     return f"it is damaged: {answer.splitlines()[-1]}"
+
+
+def _is_new(path: str) -> bool:
+    """Whether there is no database, or one that nothing is in, as a command leaves that was killed while it made one.
+
+    What that one had not finished SQLite takes back when the file is opened; its size says nothing before.
+    """
+    if os.path.exists(f"{path}-journal"):
+        with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("SELECT name FROM sqlite_master").fetchone()
+    return not os.path.exists(path) or not os.path.getsize(path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import shutil
+import sqlite3
 
 import ml_metadata
 import pytest
@@ -85,3 +88,25 @@ def test_a_database_that_says_something_else_than_it_did_is_refused(config: Pipe
         metadata_file.check(config)
     metadata_file.check(config, rebuild=True)
     metadata_file.check(config)
+
+
+@pytest.mark.parametrize("has_artifacts", [False, True])
+def test_a_database_that_was_not_finished_is_a_new_one(config: PipelineConfig, has_artifacts: bool) -> None:
+    """As a run leaves that was killed while it made the database."""
+    os.remove(config.metadata_path)
+    if not has_artifacts:
+        os.rmdir(os.path.join(config.pipeline_root, "Trainer"))
+    being_made = f"{config.output}/being made"
+    with contextlib.closing(sqlite3.connect(being_made, isolation_level=None)) as database:
+        database.execute("PRAGMA cache_size = 1")
+        database.execute("BEGIN")
+        database.execute("CREATE TABLE Artifact (uri TEXT)")
+        database.executemany("INSERT INTO Artifact VALUES (?)", [("x" * 4096,)] * 50)
+        for ending in ("", "-journal"):
+            shutil.copy(being_made + ending, config.metadata_path + ending)
+    assert os.path.getsize(config.metadata_path)
+    if has_artifacts:
+        with pytest.raises(UserError, match="it is missing or empty"):
+            metadata_file.check(config)
+    else:
+        metadata_file.check(config)
