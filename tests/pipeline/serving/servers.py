@@ -20,8 +20,11 @@ from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, predict
 
 from pipeline.serving import server
 from pipeline.serving.journal import Journal
+from pipeline.serving.limits import Limits
 
-TIMEOUT_S = 60
+# For machines that have much else to do.
+TIMEOUT_S = 300
+PATIENT = Limits(seconds=60.0, head_seconds=60.0)
 
 
 @dataclasses.dataclass
@@ -103,7 +106,9 @@ def running(output: pathlib.Path, ready: bool = True, **settings: Any) -> Iterat
     """A server in a thread, on ports that are free."""
     loop, log = asyncio.new_event_loop(), io.StringIO()
     started, stop, faults, found = threading.Event(), asyncio.Event(), [], []
-    made = server.Settings(output=str(output), rest_port=0, grpc_port=0, **{"poll_seconds": 0.1, **settings})
+    made = server.Settings(
+        output=str(output), rest_port=0, grpc_port=0, **{"poll_seconds": 0.1, "limits": PATIENT, **settings}
+    )
 
     async def main() -> None:
         try:
