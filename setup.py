@@ -20,6 +20,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "components", "modules", "data"]),
+    package_data={"pipeline.serving.page": ["static/*", "templates/*.html"]},
     py_modules=["movie_ranking_main"],
     entry_points={"console_scripts": ["movie-ranking=movie_ranking_main:main"]},
     install_requires=[
@@ -33,6 +34,7 @@ setup(
         "tensorflow-recommenders>=0.7.3",
         "tf-keras",
         "click>=8.1",
+        "jinja2>=3.1",
         "numpy",
         "optuna>=4",
         "pandas",
@@ -49,6 +51,7 @@ setup(
         "dev": [
             "hypothesis>=6.100",
             "mypy>=1.10",
+            "playwright>=1.48",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",

@@ -84,6 +84,9 @@ class RecommendingModel(ServingModel):
         self._retrieval = retrieval
         # For those who keep vectors elsewhere.
         self.user_vectors, self.title_vectors = retrieval.user_vectors, retrieval.title_vectors
+        # For those who show what was rated.
+        self.rated_splits, self.rated_titles, self.rating_weights = retrieval.rated_rows
+        self.rating_knots, self.weight_knots = retrieval.weight_knots
         self._tells_high_ratings = tells_high_ratings(model)
         names = [*transform_output.vocabulary_by_name(features.MOVIE_TITLE.name), *self._unrated_titles.names]
         self._num_rated = fitted_on.num_titles

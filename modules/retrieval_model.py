@@ -64,6 +64,21 @@ class RetrievalModel(tf.Module):
         self._titles = _kept("history", weights.indices.astype(np.int32))
         self._weights = _kept("history_weights", weights.data)
 
+    @property
+    def rated_rows(self) -> tuple[tf.Variable, tf.Variable, tf.Variable]:
+        """The training ratings by user.
+
+        Returns:
+          where those of each user begin, int64 [users + 1], their titles, int32 [ratings], and their weights, float32
+          [ratings].
+        """
+        return self._splits, self._titles, self._weights
+
+    @property
+    def weight_knots(self) -> tuple[tf.Variable, tf.Variable]:
+        """Ratings, stars, and the weights that they are mapped onto, float32 [knots] each, both rising."""
+        return self._knots, self._levels
+
     def history(self, user: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Titles, int32 [known], and weights, float32 [known], of a user's training ratings; none of an unknown user.
 

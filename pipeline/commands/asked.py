@@ -45,7 +45,7 @@ def find(model: PushedModel, names: Sequence[str]) -> list[str]:
       UserError: a name could be that of several titles.
     """
     from modules import features
-    from pipeline.local.title_search import TitleSearch
+    from pipeline.serving.title_search import TitleSearch
 
     search = TitleSearch(model.vocabulary(features.MOVIE_TITLE))
     titles = []

@@ -114,6 +114,7 @@ def _limit(option: str) -> Any:
     show_default=True,
     help="How often to look for new versions and labels.",
 )
+@click.option("--no-users", is_flag=True, help="Leave out of the page what users rated and are recommended.")
 @options(*map(_limit, LIMITS))
 def serve(
     output: str,
@@ -132,12 +133,13 @@ def serve(
     log_seconds: float,
     threads: int | None,
     poll_seconds: float,
+    no_users: bool,
     **limits: Any,
 ) -> None:
     """Serve the pushed models over REST and gRPC, by the contract of TensorFlow Serving.
 
-    The newest version answers, or the one that is labelled stable; new ones are taken into service as they are pushed.
-    SIGTERM ends the server once what is under way is answered.
+    A page for people is at the address of REST. The newest version answers, or the one that is labelled stable; new
+    ones are taken into service as they are pushed. SIGTERM ends the server once what is under way is answered.
     """
     with usage_errors():
         check_address_space()
@@ -192,6 +194,7 @@ def serve(
             limits=Limits(**limits),
             poll_seconds=poll_seconds,
             request_log=request_log,
+            shows_users=not no_users,
             **more,
         )
         asyncio.run(server.serve(settings, events, requests))

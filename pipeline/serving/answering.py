@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from pipeline.serving import tensor_protos
+from pipeline.serving import signatures, tensor_protos
 from pipeline.serving.errors import Code, RequestError
 from pipeline.serving.journal import Journal
 from pipeline.serving.limits import Limits
@@ -37,7 +38,7 @@ class Call:
     """One request as it is logged and counted; what is not known yet is empty.
 
     Attributes:
-      protocol: "rest" or "grpc".
+      protocol: "rest", "grpc" or "page".
       what: method and path, or the name of the procedure.
       request_id: by which both sides know it.
       client: the address that it came from.
@@ -87,6 +88,50 @@ class Question(abc.ABC, Generic[Answer]):
     @abc.abstractmethod
     def write(self, model: LoadedModel, signature: Signature, outputs: Mapping[str, np.ndarray]) -> Answer:
         """The answer, of all outputs of the signature."""
+
+
+class Asking:
+    """What one request asks of one version.
+
+    Attributes:
+      model: that answers.
+    """
+
+    def __init__(self, answering: Answering, model: LoadedModel, call: Call, deadline: float) -> None:
+        """Asks nothing yet.
+
+        Args:
+          answering: by whose limits it is answered.
+          model: that answers.
+          call: gets the first signature.
+          deadline: on `time.perf_counter`.
+        """
+        self.model = model
+        self._answering, self._call, self._deadline = answering, call, deadline
+
+    def has(self, name: str) -> bool:
+        """Whether the model has a signature."""
+        return name in self.model.signatures
+
+    def ask(self, name: str, inputs: Mapping[str, np.ndarray], *, is_list: bool = False) -> dict[str, np.ndarray]:
+        """What a signature answers.
+
+        Args:
+          name: of the signature.
+          inputs: as `LoadedModel.run` takes them.
+          is_list: whether the answer is shown to somebody as a list of titles, which the log of requests is for.
+
+        Raises:
+          RequestError: the model has no such signature, refuses the values, or it takes too long.
+        """
+        if time.perf_counter() > self._deadline:
+            raise _too_late(self._deadline - self._call.started)
+        signature = signatures.find(self.model.signatures, name, Code.UNIMPLEMENTED)
+        self._call.signature = self._call.signature or name
+        outputs = self.model.run(signature, inputs)
+        if is_list:
+            self._answering.keep(self._call, self.model, signature, inputs, outputs)
+        return outputs
 
 
 def request_id(given: str | None) -> str:
@@ -149,6 +194,24 @@ class Answering:
         model = self.versions.current()
         return ("", "") if model is None else (str(model.number), model.digest)
 
+    async def show(self, view: Callable[[Asking], Answer], user: str | None, call: Call) -> Answer:
+        """Answers a request that asks several things of one version, one after another.
+
+        Args:
+          view: asks, in a thread of the pool, and gives the answer.
+          user: whom it is about, by which the canary is chosen; None for nobody in particular.
+          call: gets the version and the first signature.
+
+        Raises:
+          RequestError: as in `answer`.
+        """
+
+        def work(deadline: float) -> Answer:
+            with self._lease(None, None, lambda: user, call, deadline) as model:
+                return view(Asking(self, model, call, deadline))
+
+        return await self._in_the_pool(work, call, self.limits.seconds)
+
     async def answer(self, question: Question[Answer], call: Call, seconds: float | None = None) -> Answer:
         """Answers a question.
 
@@ -160,17 +223,19 @@ class Answering:
         Raises:
           RequestError: it cannot be answered, there are too many others, or it takes too long.
         """
+        seconds = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
+        return await self._in_the_pool(functools.partial(self._work, question, call), call, seconds)
+
+    async def _in_the_pool(self, do: Callable[[float], Answer], call: Call, seconds: float) -> Answer:
+        """What a thread of the pool makes of a request, given the time on `time.perf_counter` until which it may."""
         if self._under_way >= self.limits.under_way:
             raise RequestError(
                 Code.UNAVAILABLE,
                 f"expected up to {self.limits.under_way} requests under way; got more; try again later",
             )
-        seconds = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
         deadline = call.started + seconds
         self._count(1)
-        work = asyncio.get_running_loop().run_in_executor(
-            self._pool, functools.partial(self._work, question, call, deadline)
-        )
+        work = asyncio.get_running_loop().run_in_executor(self._pool, do, deadline)
         # Also where nobody waits any more: what is computed takes its place until it is done.
         work.add_done_callback(self._done)
         try:
@@ -179,14 +244,33 @@ class Answering:
             raise _too_late(seconds) from None
 
     def _work(self, question: Question[Answer], call: Call, deadline: float) -> Answer:
-        if time.perf_counter() > deadline:
-            raise _too_late(deadline - call.started)
-        with self.versions.lease(question.number, question.label, question.user) as model:
-            call.take(model)
+        with self._lease(question.number, question.label, question.user, call, deadline) as model:
             signature, inputs = question.read(model)
             call.signature = signature.name
             outputs = model.run(signature, inputs)
             answer = question.write(model, signature, outputs)
+        self.keep(call, model, signature, inputs, outputs)
+        return answer
+
+    @contextlib.contextmanager
+    def _lease(
+        self, number: int | None, label: str | None, user: Callable[[], str | None], call: Call, deadline: float
+    ) -> Iterator[LoadedModel]:
+        if time.perf_counter() > deadline:
+            raise _too_late(deadline - call.started)
+        with self.versions.lease(number, label, user) as model:
+            call.take(model)
+            yield model
+
+    def keep(
+        self,
+        call: Call,
+        model: LoadedModel,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Mapping[str, np.ndarray],
+    ) -> None:
+        """Offers what was answered to the log of requests, where there is one."""
         if self._request_log is not None:
             self._request_log.offer(
                 lambda: tensor_protos.request(self.name, signature, inputs),
@@ -194,7 +278,6 @@ class Answering:
                 call.request_id,
                 model.number,
             )
-        return answer
 
     def _done(self, work: asyncio.Future) -> None:
         self._count(-1)

@@ -30,6 +30,7 @@ class LoadedModel:
     Attributes:
       number: of the version.
       digest: of its files, SHA-256.
+      folder: of the version, on this machine.
       signatures: those that can be asked for, by name.
       definitions: of all signatures, as the SavedModel has them.
     """
@@ -45,8 +46,7 @@ class LoadedModel:
         Raises:
           VersionError: it is damaged.
         """
-        self.number, self.digest = number, digest
-        self._folder = folder
+        self.number, self.digest, self.folder = number, digest, folder
         try:
             # Held, since the functions below do not hold the variables.
             self._model = tf.saved_model.load(paths.plain(folder))
@@ -67,7 +67,7 @@ class LoadedModel:
         Raises:
           VersionError: there is something that the model does not answer.
         """
-        path = os.path.join(self._folder, WARM_UP_FILE)
+        path = os.path.join(self.folder, WARM_UP_FILE)
         if not os.path.exists(path):
             return 0
         try:
@@ -83,6 +83,11 @@ class LoadedModel:
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         asked = signatures.find(self.signatures, request.model_spec.signature_name, Code.INVALID_ARGUMENT)
         self.run(asked, {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
+
+    def variable(self, name: str) -> np.ndarray | None:
+        """The values of a variable that the model shows beside its signatures; None where it has none of that name."""
+        found = getattr(self._model, name, None)
+        return None if found is None else found.numpy()
 
     def run(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answers a request.

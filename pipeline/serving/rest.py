@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import numpy as np
@@ -147,13 +147,35 @@ def routes(answering: Answering) -> list[web.RouteDef]:
 CONNECTIONS: web.AppKey[Connections] = web.AppKey("connections", Connections)
 
 
-def application(answering: Answering, key: ApiKey | None, connections: Connections) -> web.Application:
+class Site(Protocol):
+    """What else an application answers: pages for people."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Its routes."""
+
+    def is_asked(self, request: web.Request) -> bool:
+        """Whether a request is for it, so that a refusal is, too."""
+
+    def refusal(self, request: web.Request, refused: web.Response, why: str) -> web.Response:
+        """A refusal for people.
+
+        Args:
+          request: that is refused.
+          refused: what programs would get.
+          why: in words.
+        """
+
+
+def application(
+    answering: Answering, key: ApiKey | None, connections: Connections, site: Site | None = None
+) -> web.Application:
     """The application that answers over HTTP; more routes may be added to it.
 
     Args:
       answering: answers.
       key: that requests must bring; None for none.
       connections: closes those that are slow.
+      site: pages beside it; None for none.
     """
 
     @web.middleware
@@ -166,22 +188,25 @@ def application(answering: Answering, key: ApiKey | None, connections: Connectio
             client=request.remote or "",
         )
         request[CALL] = call
-        code = "OK"
+        code, why = "OK", ""
         try:
             if key is not None and request.path not in _OPEN:
                 key.check(request.headers.get(API_KEY), request.headers.get("Authorization"))
             response = await handler(request)
         except RequestError as error:
-            code, response = error.code.name, _refusal(error)
+            code, why, response = error.code.name, str(error), _refusal(error)
         except web.HTTPException as error:
-            code = _CODES.get(error.status, Code.INVALID_ARGUMENT).name
+            code, why = _CODES.get(error.status, Code.INVALID_ARGUMENT).name, error.reason
             response = _http_refusal(request, error, answering.limits)
         except (asyncio.CancelledError, ConnectionError):
             answering.told(call, "CANCELLED")
             raise
         except Exception:
             _logger.exception("request %s failed", call.request_id)
-            code, response = "INTERNAL", _error(500, "internal error; the log of the server tells more")
+            code, why = "INTERNAL", "internal error; the log of the server tells more"
+            response = _error(500, why)
+        if code != "OK" and site is not None and site.is_asked(request):
+            response = site.refusal(request, response, why)
         _sign(response, call, answering)
         if connections.are_closing:
             response.force_close()
@@ -193,6 +218,8 @@ def application(answering: Answering, key: ApiKey | None, connections: Connectio
     app = web.Application(middlewares=[tell], client_max_size=answering.limits.body_bytes)
     app[CONNECTIONS] = connections
     app.add_routes(routes(answering))
+    if site is not None:
+        app.add_routes(site.routes())
     return app
 
 

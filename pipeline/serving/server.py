@@ -22,6 +22,7 @@ from pipeline.serving.journal import Journal
 from pipeline.serving.keys import ApiKey
 from pipeline.serving.limits import Limits
 from pipeline.serving.metrics import Metrics
+from pipeline.serving.page.site import Site
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.versions import Versions
 
@@ -43,6 +44,7 @@ class Settings:
       threads: how many requests are worked on at once.
       poll_seconds: how often the server looks for versions.
       request_log: takes a sample of the requests with their answers; None for none. Whoever made it closes it.
+      shows_users: whether the page tells what users rated and are recommended.
     """
 
     output: str
@@ -57,6 +59,7 @@ class Settings:
     threads: int = dataclasses.field(default_factory=lambda: max(2, os.cpu_count() or 1))
     poll_seconds: float = 1.0
     request_log: RequestLog | None = None
+    shows_users: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,9 @@ async def running(settings: Settings, events: Journal, requests: Journal) -> Asy
         metrics.watch("dropped_requests", "Requests of its sample that are in none.", lambda: log.dropped)
     connections = Connections(settings.limits)
     runner = web.AppRunner(
-        rest.application(answering, settings.api_key, connections),
+        rest.application(
+            answering, settings.api_key, connections, Site(answering, settings.output, settings.shows_users)
+        ),
         access_log=None,
         keepalive_timeout=settings.limits.idle_seconds,
         shutdown_timeout=settings.limits.drain_seconds,

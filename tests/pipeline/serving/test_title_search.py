@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from pipeline.local.title_search import TitleSearch
+from pipeline.serving.title_search import TitleSearch
 
 CATALOGUE = (
     "12 Angry Men (1957)",

@@ -33,6 +33,7 @@ class TitleSearch:
         """Takes the titles of a catalogue, the best known first."""
         self._titles = dict.fromkeys(titles)
         self._by_form: list[dict[str, list[str]]] | None = None
+        self._by_words: list[tuple[str, str, str]] | None = None
 
     def find(self, name: str) -> str | None:
         """The title that a name stands for; None where none does.
@@ -56,6 +57,28 @@ class TitleSearch:
         by_name = self._forms()[-1]
         alike = difflib.get_close_matches(next(_loose(name), ""), by_name, n=_MOST_SUGGESTED, cutoff=_ALIKE)
         return list(dict.fromkeys(title for key in alike for title in by_name[key]))[:_MOST_SUGGESTED]
+
+    def starting(self, typed: str, most: int) -> list[str]:
+        """Titles in which each word that was typed begins a word, as of somebody who types on.
+
+        Args:
+          typed: what was typed so far.
+          most: how many are wanted.
+
+        Returns:
+          those that begin with it, without their article, before the others; else in the order of the catalogue.
+        """
+        words = _letters(typed).split()
+        if not words:
+            return []
+        if self._by_words is None:
+            self._by_words = [(title, f" {_letters(title)}", next(_loose(title), "")) for title in self._titles]
+        text = " ".join(words)
+        begin, hold = [], []
+        for title, spaced, loose in self._by_words:
+            if all(f" {word}" in spaced for word in words):
+                (begin if loose.startswith(text) or spaced.startswith(f" {text}") else hold).append(title)
+        return (begin + hold)[:most]
 
     def _forms(self) -> list[dict[str, list[str]]]:
         """For each form the titles by what they look like in it."""

@@ -1,0 +1,1 @@
+"""The page of the server: what a pushed model says, for people."""
