@@ -115,24 +115,38 @@ def export_recommending(
     titles: int = 24,
     upside_down: bool = False,
     renamed: Mapping[str, str] = MappingProxyType({}),
+    preset: str = "notebook",
+    values: Mapping[str, Any] = MappingProxyType({"epochs": 1}),
 ) -> str:
     """Exports a model of `camps` that recommends, or the worst first, with its titles table, and returns its path.
 
-    Titles may have other names than there.
+    Titles may have other names than there. The model is of a preset, with values over its defaults.
     """
     rows, described = camps(users, titles)
     for row in (*rows, *described):
         row["movie_title"] = renamed.get(row["movie_title"], row["movie_title"])
     output, side = analyze(rows), side_features(titles=described)
     ratings = load(write_examples(folder / "rows.gz", rows), output, side)
-    trained = train(ratings, None, preset="notebook", values={"epochs": 1}, seed=0)
-    retrieval, _ = train_retrieval(ratings, None, trained, preset="notebook", seed=0)
+    trained = train(ratings, None, preset=preset, values=dict(values), seed=0)
+    retrieval, _ = train_retrieval(ratings, None, trained, preset=preset, seed=0)
     if upside_down:
         # What the product has no use for.
         retrieval._coefficients.assign(-retrieval._coefficients)
     path = str(folder / "model")
     serving.export(RecommendingModel(trained.model, output, trained.fitted_on, side, retrieval), path)
     catalogue.write(side_tables.read(write_tables(folder / "tables", titles=described)).titles, path)
+    return path
+
+
+def export_rating(folder: pathlib.Path) -> str:
+    """Exports a model of `camps` that rates titles and recommends none, and returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, described = camps()
+    output, side = analyze(rows), side_features(titles=described)
+    ratings = load(write_examples(folder / "rows.gz", rows), output, side)
+    trained = train(ratings, None, preset="notebook", values={"epochs": 1}, seed=0)
+    path = str(folder / "model")
+    serving.export(serving.ServingModel(trained.model, output, trained.fitted_on, side), path)
     return path
 
 

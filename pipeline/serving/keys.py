@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import pathlib
 
@@ -9,7 +10,7 @@ from modules.errors import UserError
 from pipeline.serving.errors import Code, RequestError
 
 _LEAST_CHARACTERS = 16
-_BEARER = "bearer "
+_BEARER, _BASIC = "bearer ", "basic "
 
 
 class ApiKey:
@@ -50,9 +51,20 @@ class ApiKey:
         given = key
         if given is None and authorization and authorization.lower().startswith(_BEARER):
             given = authorization[len(_BEARER) :].strip()
+        if given is None and authorization and authorization.lower().startswith(_BASIC):
+            given = _password(authorization[len(_BASIC) :].strip())
         if given is None or not hmac.compare_digest(given.encode(errors="surrogateescape"), self._key):
             raise RequestError(
                 Code.UNAUTHENTICATED,
-                "expected the key of this server in X-API-Key, or as a Bearer token in Authorization; got "
-                f"{'none' if given is None else 'another one'}",
+                "expected the key of this server in X-API-Key, or as a Bearer token or a password in Authorization; "
+                f"got {'none' if given is None else 'another one'}",
             )
+
+
+def _password(credentials: str) -> str | None:
+    """The password of a browser, which asks people for it; None of what is no such credentials."""
+    try:
+        _, colon, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    return password if colon else None

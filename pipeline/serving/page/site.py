@@ -74,9 +74,12 @@ class Site:
             "where": request.path,
         }
         page = html(self._renderer.page("refused", {**self._around(None), **values}), refused.status)
-        for name in ("Retry-After", "WWW-Authenticate", "Allow"):
+        for name in ("Retry-After", "Allow"):
             if name in refused.headers:
                 page.headers[name] = refused.headers[name]
+        if refused.status == web.HTTPUnauthorized.status_code:
+            # Browsers ask people for a name and a password then; the password is the key.
+            page.headers["WWW-Authenticate"] = 'Basic realm="movie-ranking", charset="UTF-8"'
         return page
 
     async def _show(self, request: web.Request, view: View, user: str | None = None) -> web.Response:
