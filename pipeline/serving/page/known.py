@@ -159,7 +159,7 @@ class Known:
         ]
 
     def candidates(self, user: int) -> np.ndarray | None:
-        """Float32 [titles]: the scores of retrieval for a user; None of a model without vectors."""
+        """Float32 [titles with ratings]: the scores of retrieval for a user; None of a model that shows no vectors."""
         users, titles = self._vectors
         return None if users is None or titles is None else titles @ users[user]
 

@@ -183,7 +183,8 @@ def stages(asking: Asking, known: Known, person: Person, filters: Filters) -> li
     if only is not None:
         allowed = set(only)
         free &= np.array([title in allowed for title in known.titles])
-    scores = np.where(free, scores[: len(free)], -np.inf)
+    # Of titles without ratings the model shows no vectors.
+    scores = np.where(free[: len(scores)], scores[: len(free)], -np.inf)
     best = [each for each in np.argsort(-scores, kind="stable")[:_CANDIDATES].tolist() if np.isfinite(scores[each])]
     candidates = [known.titles[each] for each in best]
     inputs = {_USER: strings([person.user] * len(candidates)), _TITLE: strings(candidates)}

@@ -19,7 +19,7 @@ PHONE, DESK = 360, 1280
 EACH_WIDTH = pytest.mark.parametrize("width", [PHONE, DESK])
 EACH_SCRIPT = pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 KNOWN, OTHER = "Film 02 (1982)", "Film 08 (1988)"
-TIMEOUT_MS = 60_000
+TIMEOUT_MS = 30_000
 PLACES = [
     "/",
     "/user",
