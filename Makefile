@@ -6,6 +6,7 @@
 # make bench-scale  this pipeline on 0.1, 1 and 10 million synthetic ratings (ARGS="--largest 25M" goes on)
 # make bench-forms  `data prepare` of 25 million ratings in every form that it reads (ARGS="--rows 1000000")
 # make serve      serves the pushed models of output/ over REST and gRPC (ARGS="--rest-port 80" and the like)
+# make screenshots  pictures of the pages of `serve` for docs/images, of the model in output/ (ARGS="FOLDER" for another)
 # make setup      the environment alone (LANE=current or LANE=legacy forces a dependency lane)
 # make compile    the pipeline as a job for Vertex AI or Kubeflow: ARGS="--pipeline-root gs://… --data gs://… --image …"
 # make image      the container image (IMAGE=name:tag), or the server's alone (TARGET=serve)
@@ -18,7 +19,7 @@ ARGS ?=
 BIN := .venv/bin
 IMAGE ?= movie-ranking:latest
 
-.PHONY: run test check lint bench bench-scale bench-forms serve compile image setup lock clean
+.PHONY: run test check lint bench bench-scale bench-forms serve screenshots compile image setup lock clean
 
 setup:
 	@LANE=$(LANE) requirements/setup.sh
@@ -48,6 +49,8 @@ bench-forms: setup
 
 serve: setup
 	@$(BIN)/movie-ranking serve $(ARGS)
+screenshots: setup
+	@$(BIN)/python -m tests.pipeline.serving.page.screenshots $(ARGS)
 
 compile: setup
 	@$(BIN)/movie-ranking compile $(ARGS)

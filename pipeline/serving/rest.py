@@ -156,7 +156,7 @@ class Site(Protocol):
     def is_asked(self, request: web.Request) -> bool:
         """Whether a request is for it, so that a refusal is, too."""
 
-    def refusal(self, request: web.Request, refused: web.Response, why: str) -> web.Response:
+    def refusal(self, request: web.Request, refused: web.StreamResponse, why: str) -> web.Response:
         """A refusal for people.
 
         Args:

@@ -74,7 +74,8 @@ class TitleSearch:
         if self._by_words is None:
             self._by_words = [(title, f" {_letters(title)}", next(_loose(title), "")) for title in self._titles]
         text = " ".join(words)
-        begin, hold = [], []
+        begin: list[str] = []
+        hold: list[str] = []
         for title, spaced, loose in self._by_words:
             if all(f" {word}" in spaced for word in words):
                 (begin if loose.startswith(text) or spaced.startswith(f" {text}") else hold).append(title)

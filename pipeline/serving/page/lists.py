@@ -29,7 +29,8 @@ class Row:
       stars: the rating that is predicted; None where the model does not say.
       deviation: standard deviation of a rating around it, stars; None of a model that does not tell.
       chance: probability of a high rating, 0 to 1; likewise.
-      given: the rating that it has got already, stars; None of what was not rated.
+      is_seen: whether it was rated already.
+      given: that rating, stars; None where it is not known.
       reasons_for: the ratings that speak most for it, with what they add to its score.
       reasons_against: those that speak most against it.
       rest: what else adds to the score, by name.
@@ -39,6 +40,7 @@ class Row:
     stars: float | None
     deviation: float | None
     chance: float | None
+    is_seen: bool
     given: float | None
     reasons_for: list[tuple[str, float]]
     reasons_against: list[tuple[str, float]]
@@ -66,11 +68,12 @@ class Person:
 
     Attributes:
       user: id of a user; None of somebody new.
-      ratings: stars by title that somebody new has given; that a user gave in training, as far as the model says them.
+      ratings: stars by title that somebody new has given, or that a user gave in training; None where the model does
+        not say how many.
     """
 
     user: str | None
-    ratings: Mapping[str, float]
+    ratings: Mapping[str, float | None]
 
     def asks(self, signature: str) -> tuple[str, dict[str, np.ndarray]]:
         """The signature for somebody like this, and who it is for as it takes that."""
@@ -143,6 +146,7 @@ def listed(asking: Asking, known: Known, person: Person, filters: Filters) -> li
                 stars=stars.get(title),
                 deviation=deviations.get(title),
                 chance=chances.get(title),
+                is_seen=title in person.ratings,
                 given=person.ratings.get(title),
                 reasons_for=[each for each in shares[:_MOST_FOR] if each[1] > 0.0],
                 reasons_against=[each for each in shares[::-1][:_MOST_AGAINST] if each[1] < 0.0],

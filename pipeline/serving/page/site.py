@@ -63,7 +63,7 @@ class Site:
             return True
         return request.match_info.http_exception is not None and "text/html" in request.headers.get("Accept", "")
 
-    def refusal(self, request: web.Request, refused: web.Response, why: str) -> web.Response:
+    def refusal(self, request: web.Request, refused: web.StreamResponse, why: str) -> web.Response:
         """A page that says why there is none."""
         ready = self._answering.versions.are_ready
         values = {

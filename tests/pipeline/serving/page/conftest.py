@@ -25,7 +25,7 @@ RENAMED = {"Film 01 (1981)": SCRIPT, "Film 04 (1984)": LONG, "Film 06 (1986)": T
 SWEEPS = {"iterations": 30, "burn_in": 4, "tolerance": 0, "pilot_iterations": 24, "pilot_burn_in": 4}
 AXE = "https://registry.npmjs.org/axe-core/-/axe-core-4.10.3.tgz"
 AXE_SHA256 = "0f2b4d7dcdf7d1219df8d1959ad68e565f51d14c3f0d88bb71cd59abeb956292"
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Nothing that a browser asks its makers of by itself.
 ARGUMENTS = [
     "--no-sandbox",
@@ -61,7 +61,7 @@ def site(page_output: pathlib.Path) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A browser; as long as a module lasts, since others cannot run loops of their own meanwhile."""
-    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     with sync_playwright() as playwright:

@@ -1,4 +1,4 @@
-"""The pages in a real browser, with script and without, on a phone's width and a desk's, by keyboard, and read aloud."""
+"""The pages in a real browser: with script and without, on a phone and at a desk, by keyboard, and read aloud."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Visit:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text))
+        page.on(
+            "console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text)
+        )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def go(self, path: str) -> Page:
@@ -200,6 +202,7 @@ def test_nobody_is_kept_out(browser: Browser, site: Running, axe: str, width: in
                 for each in found["violations"]
             ]
             assert violations == [], place
+            assert found["passes"], "axe-core looked at nothing"
         visit.check()
 
 
