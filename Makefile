@@ -49,6 +49,7 @@ bench-forms: setup
 
 serve: setup
 	@$(BIN)/movie-ranking serve $(ARGS)
+
 screenshots: setup
 	@$(BIN)/python -m tests.pipeline.serving.page.screenshots $(ARGS)
 

@@ -93,3 +93,27 @@ def test_every_title_is_found_by_itself(titles: list[str], data: strategies.Data
     assert [search.find(title) for title in titles] == titles
     name = data.draw(strategies.text(max_size=12))
     assert set(search.suggest(name)) <= set(titles)
+
+
+TYPED = TitleSearch(
+    ["Heat (1995)", "Great White Hype, The (1996)", "White Heat (1949)", "The Whites (2011)", "Élan (1983)"]
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("hea", ["Heat (1995)", "White Heat (1949)"]),
+        ("HEAT 19", ["Heat (1995)", "White Heat (1949)"]),
+        ("wh", ["White Heat (1949)", "The Whites (2011)", "Great White Hype, The (1996)"]),
+        ("heat wh", ["White Heat (1949)"]),
+        ("1949", ["White Heat (1949)"]),
+        ("elan", ["Élan (1983)"]),
+        ("eat", []),
+        ("", []),
+        (" . ", []),
+    ],
+)
+def test_titles_for_somebody_who_types_on(typed: str, expected: list[str]) -> None:
+    assert TYPED.starting(typed, 8) == expected
+    assert TYPED.starting(typed, 1) == expected[:1]
