@@ -20,8 +20,9 @@ from pipeline.serving.title_search import TitleSearch
 
 # From how many training ratings on users are of the next group; the slices of an evaluation have the same boundaries.
 ACTIVITY_BOUNDARIES = (1, 3, 10, 50, 200)
-# More different ratings than these are no steps that somebody picks from.
-_MOST_STEPS = 10
+# Ratings that are rarer than this are no steps of a scale, such as means of what somebody rated twice; and more
+# different ones than these are none that somebody picks from.
+_LEAST_SHARE, _MOST_STEPS = 0.002, 10
 _NOTHING = Description((), None)
 
 
@@ -46,7 +47,7 @@ class Ratings:
     """The training ratings, as far as the model holds them.
 
     Attributes:
-      steps: the different ratings that there are, stars, rising; evenly spaced ones where there are many.
+      steps: the different ratings that people give, stars, rising; evenly spaced ones where there are many.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class Ratings:
         """
         self._splits, self._titles, self._weights = splits, titles, weights
         self._knots, self._levels = knots, levels
-        few = len(knots) <= _MOST_STEPS
-        self.steps = (knots if few else np.linspace(knots[0], knots[-1], 5)).astype(float).round(4).tolist()
+        steps = knots[np.diff(levels, prepend=0.0) >= _LEAST_SHARE]
+        many = len(steps) > _MOST_STEPS or not len(steps)
+        self.steps = (np.linspace(knots[0], knots[-1], 5) if many else steps).astype(float).round(4).tolist()
 
     @property
     def low(self) -> float:
@@ -99,6 +101,7 @@ class Known:
       places: of each of them in this order.
       counts: training ratings of each, int32 [titles].
       high: from how many stars on a rating counts as high.
+      high_step: the lowest rating that people give which does.
       users: who rated something, the most active first; none where the page does not show users.
       genres: all that a title has, in alphabetical order.
       years: the first and the last release; None where none is known.
@@ -133,6 +136,8 @@ class Known:
         ]
         found = [each for each in variables if each is not None]
         self.ratings = Ratings(*found) if len(found) == len(variables) else None
+        steps = self.ratings.steps if self.ratings else []
+        self.high_step = min((step for step in steps if step >= self.high), default=self.high)
         self.search = TitleSearch(self.titles)
         self._vectors = model.variable("user_vectors"), model.variable("title_vectors")
 

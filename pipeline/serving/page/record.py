@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ _NAMES = {
     "popularity": "most rated titles",
 }
 _SLICINGS = {"user_activity": "ratings of the user", "title_popularity": "ratings of the title"}
+# Slices that are named by no number, before the others.
+_WITHOUT = ("new", "unrated")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,12 +134,20 @@ def _record(run: Mapping[str, Any]) -> Record:
                 rmse=float(each[RMSE]),
                 baseline=each["other_models"].get("user_title_bias", {}).get(RMSE),
             )
-            for each in run["slices"]
+            for each in sorted(run["slices"], key=_place)
             if each.get(RMSE) is not None
         ],
         expected_rmse=mine.get(EXPECTED_RMSE),
         inside={level: mine[name] for level, name in SHARES_INSIDE.items() if mine.get(name) is not None},
     )
+
+
+def _place(of: Mapping[str, Any]) -> tuple[int, int]:
+    """Where a slice stands: those of users first, and the least known of each."""
+    feature, value = of["feature"], str(of["value"])
+    number = re.match(r"\d+", value)
+    known = list(_SLICINGS).index(feature) if feature in _SLICINGS else len(_SLICINGS)
+    return known, int(number[0]) if number else _WITHOUT.index(value) - len(_WITHOUT) if value in _WITHOUT else 0
 
 
 def _judged(name: str, values: Mapping[str, float | None]) -> Judged:
