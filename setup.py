@@ -20,7 +20,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "components", "modules", "data"]),
-    package_data={"pipeline.serving.page": ["static/*", "templates/*.html"]},
+    package_data={"pipeline.report": ["templates/*"], "pipeline.serving.page": ["static/*", "templates/*.html"]},
     py_modules=["movie_ranking_main"],
     entry_points={"console_scripts": ["movie-ranking=movie_ranking_main:main"]},
     install_requires=[
@@ -46,6 +46,7 @@ setup(
         "pydantic>=2.7",
         "PyYAML",
         "rich>=13",
+        "vl-convert-python>=1.7",
     ],
     extras_require={
         "dev": [

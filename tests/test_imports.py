@@ -21,6 +21,7 @@ ORDER = (
     "pipeline.graph",
     "pipeline.config",
     "components",
+    "pipeline.report",
     "data",
     "modules",
 )
@@ -82,6 +83,12 @@ def test_only_the_trainer_knows_tfx(path: pathlib.Path) -> None:
     if path.name.endswith("_model.py"):
         allowed = set()
     assert not (roots & {"tfx", "tfx_bsl", "apache_beam", "tensorflow_transform"}) - allowed
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipeline" / "report").glob("*.py")), ids=lambda path: path.name)
+def test_reports_are_rendered_without_tfx_and_tensorflow(path: pathlib.Path) -> None:
+    roots = {name.split(".")[0] for name in imported_names(path)}
+    assert not roots & {"tfx", "ml_metadata", "apache_beam", "tensorflow"}
 
 
 def test_help_imports_nothing_heavy() -> None:
