@@ -15,7 +15,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as tfma_writer
 from tfx.dsl.io import fileio
 
-from modules import features, judge, list_judge, paths, recommending, serving
+from modules import features, judge, list_judge, paths, recommending, serving, user_bootstrap
 from modules.errors import UserError
 from modules.list_metrics import LEADS, LIST_LEAD_Z, LIST_NDCG, LIST_PREFIX, LIST_USERS
 from modules.sliced_metrics import (
@@ -210,7 +210,7 @@ def _keyed(key: SliceKey, by_model: dict[str, dict[str, float]]) -> tuple[tuple,
         metric.make_diff_key(): value - values[blessed]
         for metric, value in values.items()
         if metric.model_name != judge.BLESSED
-        and metric.name not in (*PAIRED, *LEADS, LIST_USERS)
+        and metric.name not in (*PAIRED, *LEADS, LIST_USERS, *user_bootstrap.NAMES)
         and (blessed := metric.make_baseline_key(judge.BLESSED)) in values
     }
     return ((key,) if key else (), values)
@@ -219,7 +219,7 @@ def _keyed(key: SliceKey, by_model: dict[str, dict[str, float]]) -> tuple[tuple,
 def _metric_key(name: str, model: str) -> tfma.metrics.MetricKey:
     sub_key = tfma.metrics.SubKey(top_k=RANKING_DEPTH) if name == NDCG else None
     # TFMA takes a metric that it does not compute for one that may be weighted or not.
-    weighted = None if name in (*PAIRED, USER_COUNT) or name.startswith(LIST_PREFIX) else False
+    weighted = None if name in (*PAIRED, USER_COUNT, *user_bootstrap.NAMES) or name.startswith(LIST_PREFIX) else False
     return tfma.metrics.MetricKey(name, model_name=model, sub_key=sub_key, example_weighted=weighted)
 
 

@@ -7,6 +7,8 @@ metrics come from sums over arrays (`modules.sliced_metrics`).
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -26,10 +28,10 @@ from tfx.utils import io_utils, path_utils
 
 from components import evaluation_files, example_files, model_digest
 from components.errors import EvidenceError
-from modules import judge, list_judge, list_metrics, paths, presets, sliced_metrics
-from modules.list_judge import Liked
-from modules.list_metrics import ListSums
-from modules.sliced_metrics import SliceKey, SliceSums
+from modules import judge, list_judge, list_metrics, paths, presets, sliced_metrics, typical_lists, user_bootstrap
+from modules.list_judge import Liked, Measured
+from modules.sliced_metrics import OVERALL, SliceKey, SliceSums
+from modules.user_bootstrap import Resampled
 
 # Users are shared out among so many parts, each of which is measured in memory, by one worker.
 BUCKETS = 64
@@ -74,36 +76,52 @@ class _ScoreFiles(_Asking):
 class _MeasureLists(_Asking):
     """Turns what the users of a bucket liked into sums, and gives them with the names of the models that list."""
 
-    def process(self, bucket: tuple[int, Any]) -> Iterator[tuple[tuple[str, ...], dict[SliceKey, ListSums]]]:
+    def process(self, bucket: tuple[int, Any]) -> Iterator[tuple[tuple[str, ...], Measured]]:
         lists = self._scorer.lists
         yield lists.models, lists.measure(list_judge.concatenate(list(bucket[1])))
 
 
-def _measure(bucket: tuple[int, Any]) -> dict[SliceKey, SliceSums]:
-    return sliced_metrics.sum_by_slice(sliced_metrics.concatenate(list(bucket[1])))
+def _measure(bucket: tuple[int, Any]) -> tuple[dict[SliceKey, SliceSums], Resampled]:
+    ratings = sliced_metrics.concatenate(list(bucket[1]))
+    return sliced_metrics.sum_by_slice(ratings), user_bootstrap.resample(ratings)
+
+
+def _merge(
+    parts: Iterable[tuple[dict[SliceKey, SliceSums], Resampled]],
+) -> tuple[dict[SliceKey, SliceSums], Resampled] | None:
+    """The sums of all parts; None of no parts."""
+    given = [part for part in parts if part is not None]
+    if not given:
+        return None
+    resampled = functools.reduce(operator.add, (each for _, each in given))
+    return sliced_metrics.merge(sums for sums, _ in given), resampled
 
 
 def _merge_lists(parts: Iterable[Any]) -> Any:
     """The sums of all parts, with the models that list; None of no parts."""
     named = [part for part in parts if part is not None]
-    return (named[0][0], sliced_metrics.merge(sums for _, sums in named)) if named else None
+    return (named[0][0], functools.reduce(operator.add, (measured for _, measured in named))) if named else None
 
 
 def _write(
-    sums: dict[SliceKey, SliceSums],
-    of_lists: tuple[tuple[str, ...], dict[SliceKey, ListSums]] | None,
+    measured: tuple[dict[SliceKey, SliceSums], Resampled],
+    of_lists: tuple[tuple[str, ...], Measured] | None,
     folder: str,
     data: str,
     locations: dict[str, str],
     thresholds: dict[str, Any],
 ) -> None:
+    sums, resampled = measured
     evaluation = sliced_metrics.evaluation_of(sums, list(locations))
+    for model, ends in resampled.intervals(list(locations)).items():
+        evaluation[OVERALL][model].update(ends)
     listing: tuple[str, ...] = ()
     if of_lists:
-        listing, list_sums = of_lists
-        for key, by_model in list_metrics.evaluation_of(list_sums, listing).items():
-            for model, measured in by_model.items():
-                evaluation[key].setdefault(model, {}).update(measured)
+        listing, lists = of_lists
+        for key, by_model in list_metrics.evaluation_of(lists.sums, listing).items():
+            for model, values in by_model.items():
+                evaluation[key].setdefault(model, {}).update(values)
+        typical_lists.write(folder, lists.typical)
     evaluation_files.write(
         folder,
         evaluation,
@@ -187,7 +205,7 @@ class Executor(executor.Executor):
                 scored[_SCORED]
                 | "Buckets" >> beam.GroupByKey()
                 | "Measure" >> beam.Map(_measure)
-                | "Merge" >> beam.CombineGlobally(sliced_metrics.merge).without_defaults()
+                | "Merge" >> beam.CombineGlobally(_merge).without_defaults()
                 | "Write"
                 >> beam.Map(_write, beam.pvalue.AsSingleton(lists), folder, examples.uri, locations, thresholds)
             )
@@ -264,7 +282,8 @@ class RatingsEvaluator(base_beam_component.BaseBeamComponent):
 
     What this one cannot do: it takes no `eval_config`. Metrics (RMSE, MAE, NDCG@10 and pairwise accuracy by user,
     calibration of a candidate that gives standard deviations, those of lists), slices (all, by user activity, by title
-    popularity) and thresholds are fixed in `evaluation_files`; no confidence intervals, example weights or plots.
+    popularity) and thresholds are fixed in `evaluation_files`; no example weights or plots, and confidence intervals,
+    by a bootstrap over users, over all ratings alone.
     Besides, a NaN among the predictions makes every metric of it NaN, and slices are the candidate's alone.
 
     ```

@@ -7,15 +7,17 @@ be listed; liked, they count as missed by all.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from modules import features, list_metrics, recommending, serving, sliced_metrics
+from modules import features, list_metrics, recommending, serving, sliced_metrics, typical_lists
 from modules.list_metrics import LENGTH, Catalogue, ListSums
 from modules.sliced_metrics import SliceKey
+from modules.typical_lists import TypicalList
 
 # The most rated titles that a user has not rated.
 POPULARITY = "popularity"
@@ -42,6 +44,24 @@ class Liked:
 
     def __len__(self) -> int:
         return len(self.user)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What came of lists.
+
+    Attributes:
+      sums: by slice, by what was known of users, and over all.
+      typical: a user of each slice by activity, with the candidate's list.
+    """
+
+    sums: dict[SliceKey, ListSums]
+    typical: dict[str, TypicalList]
+
+    def __add__(self, other: Measured) -> Measured:
+        return Measured(
+            sums=sliced_metrics.merge((self.sums, other.sums)), typical=typical_lists.merge(self.typical, other.typical)
+        )
 
 
 def concatenate(parts: Sequence[Liked]) -> Liked:
@@ -108,8 +128,8 @@ class ListJudge:
         title = parsed[features.MOVIE_TITLE.name]
         return Liked(user=tf.gather(user, rows).numpy(), title=tf.gather(title, rows).numpy())
 
-    def measure(self, liked: Liked) -> dict[SliceKey, ListSums]:
-        """Sums by slice, by what was known of users, and over all.
+    def measure(self, liked: Liked) -> Measured:
+        """Measures the lists of users who liked something.
 
         Args:
           liked: all rows of each user that has any here.
@@ -119,9 +139,12 @@ class ListJudge:
             self._measure(users[begin : begin + self._at_once], liked, user - begin)
             for begin in range(0, len(users), self._at_once)
         ]
-        return list_metrics.with_overall(sliced_metrics.merge(parts))
+        typical = functools.reduce(typical_lists.merge, (each.typical for each in parts), {})
+        return Measured(
+            sums=list_metrics.with_overall(sliced_metrics.merge(each.sums for each in parts)), typical=typical
+        )
 
-    def _measure(self, users: np.ndarray, liked: Liked, place: np.ndarray) -> dict[SliceKey, ListSums]:
+    def _measure(self, users: np.ndarray, liked: Liked, place: np.ndarray) -> Measured:
         """The sums of some users; place is that of each row's user among them, int [rows]."""
         asked, k = tf.constant(users.tolist()), tf.constant(LENGTH)
         none = tf.constant([], tf.string)
@@ -136,12 +159,24 @@ class ListJudge:
                 titles[place[row]].append(title)
         slices = others[serving.USER_ACTIVITY].numpy()
         sums: dict[SliceKey, ListSums] = {}
+        typical: dict[str, TypicalList] = {}
+        order = tf.strings.to_hash_bucket_fast(users.tolist(), _HASHES).numpy()
+        names = answers[0][features.MOVIE_TITLE.name].numpy()
         for name in np.unique(slices):
             rows = np.flatnonzero(slices == name)
+            first = rows[np.argmin(order[rows])]
+            typical[name.decode()] = TypicalList(
+                order=int(order[first]),
+                users=len(rows),
+                titles=tuple(title.decode() for title in names[first].tolist() if title),
+                liked=frozenset(title.decode() for title in liked.title[place == first].tolist()).intersection(
+                    title.decode() for title in names[first].tolist()
+                ),
+            )
             sums[serving.USER_ACTIVITY, name.decode()] = list_metrics.sum_lists(
                 lists[:, rows], [np.array(titles[row], np.int64) for row in rows], number[rows], self._catalogue
             )
-        return sums
+        return Measured(sums=sums, typical=typical)
 
     def _places(self, names: np.ndarray) -> np.ndarray:
         """Int [users, LENGTH]: positions in the catalogue; -1 for titles that it has not, and behind an end."""

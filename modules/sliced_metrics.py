@@ -276,6 +276,29 @@ def sum_by_slice(ratings: ScoredRatings) -> dict[SliceKey, SliceSums]:
     return sums
 
 
+def sum_by_user(ratings: ScoredRatings, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the overall metrics are means of, by user.
+
+    Args:
+      ratings: all ratings of each user that has any here.
+      names: of metrics: RMSE, whose squares are meant, MAE, and those that are means over users.
+
+    Returns:
+      int64 [users], as in `ratings`; float64 [metrics, models, users], sums; float64 [metrics, users], what they are
+      divided by.
+    """
+    keys, user = np.unique(ratings.user, return_inverse=True)
+    error = ratings.prediction.astype(np.float64) - ratings.label
+    number = np.bincount(user, minlength=len(keys)).astype(np.float64)
+    by_name = {
+        RMSE: (_sum_by(user, np.square(error), len(keys)), number),
+        MAE: (_sum_by(user, np.abs(error), len(keys)), number),
+        **_measure_users(user, ratings),
+    }
+    totals, counts = zip(*(by_name[name] for name in names), strict=True)
+    return keys, np.stack(totals), np.stack(counts).astype(np.float64)
+
+
 def _calibration(error: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Float64 [1 + levels, ratings]: the variance of each rating, and whether it lies inside the interval of a level.
 

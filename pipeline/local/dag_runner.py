@@ -52,6 +52,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
 
     Attributes:
       started: whether anything was run; TFX's command line replaces `run` where it only registers a pipeline.
+      run_id: of the run in ML Metadata; "" until it is started.
       executions: each component that ran or was cached, to its execution in ML Metadata.
       notes: what components had to tell beside their verdicts.
     """
@@ -67,6 +68,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         super().__init__()
         self._log_dir, self._observer, self._verbose = log_dir, observer, verbose
         self.started = False
+        self.run_id = ""
         self.executions: dict[str, int] = {}
         self.notes: list[str] = []
         self._before_probe: set[str] = set()
@@ -78,9 +80,9 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
           ComponentError: a component failed; those before it are cached for the next run.
         """
         self.started = True
-        run_id = datetime.datetime.now().isoformat()
+        self.run_id = datetime.datetime.now().isoformat()
         runtime_parameter_utils.substitute_runtime_parameter(
-            pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+            pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
         kind = deployment.metadata_connection_config.WhichOneof("connection_config")

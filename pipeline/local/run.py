@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data import atomic
 from modules.errors import UserError
@@ -48,7 +48,8 @@ def run(
         takes several machines, or a folder is in a place that a run on this machine cannot use.
 
     Returns:
-      The exit code; the outcome is also written to `last_run.json` in the output folder.
+      The exit code; the outcome is also written to `last_run.json` in the output folder, and for people to
+      `report.html` beside it.
     """
     if config.trainer.strategy == "multi_worker":
         # Every worker would have its own metadata and artifacts, and only one of them a model.
@@ -70,7 +71,7 @@ def run(
     status = console.status("loading TensorFlow and TFX") if live else contextlib.nullcontext()
     with status, captured(os.path.join(logs, "start-up.log"), also_on_terminal=verbose):
         from pipeline.graph.pipeline import create_pipeline
-        from pipeline.local import outcome, report
+        from pipeline.local import outcome, report, run_report
         from pipeline.local.dag_runner import ComponentError, LocalRunner
     for folder in (config.data.root, config.pipeline_root):
         locations.check_readable(folder)
@@ -91,7 +92,9 @@ def run(
     if code != ExitCode.PUSHED:
         result = dataclasses.replace(result, exit_code=code, reasons=reasons, pushed_path=None)
     seconds = time.perf_counter() - began
-    _record(config, result, observer.ended, seconds)
+    record = _record(config, result, observer.ended, seconds)
+    with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
+        run_report.write(config, runner.run_id, result, record)
     report.show(console, config, result, observer.ended, seconds)
     return result.exit_code
 
@@ -130,11 +133,14 @@ def _run_options(pipeline: Pipeline, from_component: str | None, to_component: s
     return RunOptions(from_nodes=order[first : last + 1], to_nodes=order[first : last + 1])
 
 
-def _record(config: PipelineConfig, result: Outcome, ended: dict[str, tuple[str, float]], seconds: float) -> None:
-    """Writes the outcome where `predict` and `rank`, and other programs, find it."""
+def _record(
+    config: PipelineConfig, result: Outcome, ended: dict[str, tuple[str, float]], seconds: float
+) -> dict[str, Any]:
+    """Writes the outcome where `predict` and `rank`, and other programs, find it, and gives it back."""
     record = result.as_record() | {
         "components": {name: {"state": state, "seconds": spent} for name, (state, spent) in ended.items()},
         "seconds": seconds,
         "config": config.model_dump(),
     }
     atomic.write_text(os.path.join(config.output, LAST_RUN_FILE), json.dumps(record, indent=2))
+    return record

@@ -42,7 +42,7 @@ CONFIG: dict[str, Any] = {
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
-        "orient": "top",
+        "orient": "bottom",
         "direction": "vertical",
         "symbolSize": 60,
     },

@@ -70,7 +70,7 @@ def test_users_who_liked_something_are_judged_by_their_lists(model, held_out: li
         if row["user_rating"] >= 4:
             by_user[row["user_id"]].add(row["movie_title"])
     assert len(liked) == sum(map(len, by_user.values()))
-    sums = judge.measure(liked)
+    sums = judge.measure(liked).sums
     measured = sums[()].metrics(0)
     assert measured["list_users"] == len(by_user)
     assert measured["list_ndcg"] == pytest.approx(np.mean([ndcg(listed(model, u), t) for u, t in by_user.items()]))
@@ -98,9 +98,9 @@ def test_users_who_liked_something_are_judged_by_their_lists(model, held_out: li
 def test_parts_of_the_users_are_measured_alike(model, held_out: list[dict], monkeypatch) -> None:
     judge = ListJudge({"candidate": model})
     liked = judge.liked(examples(held_out))
-    whole = judge.measure(liked)
+    whole = judge.measure(liked).sums
     monkeypatch.setattr(list_judge.recommending, "MOST_PAIRS", 4 * TITLES)
-    in_parts = ListJudge({"candidate": model}).measure(liked)
+    in_parts = ListJudge({"candidate": model}).measure(liked).sums
     halves = [judge.liked(examples(held_out[:100])), judge.liked(examples(held_out[100:]))]
     buckets = [part for _, part in list_judge.split_by_user(halves, 5)]
     assert len(buckets) == 5
@@ -129,7 +129,7 @@ def test_another_model_is_judged_on_the_same_users(model, held_out, tmp_path: pa
     silent = tf.saved_model.load(_without_lists(tmp_path / "silent"))
     judge = ListJudge({"candidate": worse, "silent": silent, "blessed": model})
     assert judge.models == ("candidate", "blessed", "popularity")
-    sums = judge.measure(judge.liked(examples(held_out)))[()]
+    sums = judge.measure(judge.liked(examples(held_out))).sums[()]
     assert sums.metrics(1)["list_ndcg_lead_z"] < -2
     assert sums.metrics(2)["list_ndcg_lead_z"] < -2
     assert sums.metrics(0)["list_ndcg"] < sums.metrics(1)["list_ndcg"]
