@@ -7,7 +7,6 @@ be listed; liked, they count as missed by all.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -139,7 +138,9 @@ class ListJudge:
             self._measure(users[begin : begin + self._at_once], liked, user - begin)
             for begin in range(0, len(users), self._at_once)
         ]
-        typical = functools.reduce(typical_lists.merge, (each.typical for each in parts), {})
+        typical: dict[str, TypicalList] = {}
+        for each in parts:
+            typical = typical_lists.merge(typical, each.typical)
         return Measured(
             sums=list_metrics.with_overall(sliced_metrics.merge(each.sums for each in parts)), typical=typical
         )
@@ -165,13 +166,12 @@ class ListJudge:
         for name in np.unique(slices):
             rows = np.flatnonzero(slices == name)
             first = rows[np.argmin(order[rows])]
+            titles = [title for title in names[first].tolist() if title]
             typical[name.decode()] = TypicalList(
                 order=int(order[first]),
                 users=len(rows),
-                titles=tuple(title.decode() for title in names[first].tolist() if title),
-                liked=frozenset(title.decode() for title in liked.title[place == first].tolist()).intersection(
-                    title.decode() for title in names[first].tolist()
-                ),
+                titles=tuple(title.decode() for title in titles),
+                liked=frozenset(title.decode() for title in {*titles}.intersection(liked.title[place == first])),
             )
             sums[serving.USER_ACTIVITY, name.decode()] = list_metrics.sum_lists(
                 lists[:, rows], [np.array(titles[row], np.int64) for row in rows], number[rows], self._catalogue

@@ -132,14 +132,14 @@ def compare(first: str, second: str, as_json: bool, output: str) -> None:
     rows = [(name, *_changed(both)) for name, both in found.metrics.items()]
     if rows:
         _print(("on all test ratings", "first", "second", "change"), rows)
-    rows = [
+    by_slice = [
         (slice_name, name, *_changed(both))
         for slice_name, metrics in found.slices.items()
         for name, both in metrics.items()
         if both[0] != both[1]
     ]
-    if rows:
-        _print(("slice", "metric", "first", "second", "change"), rows)
+    if by_slice:
+        _print(("slice", "metric", "first", "second", "change"), by_slice)
 
 
 @click.command()
