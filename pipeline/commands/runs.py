@@ -232,7 +232,9 @@ def _table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*(Column(each, overflow="fold") for each in headings), box=box.SIMPLE_HEAD, pad_edge=False)
+    first, *others = headings
+    columns = (Column(first, no_wrap=True), *(Column(each, overflow="fold") for each in others))
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(printable(str(each))) for each in row))
     return table

@@ -51,7 +51,7 @@ def histogram(ratings: Mapping[str, int]) -> Plot:
     return Plot(
         name="histogram",
         title="Ratings by value",
-        caption="How often each value is given.",
+        caption="How often each value is given, among the test ratings, which chance has picked.",
         svg=_draw(
             "Ratings by value",
             values,
