@@ -49,13 +49,14 @@ ABSENT = (
 )
 SCRIPT = f"""
 import sys
+from importlib.machinery import PathFinder
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {ABSENT!r}:
-            raise ModuleNotFoundError(f"no module named {{name}}", name=name)
+class Without:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return None if name.partition(".")[0] in {ABSENT!r} else PathFinder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path[:] = [Without if each is PathFinder else each for each in sys.meta_path]
 from movie_ranking_main import main
 main()
 """
