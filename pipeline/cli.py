@@ -15,6 +15,7 @@ import click
 
 from pipeline import environment
 from pipeline.exit_codes import ExitCode
+from pipeline.local import interrupts
 from pipeline.local.printable import printable
 
 # Command: module and attribute that hold it, imported when it is called or its help is asked for; and its summary.
@@ -80,6 +81,7 @@ def guarded(command: Callable[[], Any]) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    sys.unraisablehook = interrupts.come_again
     try:
         code = command()
         sys.stdout.flush()

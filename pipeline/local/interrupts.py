@@ -1,12 +1,16 @@
-"""Interrupts that come back as other errors: what is raised within a job of Beam ends it as a RuntimeError."""
+"""Interrupts that come back as other errors, as what is raised within a job of Beam does, or that Python drops."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 import types
 from collections.abc import Iterator
+
+_AGAIN_AFTER_S = 0.01
 
 
 @contextlib.contextmanager
@@ -35,3 +39,17 @@ def kept() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def come_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """For `sys.unraisablehook`: what interrupts code that can raise nothing, as in compiled modules, comes once more.
+
+    Python would show a trace there and go on as if nobody had interrupted it.
+    """
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    # At once, it would be in the same place.
+    later = threading.Timer(_AGAIN_AFTER_S, os.kill, (os.getpid(), signal.SIGINT))
+    later.daemon = True
+    later.start()

@@ -101,6 +101,8 @@ class Command:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=[began],
+                # What a shell starts in its background ignores interrupts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         os.close(began)
         with os.fdopen(began_for_us) as pipe:

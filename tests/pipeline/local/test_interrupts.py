@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
 import apache_beam as beam
 import pytest
 
+from pipeline.exit_codes import ExitCode
 from pipeline.local import interrupts
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +71,25 @@ def test_a_thread_changes_no_handler() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
+
+
+def test_an_interrupt_that_python_drops_comes_again() -> None:
+    """Where nothing can be raised, such as in `__del__` and in callbacks of compiled modules."""
+    script = (
+        "import signal, threading\n"
+        "from pipeline import cli\n"
+        # Where the tests run in a shell's background, too.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Interrupted:\n"
+        "    def __del__(self):\n        signal.raise_signal(signal.SIGINT)\n"
+        "class Faulty:\n"
+        "    def __del__(self):\n        1 / 0\n"
+        "def command():\n"
+        "    Faulty()\n    Interrupted()\n    threading.Event().wait(60)\n"
+        "cli.guarded(command)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.INTERRUPTED
+    assert "ZeroDivisionError" in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+    assert done.stderr.endswith("\ninterrupted; the same command resumes\n")
