@@ -166,12 +166,12 @@ class ListJudge:
         for name in np.unique(slices):
             rows = np.flatnonzero(slices == name)
             first = rows[np.argmin(order[rows])]
-            shown = [title for title in names[first].tolist() if title]
+            best = [title for title in names[first].tolist() if title]
             typical[name.decode()] = TypicalList(
                 order=int(order[first]),
                 users=len(rows),
-                titles=tuple(title.decode() for title in shown),
-                liked=frozenset(title.decode() for title in {*shown}.intersection(liked.title[place == first])),
+                titles=tuple(title.decode() for title in best),
+                liked=frozenset(title.decode() for title in {*best}.intersection(liked.title[place == first])),
             )
             sums[serving.USER_ACTIVITY, name.decode()] = list_metrics.sum_lists(
                 lists[:, rows], [np.array(titles[row], np.int64) for row in rows], number[rows], self._catalogue

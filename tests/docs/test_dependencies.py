@@ -27,6 +27,7 @@ MODULES = {
     "protobuf": {"google.protobuf"},
     "pyyaml": {"yaml"},
     "scikit-surprise": {"surprise"},
+    "vl-convert-python": {"vl_convert"},
 }
 # What the advisories call dangerous on bytes of others: functions that read, and the modules of Arrow that do.
 PARQUET_FILES = ("parquet_table.py", "list_writer.py", "pushed_model.py")
