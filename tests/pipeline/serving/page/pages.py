@@ -26,6 +26,8 @@ class Page(html.parser.HTMLParser):
             self._heading = []
 
     def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "dt", "dd"):
+            self._texts.append(" ")
         if re.fullmatch("h[1-6]", tag):
             self.headings.append((tag, "".join(self._heading or [])))
             self._heading = None
