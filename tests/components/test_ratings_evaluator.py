@@ -24,7 +24,7 @@ from tfx.utils import proto_utils
 from tfx_bsl.public import tfxio
 
 from components import evaluation_files, example_files, model_digest, ratings_evaluator
-from modules import judge, metrics, presets, sliced_metrics
+from modules import judge, metrics, presets, sliced_metrics, user_bootstrap
 from modules.sliced_metrics import OVERALL, RMSE
 from tests import support
 
@@ -36,7 +36,7 @@ BASELINE_ERRORS = {"user_title_bias": 1.5, "title_mean": 1.7, "global_mean": 1.9
 EXAMPLES = [tf.TensorSpec([None], tf.string, "examples")]
 PATH = "Format-Serving"
 # Metrics that TFMA does not have.
-OURS = ("pairwise_accuracy", "mse_difference", "expected_rmse", "share_inside", "user_count")
+OURS = ("pairwise_accuracy", "mse_difference", "expected_rmse", "share_inside", "user_count", "_low", "_high")
 
 
 def rate(examples: tf.Tensor, error: float, salt: str) -> tf.Tensor:
@@ -264,7 +264,25 @@ def measure(frame: pd.DataFrame, group: pd.DataFrame, model: str) -> dict[str, f
     }
 
 
+def without_intervals(evaluation: sliced_metrics.Evaluation) -> sliced_metrics.Evaluation:
+    """What is not of the bootstrap, whose ends are looked at here: over all ratings alone, and around the metrics."""
+    made = {}
+    for key, by_model in evaluation.items():
+        made[key] = {
+            model: {name: value for name, value in values.items() if name not in user_bootstrap.NAMES}
+            for model, values in by_model.items()
+        }
+        for values in by_model.values():
+            ends = {name: value for name, value in values.items() if name in user_bootstrap.NAMES}
+            assert not ends or key == OVERALL
+            for name, value in ends.items():
+                metric, _, end = name.rpartition("_")
+                assert value < values[metric] if end == "low" else value > values[metric]
+    return made
+
+
 def assert_agree(found: sliced_metrics.Evaluation, expected: sliced_metrics.Evaluation, tolerance: float) -> None:
+    found, expected = without_intervals(found), without_intervals(expected)
     assert set(found) == set(expected)
     for key, by_model in expected.items():
         assert set(found[key]) == set(by_model)
@@ -280,7 +298,9 @@ def test_metrics_of_every_model_and_slice(
     models = {"candidate": good, "blessed": bad} if has_blessed else {"candidate": good}
     expected = expected_metrics(rows, models)
     assert len(expected) == 1 + len(ACTIVITY) + len(POPULARITY)
-    assert_agree(evaluation_files.read(uri), expected, 1e-9)
+    found = evaluation_files.read(uri)
+    assert_agree(found, expected, 1e-9)
+    assert all(set(values) >= set(user_bootstrap.NAMES) for values in found[OVERALL].values())
     assert os.listdir(blessing.uri) == ["BLESSED"]
     assert sorted(os.listdir(uri)) == ["eval_config.json", "metrics-00000-of-00001.tfrecord", "validations.tfrecord"]
 
