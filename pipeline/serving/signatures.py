@@ -11,7 +11,7 @@ import tensorflow as tf
 from google.protobuf import message
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from pipeline.serving.errors import Code, RequestError, invalid
+from pipeline.serving.errors import Code, RequestError, VersionError, invalid
 
 DEFAULT = "serving_default"
 # Strings of this input are serialized tf.Examples; those of all others are text.
@@ -121,14 +121,16 @@ def definitions(folder: str) -> dict[str, meta_graph_pb2.SignatureDef]:
 
     Raises:
       OSError: there is no such file.
-      ValueError: it is none that TensorFlow writes.
+      VersionError: it is none that TensorFlow writes.
     """
     with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
         content = file.read()
     try:
         model = saved_model_pb2.SavedModel.FromString(content)
     except message.DecodeError as error:
-        raise ValueError(f"saved_model.pb is damaged: {error}") from error
+        raise VersionError(
+            Code.INTERNAL, f"expected a model that can be loaded; got: saved_model.pb is damaged: {error}"
+        ) from error
     return {name: each for graph in model.meta_graphs for name, each in graph.signature_def.items()}
 
 
