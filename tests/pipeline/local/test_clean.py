@@ -113,13 +113,11 @@ class TestOneOutputFolder:
         (removed,) = planned(output)[cleaning.VERSIONS].paths
         assert removed == served(output)[sorted(served(output))[1]]
         # With what was judged, by which servers know it, and the evaluation.
-        told = {
-            str(folder) for key in ("Pusher/pushed_model", "Evaluator/evaluation") for folder in oldest_of(output, key)
-        }
+        told = {oldest_of(output, key) for key in ("Pusher/pushed_model", "Evaluator/evaluation")}
         assert len(told) == 2
         assert told.isdisjoint(doomed(output))
         labels.write_text(json.dumps({"labels": {"stable": max(served(output))}, "history": [0, oldest]}))
-        assert [removed] == planned(output)[cleaning.VERSIONS].paths
+        assert planned(output)[cleaning.VERSIONS].paths == (removed,)
         assert told.isdisjoint(doomed(output))
         labels.write_text(json.dumps({"labels": {"stable": max(served(output))}}))
         assert told <= doomed(output)
