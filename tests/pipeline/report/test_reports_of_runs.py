@@ -108,7 +108,6 @@ class TestOneOutputFolder:
         assert code == ExitCode.NOT_BLESSED
         assert "The new model is not good enough to be used" in page
         assert "above the bound of 0.0100" in page
-        assert "blessed model" in page
 
     def test_a_run_that_is_stopped_has_one_as_far_as_it_came(self, ratings: pathlib.Path, output: pathlib.Path) -> None:
         code, page = run_pipeline(ratings, output, *BLESS_ANY, to_component="AnomalyGate")
@@ -173,6 +172,11 @@ class TestOneOutputFolder:
         done = CliRunner().invoke(cli.cli, [*arguments, "--output", str(output)])
         assert done.exit_code == 2
         assert "expected a" in done.output
+
+    def test_another_model_is_shown_beside_the_blessed_one(self, ratings: pathlib.Path, output: pathlib.Path) -> None:
+        code, page = run_pipeline(ratings, output, *BLESS_ANY, "trainer.seed=7", to_component="Evaluator")
+        assert code in (ExitCode.STOPPED_EARLY, ExitCode.NOT_BLESSED)
+        assert "blessed model" in page
 
 
 @pytest.mark.parametrize("arguments", [("runs",), ("report",), ("lineage",)])
