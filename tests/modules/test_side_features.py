@@ -117,7 +117,8 @@ def test_a_request_is_read_as_the_tables_are(side: SideFeatures) -> None:
     rows = [{**user, **title} for user in USERS for title in TITLES]
     users, titles = read(tf.constant([serialize(row) for row in rows]))
     for request, table in ((users, of_users(side, rows)), (titles, of_titles(side, rows))):
-        np.testing.assert_array_equal(request[:, :LISTED], table[:, :LISTED])
+        # Processors differ in how far they round the same sums in a graph and out of it.
+        np.testing.assert_allclose(request[:, :LISTED], table[:, :LISTED], rtol=5e-7)
         # A request says nothing of what is listed.
         assert not request.numpy()[:, LISTED].any()
         assert table[:, LISTED].all()

@@ -214,7 +214,7 @@ class TestRealServer:
         serving_load.show(made, Console(file=text, width=80))
         lines = text.getvalue().splitlines()
         assert max(map(len, lines)) <= 80
-        assert any("rank 1,000, REST" in line and "2 clients" in line for line in lines)
+        assert any("rank 1,000, REST" in line and " 2 " in line for line in lines)
         assert "0 of 240 requests failed" in text.getvalue()
 
     def test_what_is_no_model_is_refused(self, tmp_path: pathlib.Path) -> None:

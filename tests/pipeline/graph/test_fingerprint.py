@@ -88,5 +88,6 @@ def test_what_the_code_starts_by_name_is_listed() -> None:
         "pipeline/cli.py",
         "pipeline/commands/errors.py",
         "pipeline/experiments/peers.py",
+        "pipeline/experiments/serving_process.py",
     }
     assert "STARTS = (" in files[pathlib.Path("components/probe_process.py")]
