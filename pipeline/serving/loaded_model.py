@@ -72,6 +72,9 @@ class LoadedModel:
             return 0
         try:
             records = list(tf.data.TFRecordDataset(paths.plain(path)).as_numpy_iterator())
+            if not records:
+                # TensorFlow takes a file that is shorter than the head of a record for one without records.
+                raise VersionError(Code.INTERNAL, f"expected requests in {WARM_UP_FILE}; got none")
             with ThreadPoolExecutor(threads, thread_name_prefix="warm-up") as pool:
                 return len(list(pool.map(self._warm_up, records)))
         except (*_DAMAGED, message.DecodeError, RequestError) as error:
