@@ -1,4 +1,4 @@
-"""Processes of their own that probe an exported model; see `servable_probe`.
+"""Processes of their own that probe an exported model; see `pipeline.serving.servable_probe`.
 
 Most of what such a process does is to load TensorFlow, for which it needs no model. Where it is known that a model will
 come, the process may be started ahead.
@@ -16,7 +16,7 @@ from components.errors import ProbeError
 
 TIMEOUT_S = 600
 # Modules that are started by name, of which no import tells: `pipeline.graph.fingerprint` reads this.
-STARTS = ("components.servable_probe",)
+STARTS = ("pipeline.serving.servable_probe",)
 
 
 class _ProbeProcess:

@@ -2,7 +2,7 @@
 
 TFX's InfraValidator starts TensorFlow Serving in Docker or Kubernetes, and asks whether requests are answered, not what
 the answers are. Here a process of its own loads the model with TensorFlow, which needs neither, and every answer is
-checked; see `servable_probe`.
+checked; see `pipeline.serving.servable_probe`.
 
 It cannot tell whether a certain release of TensorFlow Serving loads the model.
 """

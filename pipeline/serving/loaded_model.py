@@ -30,7 +30,7 @@ class LoadedModel:
     Attributes:
       number: of the version.
       digest: of its files, SHA-256.
-      folder: of the version, on this machine.
+      folder: of the version.
       signatures: those that can be asked for, by name.
       definitions: of all signatures, as the SavedModel has them.
     """
@@ -39,7 +39,7 @@ class LoadedModel:
         """Loads a version.
 
         Args:
-          folder: of the version, on this machine.
+          folder: of the version, such as one below a model's base path or what Trainer exported; gs:// too.
           number: of the version.
           digest: of its files.
 
@@ -68,7 +68,7 @@ class LoadedModel:
           VersionError: there is something that the model does not answer.
         """
         path = os.path.join(self.folder, WARM_UP_FILE)
-        if not os.path.exists(path):
+        if not tf.io.gfile.exists(path):
             return 0
         try:
             records = list(tf.data.TFRecordDataset(paths.plain(path)).as_numpy_iterator())
@@ -86,6 +86,20 @@ class LoadedModel:
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         asked = signatures.find(self.signatures, request.model_spec.signature_name, Code.INVALID_ARGUMENT)
         self.run(asked, {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
+
+    def call(self, pairs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What the loaded object itself answers, without a signature.
+
+        Args:
+          pairs: user ids and titles by the names of their columns, strings of shape [pairs].
+
+        Returns:
+          ratings, float32 of shape [pairs, 1].
+
+        Raises:
+          tensorflow.errors.OpError: the model refuses the values.
+        """
+        return self._model({name: tf.constant(value) for name, value in pairs.items()}).numpy()
 
     def variable(self, name: str) -> np.ndarray | None:
         """The values of a variable that the model shows beside its signatures; None where it has none of that name."""

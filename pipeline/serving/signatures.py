@@ -120,10 +120,10 @@ def definitions(folder: str) -> dict[str, meta_graph_pb2.SignatureDef]:
     """All that a SavedModel says of its signatures, by name.
 
     Raises:
-      OSError: there is no such file.
+      tensorflow.errors.OpError: there is no such file.
       VersionError: it is none that TensorFlow writes.
     """
-    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+    with tf.io.gfile.GFile(os.path.join(folder, "saved_model.pb"), "rb") as file:
         content = file.read()
     try:
         model = saved_model_pb2.SavedModel.FromString(content)

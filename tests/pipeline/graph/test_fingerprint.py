@@ -62,7 +62,7 @@ def test_what_is_started_by_name_counts(package: pathlib.Path) -> None:
 
 def test_the_probe_counts_for_the_component_that_starts_it() -> None:
     closure = fingerprints._closure(["components.servable_validator"])
-    assert {"components.probe_process", "components.servable_probe", "modules.side_tables"} <= closure
+    assert {"components.probe_process", "pipeline.serving.servable_probe", "modules.side_tables"} <= closure
 
 
 @pytest.mark.parametrize("distribution", ["tensorflow", "tfx", "tensorflow-transform"])

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import probe_process, servable_probe
+from components import probe_process
 from components.errors import ProbeError
+from pipeline.serving import servable_probe
 
 USERS, TITLES, UNRATED = ["1", "2"], ["A", "B", "C"], "D"
 
@@ -183,7 +184,7 @@ def test_a_process_that_does_not_answer_is_stopped(tmp_path: pathlib.Path, monke
 
 @pytest.mark.slow
 def test_without_a_request_the_process_just_ends() -> None:
-    command = [sys.executable, "-m", "components.servable_probe"]
+    command = [sys.executable, "-m", "pipeline.serving.servable_probe"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
