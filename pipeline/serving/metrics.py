@@ -44,6 +44,11 @@ class Metrics:
             buckets=(0.5, 1, 2, 5, 10, 30, 60, 120),
             registry=self.registry,
         )
+        self._looks = Counter(
+            f"{_PREFIX}_looks",
+            "Looks at the folder of the versions, which go on as long as the server.",
+            registry=self.registry,
+        )
         self._under_way = Gauge(f"{_PREFIX}_requests_under_way", "Requests under way.", registry=self.registry)
         self._version = Gauge(
             f"{_PREFIX}_version_available", "1 for each version that is loaded.", ("version",), registry=self.registry
@@ -90,6 +95,10 @@ class Metrics:
     def load_failed(self) -> None:
         """Counts a version that could not be taken into service."""
         self._load_failures.inc()
+
+    def looked(self) -> None:
+        """Counts a look at the folder of the versions."""
+        self._looks.inc()
 
     def text(self) -> bytes:
         """All figures in the text format of Prometheus."""

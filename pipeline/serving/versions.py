@@ -204,6 +204,7 @@ class Versions:
                 # Whatever it is, the versions in service answer on, and the next look may go well.
                 _logger.exception("expected to look at the versions in %s", self._folder)
                 self._journal.write("fault", message=f"expected to look at {self._folder}; got: {error}")
+            self._metrics.looked()
             if self.are_ready and not was_ready:
                 self._changed()
             self._stop.wait(self._poll_seconds)

@@ -6,7 +6,6 @@ import json
 import pathlib
 import shutil
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -32,6 +31,13 @@ def output(model: str, tmp_path: pathlib.Path) -> pathlib.Path:
 
 def version_that_answers(served: Running) -> int:
     return int(served.predict(LIST).headers["x-model-version"])
+
+
+def looks_of(served: Running) -> float:
+    """How often the server has looked at the folder of its versions."""
+    lines = served.ask("GET", "/monitoring/prometheus/metrics").body.decode().splitlines()
+    (count,) = (line.split()[1] for line in lines if line.startswith("movie_ranking_looks_total "))
+    return float(count)
 
 
 def scores(path: str) -> list[float]:
@@ -203,6 +209,8 @@ def test_the_server_waits_for_the_first_version(model: str, tmp_path: pathlib.Pa
 def test_a_folder_that_is_emptied_leaves_the_last_version_in_service(output: pathlib.Path) -> None:
     with servers.running(output) as served:
         shutil.rmtree(output / "serving_model")
-        time.sleep(0.5)
+        looks = looks_of(served)
+        # The look that is under way may have begun before.
+        served.wait_for(lambda: looks_of(served) > looks + 1)
         assert version_that_answers(served) == 100
         assert json.loads(json.dumps(served.states())) == {"100": "AVAILABLE"}
