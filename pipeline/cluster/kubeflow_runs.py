@@ -23,6 +23,8 @@ from pipeline.config import submission_parameters
 from pipeline.exit_codes import ExitCode, ServiceCode
 
 Values = dict[str, submission_parameters.Scalar]
+# Where Kubeflow's client keeps the namespace that its user chose.
+_SETTINGS = "~/.config/kfp/context.json"
 ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 
 
@@ -48,7 +50,9 @@ class Runs:
 
         Raises:
           ServiceError: the host cannot be reached, or wants credentials.
+          UserError: the settings that Kubeflow's client keeps are damaged.
         """
+        _check_settings()
         # It names the versions that it works with at each start.
         warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
         with kubeflow_errors("connecting", self.host):
@@ -200,3 +204,25 @@ def _silent() -> Iterator[None]:
     """Without the links that the client prints; ours say the same."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
+
+
+def _check_settings() -> None:
+    """Refuses damaged settings, on which Kubeflow's client would end with a trace.
+
+    Raises:
+      UserError: they are damaged, or cannot be read.
+    """
+    path = os.path.expanduser(_SETTINGS)
+    if not os.path.exists(path):
+        return
+    try:
+        with open(path, encoding="utf-8") as file:
+            settings = json.load(file)
+        fault = None if isinstance(settings, dict) and isinstance(settings.get("namespace"), str) else "something else"
+    except (OSError, ValueError) as error:
+        fault = str(error)
+    if fault:
+        raise UserError(
+            f'expected settings of Kubeflow\'s client in {path}, such as {{"namespace": "team"}}; got {fault}; mend or '
+            "remove the file"
+        )

@@ -176,3 +176,13 @@ def test_a_job_with_a_resolver_is_refused(service, host: str, tmp_path: pathlib.
     assert done.returncode == ExitCode.BAD_INPUT
     assert "--target kubeflow" in done.stderr
     assert not service.requests
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"namespace": 5}'])
+def test_damaged_settings_of_the_client_are_named(host: str, job, tmp_path: pathlib.Path, content: str) -> None:
+    settings = tmp_path / ".config" / "kfp" / "context.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(content)
+    done = submit(host, tmp_path, str(job))
+    assert done.returncode == ExitCode.BAD_INPUT, done.stderr
+    assert f"expected settings of Kubeflow's client in {settings}" in done.stderr
