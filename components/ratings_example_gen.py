@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -29,8 +29,10 @@ from tfx.utils import proto_utils
 
 from components import example_encoder, example_files
 from data import reader, tables
+from data.byte_ranges import ByteRange, divide
 from data.errors import DataError, LayoutError, RowError
 from data.rejects import Rejects, parse_text
+from data.sidecar import SIDECAR_FILE, Sidecar
 from data.values import parse_rating
 from modules import example_shards, paths
 from modules.features import MOVIE_TITLE, RATINGS, TIMESTAMP, USER_ID, USER_RATING, Column
@@ -42,11 +44,14 @@ HASH_BUCKETS = {"train": 72, "eval": 8, "test": 20}
 ROWS_PER_SHARD = 500_000
 # Files smaller than this together are read by one worker, one after the other, into the same shards.
 WORK_BYTES = 64 << 20
+# A file that is larger is divided into ranges of this size where its record lets it: some 300,000 ratings each, so that
+# a few workers have about as much to do each, and starting a shard costs nothing beside filling it.
+RANGE_BYTES = 16 << 20
 
 # Texts of a column whose encoding is kept, some 250 bytes each: all users and titles of the largest MovieLens release.
 _CELLS_KEPT = 1 << 18
 _STAGING_FOLDER = "staging"
-_ERROR_FILE = "error.json"
+_ERROR_PREFIX = "error-"
 _ERRORS = {error.__name__: error for error in (DataError, LayoutError)}
 
 
@@ -66,8 +71,10 @@ class ExampleBlock:
         return len(self.examples)
 
 
-def read_examples(path: str, open_file: Callable[[str], Any] = tables.open_local) -> Iterator[ExampleBlock]:
-    """Reads a ratings file as tf.Examples, in the order of its rows.
+def read_examples(
+    path: str, open_file: Callable[[str], Any] = tables.open_local, byte_range: ByteRange | None = None
+) -> Iterator[ExampleBlock]:
+    """Reads a ratings file, or a range of it, as tf.Examples, in the order of its rows.
 
     The file is what `movie-ranking data prepare` writes, or another CSV with the columns of `modules.features.RATINGS`
     whose rows that command would accept, read and judged by the same code.
@@ -75,12 +82,15 @@ def read_examples(path: str, open_file: Callable[[str], Any] = tables.open_local
     Args:
       path: the file, as `open_file` and messages name it.
       open_file: opens the path for reading bytes.
+      byte_range: the lines to read; None for all.
 
     Raises:
       LayoutError: the header is missing, lacks a required column, repeats one or has one that is not known.
       RowError: a row is bad.
     """
     table = tables.csv_table(path, RATINGS.columns, open_file)
+    if byte_range is not None:
+        table = byte_range.of(table)
     parsers: dict[str, Callable[[str], Any]] = {
         USER_ID.name: _encode_name(USER_ID),
         MOVIE_TITLE.name: _encode_name(MOVIE_TITLE),
@@ -188,17 +198,19 @@ class SplitRule:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Work:
-    """Files that one worker reads into shards of its own.
+    """Files, or a range of one, that one worker reads into shards of its own.
 
     Attributes:
       order: its place among all work.
       input_split: position of the files' input split.
       paths: in the order in which they are read.
+      byte_range: the lines to read of a file alone; None for all.
     """
 
     order: int
     input_split: int
     paths: tuple[str, ...]
+    byte_range: ByteRange | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -218,20 +230,29 @@ class Shard:
     rows: int
 
 
-def plan_work(input_base: str, input_config: example_gen_pb2.Input, *, work_bytes: int = WORK_BYTES) -> list[Work]:
+def plan_work(
+    input_base: str,
+    input_config: example_gen_pb2.Input,
+    *,
+    work_bytes: int = WORK_BYTES,
+    range_bytes: int = RANGE_BYTES,
+) -> list[Work]:
     """Shares out the files of the input splits, each in the order of paths.
 
-    A file is never divided: where its rows start cannot be told from the middle, since quoted fields may hold line
-    breaks. Ratings for many workers therefore come in many files.
+    A large file is divided where `ratings.json` in the folder says that its rows are lines, and has its checksum.
+    Otherwise it is one worker's: where its rows start cannot be told from the middle, since quoted fields may hold line
+    breaks. How many workers there are makes no difference.
 
     Args:
       input_base: folder that the split patterns stand below; its own path is no pattern.
       input_config: input splits, their patterns resolved.
       work_bytes: size from which on files are not put together.
+      range_bytes: size of the ranges that a larger file is divided into.
 
     Raises:
       LayoutError: a pattern matches no file of the folder.
     """
+    checksums = _line_checksums(input_base)
     works: list[Work] = []
     for input_split, split in enumerate(input_config.splits):
         # Those whose fingerprint the driver has taken.
@@ -241,15 +262,46 @@ def plan_work(input_base: str, input_config: example_gen_pb2.Input, *, work_byte
                 f"expected CSV files {split.pattern} in {input_base}; got none; "
                 "correct the folder or the pattern of the input split"
             )
-        group: list[str] = []
-        size = 0
-        for position, file in enumerate(files):
-            group.append(file)
-            size += fileio.stat(file).length
-            if size >= work_bytes or position == len(files) - 1:
-                works.append(Work(order=len(works), input_split=input_split, paths=tuple(group)))
-                group, size = [], 0
+        for share, byte_range in _shares(files, checksums, work_bytes, range_bytes):
+            works.append(Work(order=len(works), input_split=input_split, paths=share, byte_range=byte_range))
     return works
+
+
+def _shares(
+    files: Sequence[str], checksums: Mapping[str, str], work_bytes: int, range_bytes: int
+) -> Iterator[tuple[tuple[str, ...], ByteRange | None]]:
+    """Files that are read together, or a range of one, in the order of their rows; see `plan_work`."""
+    group: list[str] = []
+    group_bytes = 0
+    for file in files:
+        size = fileio.stat(file).length
+        ranges: list[ByteRange] = []
+        if size > range_bytes and file in checksums:
+            opener = filesystems.FileSystems.open
+            ranges = divide(file, sha256=checksums[file], range_bytes=range_bytes, open_file=opener)
+        if not ranges:
+            group.append(file)
+            group_bytes += size
+        if group and (ranges or group_bytes >= work_bytes):
+            yield tuple(group), None
+            group, group_bytes = [], 0
+        yield from (((file,), byte_range) for byte_range in ranges)
+    if group:
+        yield tuple(group), None
+
+
+def _line_checksums(input_base: str) -> dict[str, str]:
+    """SHA-256 of the files whose rows are lines, by path, as the record in the folder says; empty without a record."""
+    path = os.path.join(input_base, SIDECAR_FILE)
+    if not fileio.exists(path):
+        return {}
+    with fileio.open(path, "rb") as file:
+        content = file.read()
+    try:
+        recorded = Sidecar.parse(content, path).line_checksums
+    except DataError:  # Where a record is needed, the configuration refuses this one.
+        return {}
+    return {os.path.join(input_base, name): sha256 for name, sha256 in recorded.items()}
 
 
 class _ShardWriter:
@@ -277,7 +329,7 @@ def write_shards(
     *,
     rows_per_shard: int = ROWS_PER_SHARD,
 ) -> Iterator[Shard]:
-    """Writes the rows of the files, in their order, to gzipped TFRecord files, one split each.
+    """Writes the rows of the work, in their order, to gzipped TFRecord files, one split each.
 
     Whatever is repeated after a failure is written to other files, so no two attempts write to the same one.
 
@@ -304,7 +356,7 @@ def write_shards(
     fileio.makedirs(folder)
     with contextlib.ExitStack() as opened:
         for path in work.paths:
-            for block in read_examples(path, filesystems.FileSystems.open):
+            for block in read_examples(path, filesystems.FileSystems.open, work.byte_range):
                 splits = rule.assign(block.hashes, work.input_split)
                 for split in np.unique(splits).tolist():
                     if split not in writers:
@@ -368,20 +420,25 @@ def _error_from_json(text: str) -> DataError:
 
 
 @contextlib.contextmanager
-def _errors_kept(staging: str) -> Iterator[None]:
-    """On a worker: leaves an error about the data in the staging folder, since runners pass on its text alone."""
+def _errors_kept(staging: str, order: int = 0) -> Iterator[None]:
+    """On a worker: leaves an error about the data in the staging folder, since runners pass on its text alone.
+
+    Args:
+      staging: the folder.
+      order: of the work, no two of which write to the same file.
+    """
     try:
         yield
     except DataError as error:
         fileio.makedirs(staging)
-        with fileio.open(os.path.join(staging, _ERROR_FILE), "w") as file:
+        with fileio.open(os.path.join(staging, f"{_ERROR_PREFIX}{order:05d}.json"), "w") as file:
             file.write(_error_to_json(error))
         raise
 
 
 @contextlib.contextmanager
 def _staging(folder: str) -> Iterator[None]:
-    """Where the pipeline is run from: removes the staging folder, and raises the error that was left in it."""
+    """Where the pipeline is run from: removes the staging folder, and raises the first error that was left in it."""
     if fileio.exists(folder):
         fileio.rmtree(folder)  # A killed attempt left it, perhaps with an error that is no longer true.
     try:
@@ -389,9 +446,9 @@ def _staging(folder: str) -> Iterator[None]:
     finally:
         error = None
         if fileio.exists(folder):
-            path = os.path.join(folder, _ERROR_FILE)
-            if fileio.exists(path):
-                with fileio.open(path, "r") as file:
+            errors = sorted(name for name in fileio.listdir(folder) if name.startswith(_ERROR_PREFIX))
+            if errors:
+                with fileio.open(os.path.join(folder, errors[0]), "r") as file:
                     error = _error_from_json(file.read())
             fileio.rmtree(folder)
         if error is not None:
@@ -407,7 +464,7 @@ class _WriteShards(beam.DoFn):
         self._instances = beam.metrics.Metrics.counter(write_split.METRICS_NAMESPACE, "num_instances")
 
     def process(self, work: Work) -> Iterator[Shard]:
-        with _errors_kept(self._staging):
+        with _errors_kept(self._staging, work.order):
             for shard in write_shards(work, self._rule, self._staging):
                 self._instances.inc(shard.rows)
                 yield shard
@@ -427,7 +484,7 @@ class _PublishShards(beam.DoFn):
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Reads the ratings in a Beam pipeline whose elements are files, not rows."""
+    """Reads the ratings in a Beam pipeline whose elements are files, or ranges of large ones, not rows."""
 
     def Do(
         self,
@@ -490,13 +547,15 @@ class RatingsExampleGen(component.FileBasedExampleGen):
     The types of the columns are those of `modules.features.RATINGS`, and every row is checked by the reader of
     `movie-ranking data prepare`. Ratings of one input split are split by a hash of user id and title into train, eval
     and test; several input splits stay what they are. Spans and versions in patterns, fingerprints of the input and
-    caching are those of TFX's file-based ExampleGens. The same files give the same bytes in the same order.
+    caching are those of TFX's file-based ExampleGens. The same files and record give the same bytes in
+    the same order, whatever the number of workers.
 
     CsvExampleGen, the stock one, guesses the types of columns (an id that looks like a number becomes one), splits by
     a hash of the whole row, so that another column moves ratings between splits, names no line of a bad row, and
     handles every row in Python several times over: 9.8 s for MovieLens 100K, where this one takes 0.5 (`make bench`,
     two cores, legacy lane). What this one cannot do: read other columns than the project's, share a single file out
-    among workers, or write other payloads than gzipped tf.Examples.
+    among workers unless `data prepare` recorded that its rows are lines, or write other payloads than gzipped
+    tf.Examples.
 
     Outputs:
       examples: gzipped TFRecord files of tf.Examples, a folder a split.

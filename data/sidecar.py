@@ -24,6 +24,10 @@ EXPLICIT = "explicit"
 BINARY = "binary"
 _BLOCK = 1 << 20
 _SIDE_FILES = tuple(table.file for table in features.SIDE_TABLES)
+_REMEDY = (
+    "make the folder with `movie-ranking data fetch`, `prepare` or `synthetic`, or write there the lowest and highest "
+    'possible rating, such as {"rating_scale": [1, 5]}'
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,12 +39,14 @@ class TableFile:
       rows: how many it has, the header not counted.
       columns: its header.
       sha256: hexadecimal digest of its bytes.
+      rows_are_lines: whether each row is known to be one line, so that reading can begin at any; no mark of the file.
     """
 
     name: str
     rows: int
     columns: tuple[str, ...]
     sha256: str
+    rows_are_lines: bool = dataclasses.field(default=False, compare=False)
 
     @classmethod
     def of(cls, folder: pathlib.Path, name: str) -> TableFile:
@@ -111,6 +117,11 @@ class Sidecar:
         return tuple(name for file in self.files if file.name in _SIDE_FILES for name in file.columns[1:])
 
     @property
+    def line_checksums(self) -> dict[str, str]:
+        """SHA-256 of each file of ratings whose rows are known to be lines, hexadecimal, by its name."""
+        return {file.name: file.sha256 for file in self.files if file.rows_are_lines and file.name not in _SIDE_FILES}
+
+    @property
     def checksums(self) -> dict[str, str]:
         """SHA-256 of each file, hexadecimal, by its name."""
         return {file.name: file.sha256 for file in self.files}
@@ -123,16 +134,23 @@ class Sidecar:
           DataError: there is none, or it is not what `write` writes.
         """
         path = pathlib.Path(folder) / SIDECAR_FILE
-        remedy = (
-            "make the folder with `movie-ranking data fetch`, `prepare` or `synthetic`, or write there the lowest and "
-            'highest possible rating, such as {"rating_scale": [1, 5]}'
-        )
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_bytes()
         except FileNotFoundError:
-            raise DataError(f"expected {path}, which records what the ratings are; it is missing; {remedy}") from None
+            raise DataError(f"expected {path}, which records what the ratings are; it is missing; {_REMEDY}") from None
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: bytes, path: str | os.PathLike[str]) -> Sidecar:
+        """The record that the bytes of a `ratings.json` are; the path is for messages.
+
+        Raises:
+          DataError: they are not what `write` writes.
+        """
+        try:
+            fields = json.loads(text.decode())
         except ValueError as error:
-            raise DataError(f"expected {path} to be JSON; got: {error}; {remedy}") from error
+            raise DataError(f"expected {path} to be JSON; got: {error}; {_REMEDY}") from error
         try:
             fields["rating_scale"] = _scale(fields["rating_scale"], path)
             files = fields.get("files", ())
@@ -141,7 +159,7 @@ class Sidecar:
         except DataError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"expected {path} to hold the fields of a sidecar; got: {error}; {remedy}") from error
+            raise DataError(f"expected {path} to hold the fields of a sidecar; got: {error}; {_REMEDY}") from error
 
     @classmethod
     def of_complete(cls, folder: str | os.PathLike[str]) -> Sidecar | None:
@@ -215,7 +233,7 @@ class Sidecar:
         return changes
 
 
-def _scale(given: Any, path: pathlib.Path) -> tuple[float, float]:
+def _scale(given: Any, path: str | os.PathLike[str]) -> tuple[float, float]:
     """The scale that a record names.
 
     Raises:

@@ -63,6 +63,7 @@ class Table:
       escape: stands before a character of a quoted file that means nothing but itself; empty where there is no such.
       decimal_comma: numbers may have a comma for a decimal point.
       head: lines before the first record, such as the header.
+      first_line: number of the line that `open_file` begins with; above 1 for a part of a file.
       size: bytes that `open_file` gives, 0 where nobody knows; for progress alone.
       open_file: opens the path for reading UTF-8.
     """
@@ -76,6 +77,7 @@ class Table:
     escape: str = ""
     decimal_comma: bool = False
     head: int = 0
+    first_line: int = 1
     size: int = 0
     open_file: Callable[[Path], BinaryIO] = open_local
 
@@ -164,7 +166,7 @@ class _Source:
       ended: the buffer holds all that is left of the file.
     """
 
-    def __init__(self, file: BinaryIO, table: Table, line: int = 1) -> None:
+    def __init__(self, file: BinaryIO, table: Table, line: int) -> None:
         self.buffer, self.start, self.at, self.line, self.ended = b"", 0, 0, line, False
         self._file, self._shown = file, table.shown
         self._read_before = 0
@@ -212,7 +214,7 @@ class _Source:
     def skip_head(self, table: Table) -> None:
         """Takes what stands before the first record: a byte order mark, and the header."""
         self.read_on()
-        if self.buffer.startswith(codecs.BOM_UTF8):
+        if self.line == 1 and self.buffer.startswith(codecs.BOM_UTF8):
             self.take(len(codecs.BOM_UTF8))
         for _ in range(table.head):
             next(self, None)
@@ -288,14 +290,14 @@ def records(table: Table) -> Iterator[Record]:
       LayoutError: a line is longer than `BLOCK_BYTES`.
     """
     with table.open_file(table.path) as file:
-        source = _Source(file, table)
+        source = _Source(file, table, table.first_line)
         source.skip_head(table)
         yield from iter(functools.partial(_next_record, table, source), None)
 
 
 def _blocks(table: Table, progress: Progress) -> Iterator[Block]:
     with table.open_file(table.path) as file:
-        source = _Source(file, table)
+        source = _Source(file, table, table.first_line)
         source.skip_head(table)
         while True:
             source.read_on()

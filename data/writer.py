@@ -3,7 +3,8 @@ r"""Sorts ratings, merges repeated ones and writes the tables of a data folder, 
 The bytes depend on what is said alone, not on the order or the form in which it came:
 
 - ratings sorted by user id, then title; side tables by their key; all by code point;
-- UTF-8, `\n` after each row, fields quoted as RFC 4180 says and only where they hold a comma or a quote;
+- UTF-8, `\n` after each row and nowhere else;
+- fields quoted as RFC 4180 says and only where they hold a comma or a quote;
 - a rating is the shortest decimal that reads back as the same float32, without exponent and without `.0`: `4`, `3.5`,
   `3.6666667`.
 """
@@ -141,7 +142,7 @@ def write_tables(
         cells += [[str(release.attributes[column.name].get(row, "")) for row in rows] for column in columns[1:]]
         lines = [_header(columns), *(",".join(map(_field, row)) for row in zip(*cells, strict=True)), ""]
         (folder / table.file).write_text("\n".join(lines), encoding="utf-8", newline="")
-    return tuple(TableFile.of(folder, name) for name in files)
+    return tuple(dataclasses.replace(TableFile.of(folder, name), rows_are_lines=True) for name in files)
 
 
 def _write_ratings(

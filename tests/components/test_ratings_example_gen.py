@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
+import functools
 import gzip
 import hashlib
 import json
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from apache_beam.io import filesystems
+from apache_beam.options import pipeline_options
 from apache_beam.runners.portability import fn_api_runner
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.base import base_beam_executor
@@ -30,6 +33,7 @@ from components import ratings_example_gen as gen
 from data import tables
 from data.errors import DataError, LayoutError, RowError
 from data.prepare import prepare
+from data.sidecar import Sidecar, TableFile
 from modules import features
 
 REQUIRED = ("user_id", "movie_title", "user_rating")
@@ -355,6 +359,63 @@ def test_small_files_share_work_and_large_ones_do_not(tmp_path: pathlib.Path) ->
         gen.plan_work(str(tmp_path), input_config(all="*.tsv"))
 
 
+def recorded(folder: pathlib.Path, path: str, *, rows_are_lines: bool = True) -> None:
+    """Writes the record of a folder with one file."""
+    file = TableFile.of(folder, pathlib.Path(path).relative_to(folder).as_posix())
+    file = dataclasses.replace(file, rows_are_lines=rows_are_lines)
+    Sidecar(rating_scale=(1.0, 5.0), files=(file,)).write(folder)
+
+
+def parts_of(works: list[gen.Work]) -> list[tuple[str, tuple[int, int] | None]]:
+    """The name of the first file of each work, and its range of bytes."""
+    return [
+        (pathlib.Path(work.paths[0]).name, work.byte_range and (work.byte_range.start, work.byte_range.end))
+        for work in works
+    ]
+
+
+def test_large_files_whose_rows_are_lines_are_divided(tmp_path: pathlib.Path) -> None:
+    for name in ("a", "b", "c"):
+        write_csv(tmp_path / f"{name}.csv", [("1", "Heat", "5")] * 20)
+    recorded(tmp_path, str(tmp_path / "b.csv"))
+    works = gen.plan_work(str(tmp_path), input_config(all="*.csv"), range_bytes=100)
+    # The header has 32 bytes and each row 9: what is 100 bytes long before the end of a row goes on to it.
+    assert parts_of(works) == [("a.csv", None), ("b.csv", (0, 104)), ("b.csv", (104, 212)), ("c.csv", None)]
+    assert [work.order for work in works] == [0, 1, 2, 3]
+    assert parts_of(gen.plan_work(str(tmp_path), input_config(all="b.csv"), range_bytes=212)) == [("b.csv", None)]
+
+
+@pytest.mark.parametrize("case", ["no record", "rows are not lines", "edited", "no record that can be read"])
+def test_files_whose_rows_may_hold_line_breaks_are_not_divided(tmp_path: pathlib.Path, case: str) -> None:
+    rows = [("1", "Heat", "5")] * 20
+    path = write_csv(tmp_path / "ratings.csv", rows)
+    if case != "no record":
+        recorded(tmp_path, path, rows_are_lines=case != "rows are not lines")
+    if case == "no record that can be read":
+        (tmp_path / "ratings.json").write_text("{")
+    if case == "edited":
+        write_csv(tmp_path / "ratings.csv", [*rows, ("2", "Heat\n2", "4")])
+    for range_bytes in (1, 100):
+        works = gen.plan_work(str(tmp_path), input_config(all="*.csv"), range_bytes=range_bytes)
+        assert parts_of(works) == [("ratings.csv", None)]
+
+
+def test_what_prepare_writes_can_be_divided(tmp_path: pathlib.Path) -> None:
+    rows = [(str(user), 'A "title",\r\nof\x0bmany\u2028lines', "4") for user in range(20)]
+    prepare(write_csv(tmp_path / "own.csv", [*rows, ("0", "Heat", "5")]), tmp_path / "out")
+    path = tmp_path / "out" / "ratings.csv"
+    works = gen.plan_work(str(tmp_path / "out"), input_config(all="ratings*.csv"), range_bytes=100)
+    assert len(works) > 5
+    examples = [
+        example
+        for work in works
+        for block in gen.read_examples(str(path), byte_range=work.byte_range)
+        for example in block.examples.to_pylist()
+    ]
+    assert examples == read(str(path))
+    assert len(examples) == 21
+
+
 def test_shards_hold_the_rows_in_order(
     tmp_path: pathlib.Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,11 +467,16 @@ def run_executor(
     output: pathlib.Path,
     inputs: example_gen_pb2.Input,
     outputs: example_gen_pb2.Output | None = None,
+    *,
+    workers: int = 1,
 ) -> standard_artifacts.Examples:
+    options = pipeline_options.PipelineOptions(
+        direct_num_workers=workers, direct_running_mode="in_memory" if workers == 1 else "multi_threading"
+    )
     examples = standard_artifacts.Examples()
     examples.uri = str(output)
     context = base_beam_executor.BaseBeamExecutor.Context(
-        make_beam_pipeline_fn=lambda: beam.Pipeline(runner=fn_api_runner.FnApiRunner())
+        make_beam_pipeline_fn=lambda: beam.Pipeline(runner=fn_api_runner.FnApiRunner(), options=options)
     )
     gen.Executor(context).Do(
         {},
@@ -460,6 +526,22 @@ def test_executor_gives_the_same_bytes_again(tmp_path: pathlib.Path, rng: np.ran
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
 
 
+def test_workers_make_no_difference(
+    tmp_path: pathlib.Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = many_rows(rng, 500)
+    recorded(tmp_path / "in", write_csv(tmp_path / "in" / "ratings.csv", rows))
+    whole = run_executor(tmp_path / "in", tmp_path / "whole", input_config(all="*.csv"))
+    monkeypatch.setattr(gen, "plan_work", functools.partial(gen.plan_work, range_bytes=2_000))
+    for workers in (1, 2):
+        run_executor(tmp_path / "in", tmp_path / str(workers), input_config(all="*.csv"), workers=workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    # The same rows in the same order, in more shards.
+    assert len(contents(tmp_path / "1")) > len(contents(tmp_path / "whole")) == 3
+    for name in ("train", "eval", "test"):
+        assert records_in(f"{tmp_path}/1/Split-{name}") == records_in(f"{whole.uri}/Split-{name}")
+
+
 def test_executor_takes_given_splits_as_they_are(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
     rows = {name: many_rows(rng, 50) for name in ("train", "eval", "test")}
     for name, its_rows in rows.items():
@@ -485,6 +567,32 @@ def test_executor_raises_the_error_of_the_row(tmp_path: pathlib.Path) -> None:
         run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"))
     assert (caught.value.file, caught.value.line) == (path, 3)
     assert contents(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_executor_names_the_line_of_a_row_in_a_range(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    path = write_csv(tmp_path / "in" / "ratings.csv", [("1", "Heat", "5")] * 300 + [("1", "", "4")] + [("2", "A", "1")])
+    recorded(tmp_path / "in", path)
+    monkeypatch.setattr(gen, "plan_work", functools.partial(gen.plan_work, range_bytes=500))
+    with pytest.raises(RowError) as caught:
+        run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"), workers=workers)
+    assert (caught.value.file, caught.value.line) == (path, 302)
+    assert contents(tmp_path / "out") == {}
+
+
+def test_the_first_of_several_errors_is_raised(tmp_path: pathlib.Path) -> None:
+    staging = str(tmp_path / "staging")
+
+    def fail() -> None:
+        for order, text in ((12, "third"), (2, "first"), (3, "second")):
+            with contextlib.suppress(DataError), gen._errors_kept(staging, order):
+                raise DataError(text)
+
+    with pytest.raises(DataError, match="first"), gen._staging(staging):
+        fail()
+    assert not (tmp_path / "staging").exists()
 
 
 def test_executor_raises_the_error_of_the_file(tmp_path: pathlib.Path) -> None:
@@ -541,7 +649,7 @@ def test_executor_forgets_what_a_killed_attempt_left(tmp_path: pathlib.Path) -> 
     write_csv(tmp_path / "in" / "ratings.csv", [("1", "Heat", "5")])
     staging = tmp_path / "out" / "staging"
     staging.mkdir(parents=True)
-    (staging / "error.json").write_text(json.dumps(["DataError", "no longer true"]))
+    (staging / "error-00000.json").write_text(json.dumps(["DataError", "no longer true"]))
     (staging / "half-written").write_bytes(b"x")
     run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"))
     assert not staging.exists()

@@ -110,6 +110,17 @@ def test_files_are_counted_and_named(folder):
     assert SIDECAR.checksums == {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
 
 
+def test_whether_rows_are_lines_is_kept_and_does_not_tell_files_apart(folder):
+    assert SIDECAR.line_checksums == {}
+    files = tuple(dataclasses.replace(file, rows_are_lines=file.name != "test/ratings.csv") for file in SIDECAR.files)
+    recorded = dataclasses.replace(SIDECAR, files=files)
+    recorded.write(folder)
+    assert recorded.matches(folder)
+    # A table of ratings alone is read in parts.
+    expected = {"train/ratings.csv": SIDECAR.checksums["train/ratings.csv"]}
+    assert Sidecar.read(folder).line_checksums == recorded.line_checksums == expected
+
+
 def test_the_record_matches_the_very_files(folder):
     assert Sidecar.of_complete(folder) is None
     SIDECAR.write(folder)
