@@ -93,7 +93,9 @@ def extract(partial: Partial) -> statistics_pb2.DatasetFeatureStatisticsList:
     return statistics
 
 
-def _write(partial: Partial, path: str) -> None:
+def _merge_and_write(partials: Iterable[tuple[int, Partial]], path: str) -> None:
+    """Merges what was made of the files in their order, since sums of floating-point numbers depend on it."""
+    partial = merge(partial for _, partial in sorted(partials, key=lambda numbered: numbered[0]))
     with filesystems.FileSystems.create(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED) as file:
         file.write(extract(partial).SerializeToString(deterministic=True))
 
@@ -111,7 +113,7 @@ def ColumnarStatisticsGen(
     pipeline. That takes 0.9 s on MovieLens 100K, where the stock one takes 4.9 (`make bench`, two cores, legacy lane).
 
     What this one cannot do: it takes neither a schema nor options (`stats_options`, excluded splits, sharded output).
-    A file is measured by one worker.
+    A file is measured by one worker. How many workers there are changes no bit of the statistics.
 
     Args:
       examples: tf.Examples.
@@ -126,7 +128,11 @@ def ColumnarStatisticsGen(
     del code_fingerprint
     statistics.split_names, statistics.span = examples.split_names, examples.span
     splits = artifact_utils.decode_split_names(examples.split_names)
-    files = [(split, path) for split in splits for path in example_files.split_files(examples, [split])]
+    files = [
+        (split, number, path)
+        for split in splits
+        for number, path in enumerate(example_files.split_files(examples, [split]))
+    ]
     outputs = {
         split: os.path.join(artifact_utils.get_split_uri([statistics], split), executor.DEFAULT_FILE_NAME)
         for split in splits
@@ -135,7 +141,7 @@ def ColumnarStatisticsGen(
         (
             pipeline
             | "Files" >> beam.Create(files)
-            | "Measure" >> beam.MapTuple(lambda split, path: (split, measure(path)))
-            | "Merge" >> beam.CombinePerKey(merge)
-            | "Write" >> beam.MapTuple(lambda split, partial: _write(partial, outputs[split]))
+            | "Measure" >> beam.MapTuple(lambda split, number, path: (split, (number, measure(path))))
+            | "Splits" >> beam.GroupByKey()
+            | "Write" >> beam.MapTuple(lambda split, partials: _merge_and_write(partials, outputs[split]))
         )

@@ -11,7 +11,7 @@ import functools
 import operator
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 import tensorflow as tf
@@ -32,6 +32,8 @@ from modules import judge, list_judge, list_metrics, paths, presets, sliced_metr
 from modules.list_judge import Liked, Measured
 from modules.sliced_metrics import OVERALL, SliceKey, SliceSums
 from modules.user_bootstrap import Resampled
+
+T = TypeVar("T")
 
 # Users are shared out among so many parts, each of which is measured in memory, by one worker.
 BUCKETS = 64
@@ -56,9 +58,13 @@ class _Asking(beam.DoFn):
 
 
 class _ScoreFiles(_Asking):
-    """Turns paths of files of examples into scored ratings and what users liked, both keyed by bucket of users."""
+    """Turns files of examples, by number, into scored ratings and what users liked, keyed by bucket of users.
 
-    def process(self, path: str) -> Iterator[Any]:
+    Each part has with it the file's number, and that of the block in the file.
+    """
+
+    def process(self, file: tuple[int, str]) -> Iterator[Any]:
+        number, path = file
         liked: list[Liked] = []
 
         def watched() -> Iterator[tf.Tensor]:
@@ -67,57 +73,51 @@ class _ScoreFiles(_Asking):
                     liked.append(self._scorer.lists.liked(examples))
                 yield examples
 
-        for block in judge.score_blocks(self._scorer, watched()):
-            yield from sliced_metrics.split_by_user(block, BUCKETS)
+        for place, block in enumerate(judge.score_blocks(self._scorer, watched())):
+            for bucket, ratings in sliced_metrics.split_by_user(block, BUCKETS):
+                yield bucket, ((number, place), ratings)
         for bucket, part in list_judge.split_by_user(liked, LIST_BUCKETS):
-            yield beam.pvalue.TaggedOutput(_LIKED, (bucket, part))
+            yield beam.pvalue.TaggedOutput(_LIKED, (bucket, ((number, 0), part)))
 
 
 class _MeasureLists(_Asking):
     """Turns what the users of a bucket liked into sums, and gives them with the names of the models that list."""
 
-    def process(self, bucket: tuple[int, Any]) -> Iterator[tuple[tuple[str, ...], Measured]]:
+    def process(self, bucket: tuple[int, Any]) -> Iterator[tuple[int, tuple[tuple[str, ...], Measured]]]:
+        number, parts = bucket
         lists = self._scorer.lists
-        yield lists.models, lists.measure(list_judge.concatenate(list(bucket[1])))
+        yield number, (lists.models, lists.measure(list_judge.concatenate(_in_order(parts))))
 
 
-def _measure(bucket: tuple[int, Any]) -> tuple[dict[SliceKey, SliceSums], Resampled]:
-    ratings = sliced_metrics.concatenate(list(bucket[1]))
-    return sliced_metrics.sum_by_slice(ratings), user_bootstrap.resample(ratings)
+def _in_order(numbered: Iterable[tuple[Any, T]]) -> list[T]:
+    """What comes with numbers, in their order: sums of floating-point numbers depend on it, and workers keep none."""
+    return [each for _, each in sorted(numbered, key=operator.itemgetter(0))]
 
 
-def _merge(
-    parts: Iterable[tuple[dict[SliceKey, SliceSums], Resampled]],
-) -> tuple[dict[SliceKey, SliceSums], Resampled] | None:
-    """The sums of all parts; None of no parts."""
-    given = [part for part in parts if part is not None]
-    if not given:
-        return None
-    resampled = functools.reduce(operator.add, (each for _, each in given))
-    return sliced_metrics.merge(sums for sums, _ in given), resampled
-
-
-def _merge_lists(parts: Iterable[Any]) -> Any:
-    """The sums of all parts, with the models that list; None of no parts."""
-    named = [part for part in parts if part is not None]
-    return (named[0][0], functools.reduce(operator.add, (measured for _, measured in named))) if named else None
+def _measure(bucket: tuple[int, Any]) -> tuple[int, tuple[dict[SliceKey, SliceSums], Resampled]]:
+    number, parts = bucket
+    ratings = sliced_metrics.concatenate(_in_order(parts))
+    return number, (sliced_metrics.sum_by_slice(ratings), user_bootstrap.resample(ratings))
 
 
 def _write(
-    measured: tuple[dict[SliceKey, SliceSums], Resampled],
-    of_lists: tuple[tuple[str, ...], Measured] | None,
+    measured: list[tuple[int, tuple[dict[SliceKey, SliceSums], Resampled]]],
+    of_lists: list[tuple[int, tuple[tuple[str, ...], Measured]]],
     folder: str,
     data: str,
     locations: dict[str, str],
     thresholds: dict[str, Any],
 ) -> None:
-    sums, resampled = measured
+    by_bucket = _in_order(measured)
+    sums = sliced_metrics.merge(each for each, _ in by_bucket)
+    resampled = functools.reduce(operator.add, (each for _, each in by_bucket))
     evaluation = sliced_metrics.evaluation_of(sums, list(locations))
     for model, ends in resampled.intervals(list(locations)).items():
         evaluation[OVERALL][model].update(ends)
     listing: tuple[str, ...] = ()
     if of_lists:
-        listing, lists = of_lists
+        named = _in_order(of_lists)
+        listing, lists = named[0][0], functools.reduce(operator.add, (each for _, each in named))
         for key, by_model in list_metrics.evaluation_of(lists.sums, listing).items():
             for model, values in by_model.items():
                 evaluation[key].setdefault(model, {}).update(values)
@@ -192,20 +192,20 @@ class Executor(executor.Executor):
             loaded = shared.Shared()
             scored = (
                 pipeline
-                | "Files" >> beam.Create(files)
+                | "Files" >> beam.Create(list(enumerate(files)))
                 | "Score" >> beam.ParDo(_ScoreFiles(models, loaded)).with_outputs(_LIKED, main=_SCORED)
             )
             lists = (
                 scored[_LIKED]
                 | "ListBuckets" >> beam.GroupByKey()
                 | "MeasureLists" >> beam.ParDo(_MeasureLists(models, loaded))
-                | "MergeLists" >> beam.CombineGlobally(_merge_lists)
+                | "AllLists" >> beam.combiners.ToList()
             )
             (
                 scored[_SCORED]
                 | "Buckets" >> beam.GroupByKey()
                 | "Measure" >> beam.Map(_measure)
-                | "Merge" >> beam.CombineGlobally(_merge).without_defaults()
+                | "All" >> beam.combiners.ToList().without_defaults()
                 | "Write"
                 >> beam.Map(_write, beam.pvalue.AsSingleton(lists), folder, examples.uri, locations, thresholds)
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tfx.components.statistics_gen import executor as tfx_statistics_gen
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import curated_schema
+from components import columnar_statistics_gen, curated_schema
 from components.columnar_statistics_gen import ColumnarStatisticsGen
 from tests import support
 
@@ -55,11 +56,12 @@ def describe(
     executor: type[base_beam_executor.BaseBeamExecutor],
     examples: standard_artifacts.Examples,
     folder: pathlib.Path,
+    beam_pipeline_args: Sequence[str] = (),
 ) -> standard_artifacts.ExampleStatistics:
     made = standard_artifacts.ExampleStatistics()
     made.uri = str(folder / executor.__name__)
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_pipeline_args), tmp_dir=str(folder / "tmp"), unique_id="1"
     )
     executor(context).Do({"examples": [examples]}, {"statistics": [made]}, {"code_fingerprint": ""})
     return made
@@ -130,10 +132,32 @@ def test_the_artifact_tells_the_splits_and_the_span(
     assert (ours.split_names, ours.span) == (theirs.split_names, theirs.span)
 
 
-def test_the_same_examples_give_the_same_bytes(
-    ours: standard_artifacts.ExampleStatistics, examples: standard_artifacts.Examples, tmp_path: pathlib.Path
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_examples_give_the_same_bytes_by_any_number_of_workers(
+    ours: standard_artifacts.ExampleStatistics,
+    examples: standard_artifacts.Examples,
+    tmp_path: pathlib.Path,
+    workers: int,
 ) -> None:
-    again = describe(ColumnarStatisticsGen.EXECUTOR_SPEC.executor_class, examples, tmp_path)
+    arguments = [
+        "--runner=FnApiRunner", f"--direct_num_workers={workers}",
+        f"--direct_running_mode={'in_memory' if workers == 1 else 'multi_threading'}",
+    ]  # fmt: skip
+    again = describe(ColumnarStatisticsGen.EXECUTOR_SPEC.executor_class, examples, tmp_path, arguments)
     for split in SPLITS:
         one, other = (pathlib.Path(each.uri, f"Split-{split}", "FeatureStats.pb") for each in (ours, again))
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_order_in_which_files_are_measured_changes_no_bit(tmp_path: pathlib.Path) -> None:
+    ratings = np.random.default_rng(7).normal(size=(5, 50)).tolist()
+    paths = [
+        support.write_examples(tmp_path / f"{number}.gz", [{"user_rating": rating} for rating in part])
+        for number, part in enumerate(ratings)
+    ]
+    written = set()
+    for order in ((0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (3, 0, 4, 1, 2)):
+        partials = [(number, columnar_statistics_gen.measure(paths[number])) for number in order]
+        columnar_statistics_gen._merge_and_write(partials, str(tmp_path / "statistics"))
+        written.add((tmp_path / "statistics").read_bytes())
+    assert len(written) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import get_args
 
 import apache_beam as beam
@@ -159,6 +160,7 @@ def run(
     folder: pathlib.Path,
     inputs: dict[str, list[types.Artifact]],
     properties: dict,
+    beam_pipeline_args: Sequence[str] = (),
 ) -> tuple[str, types.Artifact]:
     """Runs an executor the way TFX does; returns the folder of the evaluation, and the blessing."""
     for name in ("evaluation", "blessing"):
@@ -167,7 +169,9 @@ def run(
         "evaluation": [artifact(standard_artifacts.ModelEvaluation, folder / "evaluation")],
         "blessing": [artifact(standard_artifacts.ModelBlessing, folder / "blessing")],
     }
-    context = base_beam_executor.BaseBeamExecutor.Context(beam_pipeline_args=[], tmp_dir=str(folder), unique_id="1")
+    context = base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=list(beam_pipeline_args), tmp_dir=str(folder), unique_id="1"
+    )
     executor(context).Do(inputs, outputs, {**properties, "current_component_id": "Evaluator"})
     return outputs["evaluation"][0].uri, outputs["blessing"][0]
 
@@ -185,6 +189,7 @@ def evaluate(
     min_ratings: int = 100,
     min_users: int = 20,
     max_ndcg_regression: float = 0.0,
+    beam_pipeline_args: Sequence[str] = (),
 ) -> tuple[str, types.Artifact]:
     """The evaluation's folder and the blessing."""
     inputs = {"examples": [examples], "model": [model], "baseline_model": [blessed] if blessed else []}
@@ -193,7 +198,7 @@ def evaluate(
         "min_ratings": min_ratings, "min_users": min_users,
         "lists_baseline": "popularity", "max_ndcg_regression": max_ndcg_regression,
     }  # fmt: skip
-    return run(ratings_evaluator.Executor, folder, inputs, properties)
+    return run(ratings_evaluator.Executor, folder, inputs, properties, beam_pipeline_args)
 
 
 def expected_metrics(rows: list[dict], models: dict[str, types.Artifact]) -> sliced_metrics.Evaluation:
@@ -437,6 +442,34 @@ def test_blocks_and_batches_make_no_difference(examples, good) -> None:
     for slicing, keys in enumerate(whole.slice_keys):
         names = [joined.slice_keys[slicing][code] for code in joined.slice_code[slicing]]
         assert names == [keys[code] for code in whole.slice_code[slicing]]
+
+
+def test_workers_change_no_bit(examples, telling, tmp_path: pathlib.Path) -> None:
+    written = []
+    for workers in (1, 2):
+        arguments = [
+            "--runner=FnApiRunner", f"--direct_num_workers={workers}",
+            f"--direct_running_mode={'in_memory' if workers == 1 else 'multi_threading'}",
+        ]  # fmt: skip
+        uri, _ = evaluate(tmp_path / str(workers), examples, telling, beam_pipeline_args=arguments)
+        written.append({path.name: path.read_bytes() for path in pathlib.Path(uri).glob("metrics-*")})
+    assert written[0] == written[1] != {}
+
+
+def test_parts_are_taken_in_the_order_of_their_numbers(examples, good) -> None:
+    scorer = judge.Scorer(os.path.join(good.uri, PATH))
+    path = os.path.join(examples.uri, "Split-test", "data_tfrecord-00000-of-00002.gz")
+    blocks = list(judge.score_blocks(scorer, example_files.read_serialized(path, 7), block_rows=20))
+    numbered = [((place // 4, place % 4), block) for place, block in enumerate(blocks)]
+    measured = [ratings_evaluator._measure((3, parts)) for parts in (numbered, numbered[::-1])]
+    for bucket, (sums, resampled) in measured:
+        first_bucket, (first_sums, first_resampled) = measured[0]
+        assert bucket == first_bucket == 3
+        for model in range(len(scorer.models)):
+            assert [each.metrics(model) for each in sums.values()] == [
+                each.metrics(model) for each in first_sums.values()
+            ]
+        np.testing.assert_array_equal(resampled.totals, first_resampled.totals)
 
 
 def test_examples_that_are_not_compressed(rows: list[dict], good, tmp_path: pathlib.Path) -> None:
