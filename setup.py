@@ -20,9 +20,18 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "components", "modules", "data"]),
-    package_data={"pipeline.report": ["templates/*"], "pipeline.serving.page": ["static/*", "templates/*.html"]},
+    package_data={
+        "pipeline.engines": ["poms/*.xml", "checksums/*.sha256"],
+        "pipeline.report": ["templates/*"],
+        "pipeline.serving.page": ["static/*", "templates/*.html"],
+    },
     py_modules=["movie_ranking_main"],
-    entry_points={"console_scripts": ["movie-ranking=movie_ranking_main:main"]},
+    entry_points={
+        "console_scripts": [
+            "movie-ranking=movie_ranking_main:main",
+            "movie-ranking-worker=pipeline.engines.boot:main",
+        ]
+    },
     install_requires=[
         f"tfx==1.21.*; {CURRENT}",
         f"tfx==1.16.*; {LEGACY}",

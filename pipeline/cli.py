@@ -35,6 +35,7 @@ COMMANDS = {
     "tune": ("pipeline.commands.tune", "tune", "Search for better hyper-parameters."),
     "compile": ("pipeline.commands.compile", "compile_", "Compile the pipeline for Vertex AI or Kubeflow Pipelines."),
     "submit": ("pipeline.commands.submit", "submit", "Start, schedule or cancel the compiled pipeline on a cluster."),
+    "beam": ("pipeline.commands.beam", "beam", "Fetch or serve Flink and Spark, which run Beam pipelines."),
     "clean": ("pipeline.commands.clean", "clean", "Remove results of runs that nothing needs any more."),
     "doctor": ("pipeline.commands.doctor", "doctor", "Check the environment."),
 }

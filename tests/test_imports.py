@@ -19,6 +19,7 @@ ORDER = (
     "pipeline.local",
     "pipeline.serving",
     "pipeline.graph",
+    "pipeline.engines",
     "pipeline.config",
     "components",
     "pipeline.report",

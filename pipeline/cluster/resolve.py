@@ -47,6 +47,9 @@ def resolve(
             "expected --data, the folder of the ratings as the tasks will see it, such as gs://BUCKET/ml-100k"
         )
     config = local.resolve(values, config_file=config_file, assignments=assignments)
+    from pipeline.config import beam_config
+
+    beam_config.check_address(config.beam)
     try:
         from pipeline.cluster import compiler
     except ModuleNotFoundError as error:

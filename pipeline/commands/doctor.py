@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import itertools
 import os
 import pathlib
 import platform
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 
 import click
 
+from modules.errors import UserError
+from pipeline.commands.beam import ENGINES
 from pipeline.commands.options import Path
 
 
@@ -52,10 +55,11 @@ NEEDED_GIB = 2
 @click.option(
     "--output", type=Path(), default="output", show_default=True, metavar="FOLDER", help="Where runs would write."
 )
-def doctor(output: str) -> None:
+@click.option("--beam", "engine", type=click.Choice(ENGINES), help="Check what `run --beam` needs for it as well.")
+def doctor(output: str, engine: str | None) -> None:
     """Check the environment: lane, versions, compiler, disk, data. Exits 1 if something would not work."""
     healthy = True
-    for name, good, text in checks(output):
+    for name, good, text in itertools.chain(checks(output), engine_checks(engine) if engine else ()):
         healthy = healthy and good
         click.echo(f"{click.style('ok ' if good else 'BAD', fg='green' if good else 'red')}  {name:<10} {text}")
     if not healthy:
@@ -89,6 +93,30 @@ def checks(output: str) -> Iterator[tuple[str, bool, str]]:
     free = shutil.disk_usage(_existing(output)).free / 2**30
     yield "disk", free >= NEEDED_GIB, f"{free:.1f} GiB free for {os.path.abspath(output)}; {NEEDED_GIB} needed"
     yield _data()
+
+
+def engine_checks(engine: str) -> Iterator[tuple[str, bool, str]]:
+    """Yields the same of what an engine of Beam's pipelines needs on this machine."""
+    from pipeline.config.beam_config import WORKER
+    from pipeline.engines import jars
+
+    try:
+        command, version = jars.java()
+        yield "java", True, f"{version} ({command})"
+    except UserError as error:
+        yield "java", False, str(error)
+    distribution = jars.DISTRIBUTIONS[engine]
+    fault = distribution.fault()
+    if fault is None:
+        yield engine, True, f"{distribution.title} in {distribution.folder}"
+    else:
+        try:
+            maven = f"; run `movie-ranking beam fetch {engine}`, for which {jars.maven()} is there"
+        except UserError as error:
+            maven = f"; {error}"
+        yield engine, False, f"{distribution.title}: {fault}{maven}"
+    worker = shutil.which(WORKER, path=os.path.dirname(sys.executable))
+    yield "worker", worker is not None, worker or f"no {WORKER} beside {sys.executable}; run `make setup`"
 
 
 def _glibc(needed: tuple[int, int]) -> tuple[str, bool, str]:

@@ -186,16 +186,17 @@ def _write_lists(
     from pipeline.commands.progress import reported
     from pipeline.config.beam_config import BeamConfig, arguments
     from pipeline.config.cluster_config import ClusterConfig
+    from pipeline.local import engine
     from pipeline.local.interrupts import kept
 
     model.check_recommends()
     form = list_writer.form_of(destination)
-    beam_config = BeamConfig(**{key.removeprefix("beam."): value for key, value in values.items()})
+    asked_beam = BeamConfig(**{key.removeprefix("beam."): value for key, value in values.items()})
     folder = str(pathlib.Path(destination).absolute().parent)
-    pipeline_options = PipelineOptions(
-        arguments(beam_config, ClusterConfig(), pipeline_root=folder, data_root=folder), save_main_session=False
-    )
-    with reported(), kept():
+    with engine.reachable(asked_beam, None) as beam_config, reported(), kept():
+        pipeline_options = PipelineOptions(
+            arguments(beam_config, ClusterConfig(), pipeline_root=folder, data_root=folder), save_main_session=False
+        )
         written = list_writer.write_lists(
             lambda: beam.Pipeline(options=pipeline_options),
             str(model.path.absolute()),

@@ -39,10 +39,14 @@ class BeamConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         None, description="direct: where workers run; left out: multi_processing for several, in_memory for one"
     )
     flink_master: str | None = pydantic.Field(
-        None, description="flink: HOST:PORT of the cluster, or [local]; Beam starts a job server, which needs Java"
+        None,
+        description="flink: HOST:PORT of a cluster of Flink 1.19, for which `run` starts Beam's job server; left out "
+        "without job_endpoint: [local], an engine within the job server",
     )
     spark_master_url: str | None = pydantic.Field(
-        None, description="spark: spark://HOST:PORT, or local[*]; Beam starts a job server, which needs Java"
+        None,
+        description="spark: spark://HOST:PORT of a cluster of Spark 3.5, for which `run` starts Beam's job server; "
+        "left out without job_endpoint: local[CORES], an engine within the job server",
     )
     job_endpoint: str | None = pydantic.Field(
         None, pattern=r"^\S+:\d+$", description="flink, spark: HOST:PORT of a job server that runs already"
@@ -53,12 +57,13 @@ class BeamConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     environment: Literal["loopback", "docker", "process", "external"] | None = pydantic.Field(
         None,
         description="flink, spark: where Python code runs: in the submitting process (loopback), in a container of "
-        "`image` (docker), in processes that workers start (process), or in worker pools (external)",
+        "`image` (docker), in processes that workers start (process), or in worker pools (external); left out: process",
     )
     environment_config: str | None = pydantic.Field(
         None,
-        description="environment process: the command that starts Beam's boot program, with TF_USE_LEGACY_KERAS set "
-        "for it; external: HOST:PORT of the worker pool as workers of the cluster see it",
+        description="environment process: the command that starts a worker, with TF_USE_LEGACY_KERAS set for it; left "
+        "out: movie-ranking-worker, on PATH of each machine; external: HOST:PORT of the worker pool as workers of the "
+        "cluster see it",
     )
     image: str | None = pydantic.Field(
         None, description="environment docker, dataflow: image with movie-ranking; left out: cluster.image"
@@ -107,29 +112,30 @@ class BeamConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         return self
 
     def _check_cluster(self, master: str) -> None:
-        """Refuses flink or spark without one place to submit to, or without an environment and what it takes."""
-        if (getattr(self, master) is None) == (self.job_endpoint is None):
+        """Refuses flink or spark with two places to submit to, or an environment with something else than it takes."""
+        if getattr(self, master) is not None and self.job_endpoint is not None:
             raise UserError(
-                f"expected of runner {self.runner} one of {master}, for which Beam starts a job server, and "
+                f"expected of runner {self.runner} one of {master}, for which a job server is started, and "
                 f"job_endpoint, of one that runs; got {master} {getattr(self, master)} and job_endpoint "
                 f"{self.job_endpoint}; give one of them"
             )
-        if self.environment is None:
+        if self.environment == "external" and self.environment_config is None:
             raise UserError(
-                f"expected beam.environment with runner {self.runner}: loopback, docker, process or external; got none;"
-                " loopback does where the cluster's workers are on this machine"
+                "expected HOST:PORT of a worker pool as environment_config with environment external; got none; set it"
             )
-        takes_config = self.environment in ("process", "external")
-        if takes_config != (self.environment_config is not None):
+        if self.environment in ("loopback", "docker") and self.environment_config is not None:
             raise UserError(
-                f"expected {'an' if takes_config else 'no'} environment_config with environment {self.environment}; "
-                f"got {self.environment_config}; it is the command of process, or HOST:PORT of external"
+                f"expected no environment_config with environment {self.environment}; got {self.environment_config}; "
+                "it is the command of process, or HOST:PORT of external"
             )
         if self.image is not None and self.environment != "docker":
             raise UserError(f"expected an image with environment docker alone; got one with {self.environment}")
 
 
 _PORTABLE = ("job_endpoint", "environment", "environment_config", "image")
+WORKER = "movie-ranking-worker"
+# A worker has TensorFlow to load, and is left alone this long when it has no more to do, ms.
+_WORKER_KEPT_MS = 600_000
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "direct": ("workers", "running_mode"),
     "flink": ("flink_master", "parallelism", *_PORTABLE),
@@ -140,6 +146,19 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _ALL_SETTINGS = tuple(name for name in BeamConfig.model_fields if name not in ("runner", "args"))
 _MASTERS = {"flink": "flink_master", "spark": "spark_master_url"}
+
+
+def check_address(beam: BeamConfig) -> None:
+    """Refuses flink or spark without a place to submit to, where no job server is started for want of one.
+
+    Raises:
+      UserError: there is none.
+    """
+    if beam.runner in _MASTERS and beam.job_endpoint is None:
+        raise UserError(
+            f"expected beam.job_endpoint, HOST:PORT of Beam's job server, with runner {beam.runner}; got none; set it: "
+            "`movie-ranking run` alone starts one"
+        )
 
 
 def arguments(beam: BeamConfig, cluster: ClusterConfig, *, pipeline_root: str, data_root: str) -> list[str]:
@@ -183,24 +202,26 @@ def _portable(beam: BeamConfig, cluster: ClusterConfig, pipeline_root: str) -> d
     del pipeline_root
     image: str | None = NO_IMAGE
     config = beam.environment_config
-    if beam.environment == "docker":
+    environment = beam.environment or "process"
+    if environment == "docker":
         image = config = beam.image or cluster.image
         if image is None:
             raise UserError(
                 "expected an image with movie-ranking for environment docker; got none; set beam.image or "
                 "cluster.image, see `make image`"
             )
-    elif beam.environment == "process":
+    elif environment == "process":
         # TensorFlow Recommenders and TensorFlow Transform need Keras 2, in the workers too.
-        config = json.dumps({"command": config, "env": {"TF_USE_LEGACY_KERAS": "1"}})
+        config = json.dumps({"command": config or WORKER, "env": {"TF_USE_LEGACY_KERAS": "1"}})
     return {
         "runner": {"flink": "FlinkRunner", "spark": "SparkRunner"}[beam.runner],
         "flink_master": beam.flink_master,
         "spark_master_url": beam.spark_master_url,
         "job_endpoint": beam.job_endpoint,
         "parallelism": beam.parallelism,
-        "environment_type": str(beam.environment).upper(),
+        "environment_type": environment.upper(),
         "environment_config": config,
+        "environment_cache_millis": _WORKER_KEPT_MS,
         "sdk_container_image": image,
     }
 

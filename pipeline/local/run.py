@@ -14,6 +14,7 @@ from modules.errors import UserError
 from pipeline.config import locations
 from pipeline.config.component_order import in_order
 from pipeline.exit_codes import ExitCode
+from pipeline.local import engine
 from pipeline.local.capture import captured
 from pipeline.local.observers import LiveObserver, PlainObserver, terminal
 
@@ -45,7 +46,8 @@ def run(
 
     Raises:
       UserError: `from_component` comes after `to_component`, one of them is not part of the pipeline, the strategy
-        takes several machines, or a folder is in a place that a run on this machine cannot use.
+        takes several machines, a folder is in a place that a run on this machine cannot use, or the engine that Beam
+        is to use was not fetched or does not start.
 
     Returns:
       The exit code; the outcome is also written to `last_run.json` in the output folder, and for people to
@@ -63,6 +65,7 @@ def run(
             f"{config.output}; give artifacts alone another place, such as --set artifacts={config.output}, or compile "
             "the pipeline for a cluster"
         )
+    engine.check(config.beam)
     console = terminal()
     live = console.is_terminal and not (plain or verbose)
     began = time.perf_counter()
@@ -75,13 +78,12 @@ def run(
         from pipeline.local.dag_runner import ComponentError, LocalRunner
     for folder in (config.data.root, config.pipeline_root):
         locations.check_readable(folder)
-    pipeline = create_pipeline(config)
-    options = _run_options(pipeline, from_component, to_component)
+    options = _run_options(create_pipeline(config), from_component, to_component)
     runner = LocalRunner(logs, observer, verbose=verbose)
     code, reasons = ExitCode.PUSHED, []
     try:
-        with observer:
-            runner.run(pipeline, run_options=options)
+        with engine.reachable(config.beam, logs) as beam, observer:
+            runner.run(create_pipeline(config.model_copy(update={"beam": beam})), run_options=options)
     except ComponentError as error:
         code = exit_code_of(error)
         reasons = str(error.__cause__ if code == ExitCode.ANOMALIES else error).splitlines()

@@ -72,14 +72,18 @@ def test_exit_codes_are_documented_where_they_arise(capsys: pytest.CaptureFixtur
         (["--data", "az://bucket"], "or in gs://, s3://, hdfs://; got az://bucket"),
         (["--output", "gs://bucket/output"], "expected a folder on this machine for output"),
         (["--beam", "prism"], "Invalid value for '--beam'"),
-        (["--beam", "flink"], "beam: expected of runner flink one of flink_master"),
+        (["--beam", "flink"], "run `movie-ranking beam fetch flink`"),
         (["--beam-arg", "workers=2"], "beam: expected arguments such as --NAME=VALUE"),
         (["--set", "beam.parallelism=2"], "parallelism (of flink)"),
         (["--config", "/nowhere"], "does not exist"),
         (["--from", "Trainer", "--to", "Transform"], "--from Trainer comes after --to Transform"),
     ],
 )
-def test_bad_input_is_named_and_exits_with_2(ratings, tmp_path, capsys, arguments: list[str], said: str) -> None:
+def test_bad_input_is_named_and_exits_with_2(
+    ratings, tmp_path, monkeypatch, capsys, arguments: list[str], said: str
+) -> None:
+    # Where no engine was fetched.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     base = [] if "--data" in arguments else ["--data", str(ratings)]
     assert call("run", *base, "--output", str(tmp_path), *arguments) == ExitCode.BAD_INPUT
     shown = capsys.readouterr().err

@@ -26,6 +26,7 @@ from pipeline.graph.pipeline import create_pipeline
 IMAGE = "europe-docker.pkg.dev/project/repository/movie-ranking:1"
 CLOUD = {"data": {"root": "gs://bucket/ratings", "given": True}, "artifacts": "gs://bucket/root"}
 LOOPBACK = {"environment": "loopback"}
+KEPT = "--environment_cache_millis=600000"
 # Runner and settings, rest of the configuration, the arguments.
 CASES = {
     "direct": ({}, {}, ["--runner=FnApiRunner", "--sdk_container_image=none"]),
@@ -58,6 +59,7 @@ CASES = {
             "--flink_master=[local]",
             "--parallelism=3",
             "--environment_type=LOOPBACK",
+            KEPT,
             "--sdk_container_image=none",
             "--flink_version=1.19",
         ],
@@ -75,6 +77,7 @@ CASES = {
             "--job_endpoint=jobs:8099",
             "--environment_type=EXTERNAL",
             "--environment_config=localhost:50000",
+            KEPT,
             "--sdk_container_image=none",
         ],
     ),
@@ -91,6 +94,18 @@ CASES = {
             "--spark_master_url=spark://host:7077",
             "--environment_type=PROCESS",
             '--environment_config={"command": "/opt/boot", "env": {"TF_USE_LEGACY_KERAS": "1"}}',
+            KEPT,
+            "--sdk_container_image=none",
+        ],
+    ),
+    "flink, an engine of its own": (
+        {"runner": "flink"},
+        {},
+        [
+            "--runner=FlinkRunner",
+            "--environment_type=PROCESS",
+            '--environment_config={"command": "movie-ranking-worker", "env": {"TF_USE_LEGACY_KERAS": "1"}}',
+            KEPT,
             "--sdk_container_image=none",
         ],
     ),
@@ -102,6 +117,7 @@ CASES = {
             "--job_endpoint=jobs:8099",
             "--environment_type=DOCKER",
             f"--environment_config={IMAGE}",
+            KEPT,
             f"--sdk_container_image={IMAGE}",
         ],
     ),
@@ -223,10 +239,8 @@ DATAFLOW = {"runner": "dataflow", "project": "p", "region": "r", "image": "i"}
         ({**DATAFLOW, "environment": "docker"}, CLOUD, "got environment (of flink and spark)"),
         ({**FLINK, "parallelism": 0}, {}, "beam.parallelism"),
         ({**FLINK, "job_endpoint": "localhost"}, {}, "beam.job_endpoint"),
-        ({**FLINK, "flink_master": "h:1"}, {}, "one of flink_master, for which Beam starts a job server, and job_endp"),
-        ({"runner": "spark", "environment": "loopback"}, {}, "one of spark_master_url"),
-        ({"runner": "flink", "flink_master": "h:1"}, {}, "expected beam.environment with runner flink"),
-        ({**FLINK, "environment": "process"}, {}, "expected an environment_config with environment process; got None"),
+        ({**FLINK, "flink_master": "h:1"}, {}, "one of flink_master, for which a job server is started, and job_e"),
+        ({**FLINK, "environment": "external"}, {}, "expected HOST:PORT of a worker pool as environment_config"),
         ({**FLINK, "environment_config": "x"}, {}, "expected no environment_config with environment loopback; got x"),
         ({**FLINK, "image": "i"}, {}, "an image with environment docker alone; got one with loopback"),
         ({**FLINK, "environment": "docker"}, CLOUD, "expected an image with movie-ranking for environment docker"),
