@@ -193,9 +193,9 @@ def _write_lists(
     form = list_writer.form_of(destination)
     asked_beam = BeamConfig(**{key.removeprefix("beam."): value for key, value in values.items()})
     folder = str(pathlib.Path(destination).absolute().parent)
-    with engine.reachable(asked_beam, None) as beam_config, reported(), kept():
+    with engine.reachable(asked_beam, None) as reached, reported(), kept():
         pipeline_options = PipelineOptions(
-            arguments(beam_config, ClusterConfig(), pipeline_root=folder, data_root=folder), save_main_session=False
+            arguments(reached.beam, ClusterConfig(), pipeline_root=folder, data_root=folder), save_main_session=False
         )
         written = list_writer.write_lists(
             lambda: beam.Pipeline(options=pipeline_options),

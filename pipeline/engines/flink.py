@@ -6,7 +6,7 @@ import pathlib
 
 import yaml
 
-from pipeline.engines.programs import Program
+from pipeline.engines.programs import MARK, Program
 from pipeline.engines.stage import Stage, free_port
 
 EMBEDDED = "[local]"
@@ -17,7 +17,7 @@ _CLUSTER_HEAP_MB = 512
 _DIRECT_MB = 768
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+    f"-Dorg.slf4j.simpleLogger.dateTimeFormat='{MARK}' HH:mm:ss.SSS",
     # Otherwise Beam drops what workers write, and with it why one failed.
     "-Dorg.slf4j.simpleLogger.log.org.apache.beam.runners.fnexecution.environment.ProcessManager=debug",
 )

@@ -17,6 +17,9 @@ from pipeline.engines import guard
 
 START_S = 180.0
 _TOLD_LINES = 12
+# What each line of an engine's own log begins with; other lines are a trace of Java's, or a worker's.
+MARK = "engine"
+_TRACE = re.compile(r"\s+(at|\.\.\.) |(\s*Suppressed: |Caused by: )?(java|org|io|scala|com)\.[\w.$]+|\s*$")
 _COMMANDS = os.path.dirname(sys.executable)
 _LOOK_S = 0.1
 
@@ -53,6 +56,7 @@ class Program:
         self._pid: int | None = None
         self._found: str | None = None
         self._tail: collections.deque[str] = collections.deque(maxlen=_TOLD_LINES)
+        self._workers_tail: collections.deque[str] = collections.deque(maxlen=_TOLD_LINES)
         self._news = threading.Condition()
         for place in (folder, log.parent):
             place.mkdir(parents=True, exist_ok=True)
@@ -105,6 +109,11 @@ class Program:
         with self._news:
             return "\n".join(self._tail)
 
+    def workers_last_words(self) -> str:
+        """The last lines that its workers wrote, of what they did not send to the engine's log."""
+        with self._news:
+            return "\n".join(self._workers_tail)
+
     def stop(self) -> None:
         """Ends it, and what it started; waits for that."""
         if self._guard.stdin is not None:
@@ -125,6 +134,8 @@ class Program:
                 file.write(line)
                 with self._news:
                     self._tail.append(text)
+                    if not text.startswith(MARK) and not _TRACE.match(text):
+                        self._workers_tail.append(text)
                     if self._found is None and (match := self._ready.search(text)):
                         self._found = match[1]
                         self._news.notify_all()

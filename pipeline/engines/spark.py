@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pipeline.engines.programs import Program
+from pipeline.engines.programs import MARK, Program
 from pipeline.engines.stage import Stage
 
 _JOB_SERVER_HEAP_MB = 2048
@@ -12,14 +12,14 @@ _CLUSTER_HEAP_MB = 512
 # Of a worker: one executor, with the memory that Spark gives one.
 _CORES, _MEMORY = 1, "1g"
 # Spark says nothing where it finds no settings. The last lines: otherwise Beam drops what workers of its own write.
-_LOGGING = """\
+_LOGGING = f"""\
 rootLogger.level = info
 rootLogger.appenderRef.stdout.ref = console
 appender.console.type = Console
 appender.console.name = console
 appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1}: %m%n%ex
+appender.console.layout.pattern = {MARK} %d{{HH:mm:ss.SSS}} %p %c{{1}}: %m%n%ex
 logger.beam.name = org.apache.beam.runners.fnexecution.environment.ProcessManager
 logger.beam.level = debug
 """

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Iterator
 
 from pipeline.config.beam_config import BeamConfig
 from pipeline.engines import jars
+from pipeline.engines.programs import Program
 from pipeline.engines.serving import served
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """A place to submit to.
+
+    Attributes:
+      beam: settings that name a job server.
+      job_server: the one that was started for them, if any was.
+    """
+
+    beam: BeamConfig
+    job_server: Program | None = None
+
+    def reasons(self) -> list[str]:
+        """What the engine has to tell of a failure: what its workers wrote last, and where the rest is."""
+        if self.job_server is None:
+            return []
+        words = self.job_server.workers_last_words()
+        said = ["Workers wrote last:", *words.splitlines()] if words else []
+        return [*said, f"The engine's log: {self.job_server.log}"]
 
 
 def check(beam: BeamConfig) -> None:
@@ -23,8 +46,8 @@ def check(beam: BeamConfig) -> None:
 
 
 @contextlib.contextmanager
-def reachable(beam: BeamConfig, logs: str | None) -> Iterator[BeamConfig]:
-    """Gives settings with a job server that runs: those given, or ones of a job server that is started.
+def reachable(beam: BeamConfig, logs: str | None) -> Iterator[Reached]:
+    """Gives a job server that runs: that of the settings, or one that is started and ends with the block.
 
     Args:
       beam: settings; those without `job_endpoint` have one started, for the cluster that they name or else with an
@@ -35,13 +58,12 @@ def reachable(beam: BeamConfig, logs: str | None) -> Iterator[BeamConfig]:
       UserError: the engine was not fetched, there is no Java, or the job server does not start.
     """
     if not _is_ours(beam):
-        yield beam
+        yield Reached(beam)
         return
     master = beam.flink_master or beam.spark_master_url
     with served(beam.runner, master=master, logs=pathlib.Path(logs, "engine") if logs else None) as engine:
-        yield beam.model_copy(
-            update={"job_endpoint": engine.job_endpoint, "flink_master": None, "spark_master_url": None}
-        )
+        address = {"job_endpoint": engine.job_endpoint, "flink_master": None, "spark_master_url": None}
+        yield Reached(beam.model_copy(update=address), engine.job_server)
 
 
 def _is_ours(beam: BeamConfig) -> bool:

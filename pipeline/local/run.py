@@ -81,12 +81,15 @@ def run(
     options = _run_options(create_pipeline(config), from_component, to_component)
     runner = LocalRunner(logs, observer, verbose=verbose)
     code, reasons = ExitCode.PUSHED, []
-    try:
-        with engine.reachable(config.beam, logs) as beam, observer:
-            runner.run(create_pipeline(config.model_copy(update={"beam": beam})), run_options=options)
-    except ComponentError as error:
-        code = exit_code_of(error)
-        reasons = str(error.__cause__ if code == ExitCode.ANOMALIES else error).splitlines()
+    with engine.reachable(config.beam, logs) as reached:
+        try:
+            with observer:
+                runner.run(create_pipeline(config.model_copy(update={"beam": reached.beam})), run_options=options)
+        except ComponentError as error:
+            code = exit_code_of(error)
+            reasons = str(error.__cause__ if code == ExitCode.ANOMALIES else error).splitlines()
+            if code == ExitCode.FAILED:
+                reasons += reached.reasons()
     if not runner.started:
         return ExitCode.PUSHED
     with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
