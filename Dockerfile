@@ -44,11 +44,20 @@ EXPOSE 8500 8501
 # The output folder of the pipeline is mounted here.
 ENTRYPOINT ["movie-ranking", "serve", "--host", "0.0.0.0", "--output", "/output"]
 
+# Beam's boot program, by which Dataflow, Flink and Spark start workers in containers, of the version of the lock.
+FROM golang:1.26-trixie AS build-boot
+COPY requirements/image.txt image.txt
+RUN GOBIN=/out go install \
+    github.com/apache/beam/sdks/v2/python/container@v$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' image.txt)
+
 FROM python:3.13-slim-trixie
 COPY --from=build /opt/movie-ranking /opt/movie-ranking
+COPY --from=build-boot /out/container /opt/apache/beam/boot
 ENV PATH=/opt/movie-ranking/bin:$PATH TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 PYTHONUNBUFFERED=1
+# Boot would make an environment of its own, without this project.
+ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 RUN useradd --create-home --uid 1000 tasks
 USER tasks
 WORKDIR /home/tasks
-# Kubeflow and Vertex name their own command; by hand it is the command line.
-ENTRYPOINT ["movie-ranking"]
+# Kubeflow and Vertex name their own command; Beam's runners give flags of boot; by hand it is the command line.
+ENTRYPOINT ["/bin/sh", "-c", "case \"${1-}\" in --id=*|--*_endpoint=*|--worker_pool*) exec /opt/apache/beam/boot \"$@\";; *) exec movie-ranking \"$@\";; esac", "movie-ranking"]

@@ -126,9 +126,9 @@ class Program:
         if output is None:
             raise RuntimeError("expected a pipe")
         with self.log.open("ab", buffering=0) as file:
-            for number, line in enumerate(output):
+            for line in output:
                 text = line.decode(errors="replace").rstrip()
-                if number == 0 and text.startswith(guard.STARTED):
+                if self._pid is None and text.startswith(guard.STARTED):
                     self._pid = int(text.removeprefix(guard.STARTED))
                     continue
                 file.write(line)

@@ -90,12 +90,41 @@ def test_nothing_else_is_sent(path: str) -> None:
 def test_it_runs_as_a_user_without_rights_from_a_python_and_glibc_that_the_lane_needs() -> None:
     steps = instructions()
     assert [rest for name, rest in steps if name == "USER"][-1] not in ("root", "0")
-    for base in (rest for name, rest in steps if name == "FROM"):
+    for base in (rest for name, rest in steps if name == "FROM" and not rest.endswith("AS build-boot")):
         # trixie is Debian 13, whose glibc is 2.41.
         version = re.match(r"python:3\.(\d+)-slim-trixie\b", base)
         assert version
         assert int(version[1]) in (11, 12, 13)
-    assert steps[-1] == ("ENTRYPOINT", '["movie-ranking"]')
+    assert steps[-1][0] == "ENTRYPOINT"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--help"], "cli run --help"),
+        ([], "cli"),
+        (["--version"], "cli --version"),
+        (["--id=1-1", "--provision_endpoint=localhost:1"], "boot --id=1-1 --provision_endpoint=localhost:1"),
+        (["--worker_pool"], "boot --worker_pool"),
+    ],
+)
+def test_beam_starts_workers_in_it_and_people_commands(tmp_path: pathlib.Path, arguments: list[str], said: str) -> None:
+    for name, word in {"movie-ranking": "cli", "boot": "boot"}.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {word} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    command = json.loads(instructions()[-1][1].replace("/opt/apache/beam/boot", str(tmp_path / "boot")))
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == said
+
+
+def test_boot_is_of_the_version_of_beam_in_the_lock_and_uses_the_environment_of_the_image() -> None:
+    (step,) = [rest for name, rest in instructions() if name == "RUN" and "go install" in rest]
+    shown = step.replace("GOBIN=/out go install", "echo").replace("image.txt", str(ROOT / "requirements/image.txt"))
+    done = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True)
+    version = locked("image")["apache-beam"].split(" ")[0]
+    assert done.stdout.strip() == f"github.com/apache/beam/sdks/v2/python/container@v{version}"
+    assert image_environment(DOCKERFILE)["RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"] == "1"
 
 
 def test_its_variables_are_those_that_tensorflow_needs() -> None:
@@ -162,6 +191,8 @@ def test_the_package_that_it_installs_is_whole(tmp_path: pathlib.Path) -> None:
     expected = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert "pipeline/commands/run.py" in expected
     assert {name for name in inside if name.endswith(".py")} == expected | {"movie_ranking_main.py"}
+    engines = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pipeline" / "engines").glob("*/*.*")}
+    assert {name for name in engines if name.endswith((".xml", ".sha256"))} <= inside
 
 
 def _is_current_lane() -> bool:
@@ -176,7 +207,7 @@ def test_its_steps_install_what_runs(tmp_path: pathlib.Path) -> None:
     sources, target = context(tmp_path / "context"), str(tmp_path / "movie-ranking")
     for name, rest in instructions():
         # Packages of the system and users are for the container; all else is done here, in another folder.
-        if name == "RUN" and not rest.startswith(("apt-get", "useradd")):
+        if name == "RUN" and not rest.startswith(("apt-get", "useradd", "GOBIN")):
             step = rest.replace("/opt/movie-ranking", target).replace("python -m venv", f"{sys.executable} -m venv")
             done = subprocess.run(["bash", "-c", step], cwd=sources, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{step}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
