@@ -7,6 +7,7 @@ are processes that a worker pool starts, so that nothing passes between submissi
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -20,7 +21,9 @@ from typing import Any
 import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from tfx.proto import example_gen_pb2
 
+from components import ratings_example_gen
 from data import synthetic
 from pipeline.config import resolve
 from pipeline.config.resolve import NOTHING
@@ -129,11 +132,24 @@ def test_processes_that_share_nothing_come_to_what_one_process_does(
     assert [row["value"] for row in record["slices"]] == [row["value"] for row in expected["slices"]]
 
 
-def test_workers_in_processes_of_this_machine(ratings: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    config = resolve.resolve({"data.root": str(ratings), "output": str(tmp_path)}, assignments=("beam.workers=2",))
-    assert run.run(config, to_component="StatisticsGen", plain=True) == ExitCode.STOPPED_EARLY
-    record = json.loads((tmp_path / run.LAST_RUN_FILE).read_text())
-    assert sum(record["split_sizes"].values()) == 6_000
+def test_workers_in_processes_of_this_machine(
+    ratings: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = functools.partial(ratings_example_gen.plan_work, range_bytes=20_000)
+    assert len(planned(str(ratings), example_gen_pb2.Input(splits=[{"pattern": "ratings*.csv"}]))) > 5
+    monkeypatch.setattr(ratings_example_gen, "plan_work", planned)
+    written = []
+    for workers in (1, 2):
+        output = tmp_path / str(workers)
+        values = {"data.root": str(ratings), "output": str(output)}
+        config = resolve.resolve(values, assignments=(f"beam.workers={workers}",))
+        assert run.run(config, to_component="StatisticsGen", plain=True) == ExitCode.STOPPED_EARLY
+        record = json.loads((output / run.LAST_RUN_FILE).read_text())
+        assert sum(record["split_sizes"].values()) == 6_000
+        files = [*output.glob("artifacts/*/*/*/Split-*/*.gz"), *output.glob("artifacts/*/*/*/Split-*/*.pb")]
+        written.append({str(path.relative_to(output)): path.read_bytes() for path in files})
+    assert written[0] == written[1]
+    assert len(written[0]) > 15
 
 
 def test_spark_arguments_reach_a_job_server_and_code_comes_back_to_this_process(
