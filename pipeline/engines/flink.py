@@ -14,7 +14,7 @@ EMBEDDED = "[local]"
 SLOTS = 2
 _JOB_SERVER_HEAP_MB = 2048
 _CLUSTER_HEAP_MB = 512
-_DIRECT_MB = 768
+_DIRECT_MB = 1024
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     f"-Dorg.slf4j.simpleLogger.dateTimeFormat='{MARK}' HH:mm:ss.SSS",
@@ -51,9 +51,9 @@ def settings(*, workers: int, rpc_port: int, rest_port: int) -> dict[str, object
         "taskmanager.memory.task.heap.size": "384m",
         "taskmanager.memory.task.off-heap.size": "0m",
         "taskmanager.memory.managed.size": "256m",
-        # Transform has more channels than fit into 64 MB.
-        "taskmanager.memory.network.min": "256m",
-        "taskmanager.memory.network.max": "256m",
+        # Enough for all channels of Transform, when all but one task manager are lost; 256 MB are not.
+        "taskmanager.memory.network.min": "512m",
+        "taskmanager.memory.network.max": "512m",
         "taskmanager.memory.jvm-metaspace.size": "256m",
         "taskmanager.memory.jvm-overhead.min": "192m",
         "taskmanager.memory.jvm-overhead.max": "192m",
@@ -116,7 +116,7 @@ def start_job_server(stage: Stage, master: str | None) -> Program:
         "--job-port=0",
         "--artifact-port=0",
         "--expansion-port=-1",
-        f"--artifacts-dir={stage.folder / 'artifacts'}",
+        f"--artifacts-dir={stage.folder / 'flink-job-server' / 'artifacts'}",
         ready=r"JobService started on (\S+)",
         heap_mb=_JOB_SERVER_HEAP_MB,
         java=_LOGGING,

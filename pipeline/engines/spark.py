@@ -77,7 +77,7 @@ def start_job_server(stage: Stage, master: str | None) -> Program:
         "--job-port=0",
         "--artifact-port=0",
         "--expansion-port=-1",
-        f"--artifacts-dir={stage.folder / 'artifacts'}",
+        f"--artifacts-dir={stage.folder / 'spark-job-server' / 'artifacts'}",
         ready=r"JobService started on (\S+)",
         heap_mb=_JOB_SERVER_HEAP_MB,
         **_surroundings(stage),
