@@ -51,7 +51,7 @@ def settings(*, workers: int, rpc_port: int, rest_port: int) -> dict[str, object
         "taskmanager.memory.task.heap.size": "384m",
         "taskmanager.memory.task.off-heap.size": "0m",
         "taskmanager.memory.managed.size": "256m",
-        # Enough for all channels of Transform, when all but one task manager are lost; 256 MB are not.
+        # A task manager with all channels of Transform, as when the other is lost, fails with 256 MB.
         "taskmanager.memory.network.min": "512m",
         "taskmanager.memory.network.max": "512m",
         "taskmanager.memory.jvm-metaspace.size": "256m",
