@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import pathlib
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from data import synthetic
 from modules.errors import UserError
 from pipeline.config import resolve
 from pipeline.engines import jars
-from pipeline.engines.serving import Served, served
+from pipeline.engines.serving import served
 from pipeline.exit_codes import ExitCode
 from pipeline.local import run
 
@@ -72,11 +71,6 @@ def check_same(record: dict, expected: dict) -> None:
         assert {name: row[name] for name in numbers} == pytest.approx(numbers, abs=1e-9)
 
 
-def of_flink(served_by: Served, path: str) -> dict:
-    with urllib.request.urlopen(f"http://{served_by.master}/{path}", timeout=60) as answer:
-        return json.load(answer)
-
-
 def test_embedded_flink_comes_to_what_direct_does(
     ratings: pathlib.Path, tmp_path: pathlib.Path, expected: dict
 ) -> None:
@@ -99,23 +93,6 @@ def test_embedded_spark_comes_to_what_direct_does(
 
 def finished_on_spark(log: str) -> int:
     return sum("SparkPipelineRunner: Job " in line and line.endswith(" finished.") for line in log.splitlines())
-
-
-@pytest.fixture
-def flink_cluster() -> Iterator[Served]:
-    with served(fetched("flink"), workers=2) as cluster:
-        yield cluster
-
-
-def test_two_task_managers_of_flink_come_to_what_direct_does(
-    ratings: pathlib.Path, tmp_path: pathlib.Path, expected: dict, flink_cluster: Served
-) -> None:
-    code, record = run_pipeline(ratings, tmp_path, runner="flink", job_endpoint=flink_cluster.job_endpoint)
-    assert code == ExitCode.PUSHED
-    assert len(of_flink(flink_cluster, "taskmanagers")["taskmanagers"]) == 2
-    check_same(record, expected)
-    jobs = of_flink(flink_cluster, "jobs/overview")["jobs"]
-    assert [job["state"] for job in jobs] == ["FINISHED"] * JOBS
 
 
 def test_two_workers_of_spark_come_to_what_direct_does(
