@@ -87,6 +87,8 @@ def test_what_the_code_starts_by_name_is_listed() -> None:
         # No components.
         "pipeline/cli.py",
         "pipeline/commands/errors.py",
+        "pipeline/engines/guard.py",
+        "pipeline/engines/programs.py",
         "pipeline/experiments/peers.py",
         "pipeline/experiments/serving_process.py",
     }
