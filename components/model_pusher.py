@@ -21,7 +21,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components import model_digest, push_records, pushed_versions
+from components import model_digest, pushed_versions
 from components.errors import IntegrityError
 
 BLESSING_KEYS = (standard_component_specs.MODEL_BLESSING_KEY, standard_component_specs.INFRA_BLESSING_KEY)
@@ -85,7 +85,6 @@ class Executor(executor.Executor):
         )
         self._MarkPushed(pushed, pushed_destination=version, pushed_version=os.path.basename(version))
         pushed.set_string_custom_property(model_digest.PROPERTY, digest)
-        push_records.write(pushed.uri, version, digest)
 
 
 class ModelPusher(Pusher):

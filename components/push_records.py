@@ -1,51 +1,75 @@
-"""What Pusher writes down of each push, so that others can tell, without ML Metadata, which files were judged.
+"""What is written down of each push, so that others can tell, without ML Metadata, which files were judged.
 
-A file `pushed_model.json` in the folder of the output artifact:
-`{"pushed_destination": "output/serving_model/1700000000", "model_digest": "…"}`.
+Beside the folder of the versions, in which servers look, there is a folder with a file a version, such as
+`output/.serving_model.judged/1700000000.json` for `output/serving_model/1700000000`: `{"model_digest": "…"}`. It is
+written before the version appears, and goes with the rest where the output folder is moved to.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pathlib
 
 import tensorflow as tf
 
 from components import model_digest
-
-DESTINATION_PROPERTY = "pushed_destination"
-RECORD_FILE = "pushed_model.json"
+from data import atomic
 
 
-def write(folder: str, version: str, digest: str) -> None:
-    """Writes the record of a push.
+def path_of(base: str, number: int) -> str:
+    """Where the record of a version lies.
 
     Args:
-      folder: of Pusher's output, here or on `gs://`.
-      version: path of the version.
+      base: folder of the versions, here or on `gs://`.
+      number: of the version.
+    """
+    return os.path.join(_folder(base), f"{number}.json")
+
+
+def write(base: str, number: int, digest: str) -> None:
+    """Writes the record of a push, in one step.
+
+    Args:
+      base: folder of the versions, here or on `gs://`.
+      number: of the version.
       digest: of the model that was judged.
+
+    Raises:
+      OSError: the folder cannot be written to, or is full.
     """
-    with tf.io.gfile.GFile(os.path.join(folder, RECORD_FILE), "w") as file:
-        file.write(json.dumps({DESTINATION_PROPERTY: version, model_digest.PROPERTY: digest}))
+    path, text = path_of(base, number), json.dumps({model_digest.PROPERTY: digest}) + "\n"
+    if "://" not in base:
+        atomic.write_text(path, text)
+        return
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(text)
 
 
-def judged(output: str) -> dict[int, set[str]]:
-    """The digests of what was judged and pushed as each version.
-
-    The folder may have been moved since: versions count by their numbers. A record that is not complete yet is left
-    out.
+def judged(base: str, number: int) -> str | None:
+    """The digest of what was judged and pushed as a version; None where no whole record says so.
 
     Args:
-      output: folder of the pipeline, on this machine.
+      base: folder of the versions, here or on `gs://`.
+      number: of the version.
     """
-    found: dict[int, set[str]] = {}
-    for path in pathlib.Path(output, "artifacts", "Pusher").glob(f"*/*/{RECORD_FILE}"):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            number = int(os.path.basename(record[DESTINATION_PROPERTY]))
-            digest = record[model_digest.PROPERTY]
-        except (OSError, ValueError, LookupError, TypeError):
-            continue
-        found.setdefault(number, set()).add(str(digest))
-    return found
+    try:
+        with tf.io.gfile.GFile(path_of(base, number)) as file:
+            return str(json.loads(file.read())[model_digest.PROPERTY])
+    except (OSError, tf.errors.OpError, ValueError, LookupError, TypeError):
+        return None
+
+
+def remove(base: str, number: int) -> None:
+    """Removes the record of a version that is no more.
+
+    Raises:
+      OSError: it cannot be removed.
+    """
+    if tf.io.gfile.exists(path := path_of(base, number)):
+        tf.io.gfile.remove(path)
+
+
+def _folder(base: str) -> str:
+    parent, name = os.path.split(os.path.abspath(base) if "://" not in base else base.rstrip("/"))
+    return os.path.join(parent, f".{name}.judged")

@@ -2,7 +2,8 @@
 
 Servers take the version of the highest number. TensorFlow Serving looks at nothing but the names in the folder, and
 takes every one that is a number; a version that is not complete must therefore have another kind of name. Here it is
-copied under a name that begins with a dot, flushed to the disk, compared with what was judged, and renamed.
+copied under a name that begins with a dot, flushed to the disk, compared with what was judged, and renamed. What was
+judged is recorded before that, beside the folder (`push_records`).
 
 A store of objects, such as `gs://`, can rename objects, but no folder. There a version is uploaded under such a name
 and compared, and then its objects are renamed one by one, `saved_model.pb` last: a server that looks in that short time
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
-from components import model_digest
+from components import model_digest, push_records
 from components.errors import IntegrityError
 from data import atomic
 from modules import file_sums
@@ -57,13 +58,14 @@ def fault(version: str, expected: str) -> str | None:
     """
     if not tf.io.gfile.isdir(version):
         return f"{version} is no longer there"
-    taken = newest(os.path.dirname(version))
+    base, number = os.path.split(version)
+    taken = newest(base)
     if taken != version:
         return f"{version} is no longer the newest version; servers take {taken}"
-    try:
-        model_digest.check(version, expected)
-    except IntegrityError:
+    if not _is_judged(version, expected):
         return f"{version} was damaged or changed: its files are not those that were judged"
+    if push_records.judged(base, int(number)) != expected:
+        return f"the record of {version}, {push_records.path_of(base, int(number))}, is missing or damaged"
     return None
 
 
@@ -89,7 +91,8 @@ def push(source: str, base: str, expected: str) -> str:
     with alone(base):
         _remove_leftovers(base)
         taken = newest(base)
-        if taken is not None and fault(taken, expected) is None:
+        if taken is not None and _is_judged(taken, expected):
+            push_records.write(base, int(os.path.basename(taken)), expected)
             return taken
         model_digest.check(source, expected)
         number = _next_version(base)
@@ -97,6 +100,7 @@ def push(source: str, base: str, expected: str) -> str:
         try:
             _copy(source, partial)
             model_digest.check(partial, expected)
+            push_records.write(base, number, expected)
             _publish(partial, version)
         finally:
             _remove(partial)
@@ -149,11 +153,21 @@ def remove(base: str, numbers: Iterable[int]) -> None:
             removed = os.path.join(base, f"{_REMOVED_PREFIX}{number}")
             os.rename(there[number], removed)
             _remove(removed)
+            push_records.remove(base, number)
 
 
 def _names(base: str) -> list[str]:
     # On `gs://` names of folders end in a slash.
     return [name.rstrip("/") for name in tf.io.gfile.listdir(base)] if tf.io.gfile.isdir(base) else []
+
+
+def _is_judged(version: str, expected: str) -> bool:
+    """Whether the files of a version are those that were judged."""
+    try:
+        model_digest.check(version, expected)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _is_number(name: str) -> bool:
@@ -185,6 +199,9 @@ def _remove_leftovers(base: str) -> None:
         # On `gs://` the first objects may have got their final names.
         if not _is_local(base) and not tf.io.gfile.exists(os.path.join(version, _MODEL_FILE)):
             _remove(version)
+        number = os.path.basename(version)
+        if _is_number(number) and not tf.io.gfile.exists(version):
+            push_records.remove(base, int(number))
         note(f"removed {partial}, which a push had left that was interrupted")
 
 

@@ -19,13 +19,12 @@ from typing import Any
 
 from components import model_digest, push_records, pushed_versions
 from modules.errors import UserError
-from pipeline.config.locations import ARTIFACTS_FOLDER, SERVING_FOLDER
+from pipeline.config.locations import SERVING_FOLDER
 
 # What Python and TensorFlow take to be loaded, and a model to be warmed up, on a machine with much else to do.
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.02
-_RECORDS_FOLDER = os.path.join(ARTIFACTS_FOLDER, "Pusher", "pushed_model")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,12 +68,9 @@ class Served:
         number = before[-1] + 1 if before else 1
         version, partial = self._base / str(number), self._base / f".pushing-{number}"
         shutil.copytree(self._model, partial)
-        record = self.output / _RECORDS_FOLDER / str(number)
-        record.mkdir(parents=True)
-        push_records.write(str(record), str(version), self._digest)
+        push_records.write(str(self._base), number, self._digest)
         partial.rename(version)
-        for old in before[:-1]:
-            shutil.rmtree(self._base / str(old))
+        pushed_versions.remove(str(self._base), before[:-1])
         return number
 
 

@@ -123,7 +123,9 @@ class Cleaning:
         )
         versions = tuple(sorted(set(pushed_versions.versions(self._serving)) - self._needed.versions))
         by_component: dict[str, dict[int, list[str]]] = {}
-        leftovers = [*pushed_versions.leftovers(self._serving), *self._logs()]
+        kept_before = (f"{self._output}/{METADATA_FILE}", *self._roots)
+        set_aside = [each for path in kept_before for each in metadata_file.set_aside_before(path)]
+        leftovers = [*pushed_versions.leftovers(self._serving), *self._logs(), *set_aside]
         for root in self._roots:
             for component in sorted(set(self._history.components.values())):
                 folder = f"{root}/{component}"
@@ -139,7 +141,7 @@ class Cleaning:
         parts.append(_part(VERSIONS, len(versions), [there[number] for number in versions]))
         parts.append(_part(LEFTOVERS, len(leftovers), leftovers))
         parts = [part for part in parts if part.paths]
-        everything = sum(_size(each) for each in (*self._roots, f"{self._output}/{_LOGS}", self._serving))
+        everything = sum(_size(each) for each in (*self._roots, f"{self._output}/{_LOGS}", self._serving, *set_aside))
         kept = everything - sum(part.size for part in parts)
         return Plan(parts=tuple(parts), kept_size=kept, artifacts=doomed, versions=versions)
 

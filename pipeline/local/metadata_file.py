@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import sqlite3
 import time
@@ -11,6 +12,8 @@ from modules.errors import UserError
 from pipeline.config import locations
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.local import metadata_seal
+
+_SET_ASIDE = ".set-aside-"
 
 
 def check(config: PipelineConfig, *, rebuild: bool = False) -> None:
@@ -47,8 +50,13 @@ def check_whole(path: str, root: str) -> None:
         )
 
 
+def set_aside_before(path: str) -> list[str]:
+    """What `--rebuild` has set aside of a file or folder on this machine, the oldest first."""
+    return sorted(glob.glob(f"{glob.escape(path)}{_SET_ASIDE}*"))
+
+
 def _set_aside(config: PipelineConfig) -> None:
-    suffix = time.strftime(".set-aside-%Y%m%d-%H%M%S")
+    suffix = _SET_ASIDE + time.strftime("%Y%m%d-%H%M%S")
     for path in (config.metadata_path, config.pipeline_root):
         if os.path.exists(path):
             os.rename(path, path + suffix)

@@ -79,8 +79,7 @@ def of_output(output: str, *, with_metrics: bool) -> list[Version]:
     found = pushed_versions.versions(folder)
     if not found:
         raise UserError(f"expected a pushed model under {folder}; there is none; run `movie-ranking run` first")
-    judged = push_records.judged(output)
-    intact = {number: _is_intact(path, judged.get(number)) for number, path in found.items()}
+    intact = {number: _is_intact(path, push_records.judged(folder, number)) for number, path in found.items()}
     measured = _measured(output) if with_metrics else {}
     labels = Labels.read(folder)
     shares = _shares(labels, intact)
@@ -160,11 +159,11 @@ def _measured(output: str) -> dict[int, dict[str, float | None]]:
     return found
 
 
-def _is_intact(path: str, judged: set[str] | None) -> bool | None:
+def _is_intact(path: str, judged: str | None) -> bool | None:
     if judged is None:
         return None
     try:
-        return model_digest.of_folder(path) in judged
+        return model_digest.of_folder(path) == judged
     except IntegrityError:
         return False
 

@@ -27,8 +27,6 @@ from pipeline.serving.loaded_model import LoadedModel
 from pipeline.serving.metrics import Metrics
 
 FOLDER = "serving_model"
-# Pusher writes its record right after the version.
-_RECORD_GRACE_S = 30.0
 # How many versions that are gone are still listed.
 _MOST_ENDED = 16
 # While a version is being loaded, for most of which Python's lock is held, requests get at it fifty times as soon.
@@ -83,7 +81,7 @@ class Versions:
           metrics: takes how many could not be loaded.
           poll_seconds: how often the folder is looked at.
         """
-        self._output, self._folder, self._name = output, os.path.join(output, FOLDER), name
+        self._folder, self._name = os.path.join(output, FOLDER), name
         self._journal, self._metrics, self._poll_seconds = journal, metrics, poll_seconds
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
@@ -91,7 +89,6 @@ class Versions:
         self._statuses: dict[int, Status] = {}
         # What could not be loaded, by its files and what is recorded of it: it is tried again only if these change.
         self._failed: dict[int, tuple[object, ...]] = {}
-        self._first_seen: dict[int, float] = {}
         self._newest: int | None = None
         self._labels = Labels()
         self._labels_fault = ""
@@ -227,7 +224,6 @@ class Versions:
             for number in [each for each in self._statuses if each not in paths and each not in self._in_service]:
                 del self._statuses[number]
                 self._failed.pop(number, None)
-                self._first_seen.pop(number, None)
         if after != before:
             self._journal.write("in service", version=after)
         for number in leaving:
@@ -251,7 +247,7 @@ class Versions:
             return True
         if self._stop.is_set():
             return False
-        judged = push_records.judged(self._output).get(number)
+        judged = push_records.judged(self._folder, number)
         files = (judged, *_files_of(path))
         if self._failed.get(number) == files:
             return False
@@ -259,8 +255,6 @@ class Versions:
         self._tell(Status(number=number, state=State.START))
         try:
             digest = self._judged_digest(number, path, judged)
-            if digest is None:
-                return False
             self._tell(Status(number=number, state=State.LOADING))
             with _sharing_the_interpreter():
                 model = LoadedModel(path, number, digest)
@@ -280,29 +274,26 @@ class Versions:
         self._journal.write("loaded", version=number, digest=digest, seconds=round(seconds, 3), warm_ups=warm_ups)
         return True
 
-    def _judged_digest(self, number: int, path: str, judged: set[str] | None) -> str | None:
-        """The digest of a version's files, which are those that were judged; None until that can be told.
+    def _judged_digest(self, number: int, path: str, judged: str | None) -> str:
+        """The digest of a version's files, which are those that were judged.
 
         Raises:
           VersionError: they are not, or nobody recorded which were.
         """
         if judged is None:
-            first = self._first_seen.setdefault(number, time.monotonic())
-            if time.monotonic() - first < _RECORD_GRACE_S:
-                return None
             raise VersionError(
                 Code.FAILED_PRECONDITION,
-                f"expected Pusher's record of version {number} below {self._output}/artifacts/Pusher, which names the "
-                "digest that was judged; got none; serve what `movie-ranking run` pushed, with its output folder",
+                f"expected Pusher's record of version {number}, {push_records.path_of(self._folder, number)}, which "
+                "names the digest that was judged; got none; serve the whole output folder of `movie-ranking run`",
             )
         try:
             digest = model_digest.of_folder(path)
         except (IntegrityError, OSError) as error:
             raise VersionError(Code.DATA_LOSS, str(error)) from error
-        if digest not in judged:
+        if digest != judged:
             raise VersionError(
                 Code.DATA_LOSS,
-                f"expected the files that were judged, SHA-256 {' or '.join(sorted(judged))}; got SHA-256 {digest}: "
+                f"expected the files that were judged, SHA-256 {judged}; got SHA-256 {digest}: "
                 f"they were damaged or changed since; {model_digest.REMEDY}",
             )
         return digest

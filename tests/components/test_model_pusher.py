@@ -60,8 +60,8 @@ def test_a_blessed_model_is_pushed_with_its_digest(tmp_path: pathlib.Path, model
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert pushed.get_string_custom_property("model_digest") == digest == model_digest.of_folder(str(model))
-    record = json.loads((tmp_path / "pushed" / "pushed_model.json").read_text())
-    assert record == {"pushed_destination": str(version), "model_digest": digest}
+    record = tmp_path / ".serving_model.judged" / f"{version.name}.json"
+    assert json.loads(record.read_text()) == {"model_digest": digest}
 
 
 @pytest.mark.parametrize("judge", ["model_blessing", "infra_blessing"])

@@ -14,7 +14,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from components import model_digest, pushed_versions
+from components import model_digest, push_records, pushed_versions
 from components.errors import IntegrityError
 from modules import file_sums
 from tests.conftest import ROOT
@@ -122,6 +122,38 @@ def test_a_damaged_version_is_followed_by_a_whole_one(model: str, base: str, clo
     assert "no longer there" in pushed_versions.fault(os.path.join(base, "7"), expected)
 
 
+def test_what_was_judged_is_recorded_before_servers_see_it(model: str, base: str, monkeypatch) -> None:
+    expected, rename, seen = model_digest.of_folder(model), os.rename, []
+
+    def look(source: str, target: str) -> None:
+        seen.append(push_records.judged(base, int(os.path.basename(target))))
+        rename(source, target)
+
+    monkeypatch.setattr(pushed_versions.os, "rename", look)
+    push(model, base)
+    assert seen == [expected]
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"model_digest": "0"}'])
+def test_a_record_that_is_damaged_is_written_again(model: str, base: str, clock, text: str | None) -> None:
+    expected, version = model_digest.of_folder(model), push(model, base)
+    record = pathlib.Path(push_records.path_of(base, NOW))
+    record.unlink() if text is None else record.write_text(text)
+    assert f"{record}, is missing or damaged" in pushed_versions.fault(version, expected)
+    clock(NOW + 10)
+    assert push(model, base) == version
+    assert pushed_versions.fault(version, expected) is None
+
+
+def test_the_record_of_a_version_goes_with_it(tmp_path: pathlib.Path, model: str, base: str, clock) -> None:
+    push(model, base)
+    push(write_model(tmp_path / "other", b"other"), base)
+    pushed_versions.remove(base, [NOW])
+    assert list(pushed_versions.versions(base)) == [NOW + 1]
+    assert push_records.judged(base, NOW) is None
+    assert push_records.judged(base, NOW + 1) is not None
+
+
 def test_a_model_that_was_not_judged_is_not_pushed(model: str, base: str) -> None:
     expected = model_digest.of_folder(model)
     pathlib.Path(model, "saved_model.pb").write_bytes(b"grap")
@@ -169,7 +201,10 @@ def test_all_of_it_is_on_the_disk_before_it_is_shown(model: str, base: str, monk
     files = {os.path.join(partial, name) for name in file_sums.files_below(version)}
     folders = {partial, os.path.join(partial, "assets"), os.path.join(partial, "variables")}
     place = events.index("rename")
-    assert set(events[:place]) == files | folders
+    assert files | folders <= set(events[:place])
+    # What was judged is on the disk, too.
+    record = pathlib.Path(push_records.path_of(base, int(os.path.basename(version))))
+    assert str(record.parent) in events[:place]
     assert events[place + 1 :] == [base]
 
 
@@ -200,20 +235,22 @@ def test_a_kill_at_any_moment_leaves_no_half_version(model: str, tmp_path: pathl
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     old = write_model(tmp_path / "old", b"old")
     whole = {model_digest.of_folder(old), model_digest.of_folder(model)}
-    # The push has 12 such steps; the last process is not killed.
-    for at in (1, 3, 6, 9, 12, 13):
+    # The push has 14 such steps; the last process is not killed.
+    for at in (1, 3, 6, 9, 11, 12, 13, 14, 15):
         base = str(tmp_path / f"serving-{at}")
         push(old, base)
         done = subprocess.run(
             [sys.executable, "-c", PUSH, model, base, str(at)], env=environment, check=False, capture_output=True
         )
-        assert done.returncode == (0 if at == 13 else -signal.SIGKILL), done.stderr
+        assert done.returncode == (0 if at == 15 else -signal.SIGKILL), done.stderr
         assert {model_digest.of_folder(path) for path in pushed_versions.versions(base).values()} <= whole
         assert shown(base) == sorted(map(str, pushed_versions.versions(base)))
         push(model, base)
         assert model_digest.of_folder(pushed_versions.newest(base)) == model_digest.of_folder(model)
         assert sorted(os.listdir(base)) == shown(base)
         assert len(shown(base)) == 2
+        records = os.listdir(os.path.dirname(push_records.path_of(base, 1)))
+        assert sorted(name for name in records if name.endswith(".json")) == [f"{each}.json" for each in shown(base)]
 
 
 def test_what_a_killed_push_left_is_removed_and_told(model: str, base: str, caplog: pytest.LogCaptureFixture) -> None:

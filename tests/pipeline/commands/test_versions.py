@@ -41,11 +41,10 @@ def listed(output: pathlib.Path) -> dict[int, dict]:
 def copied(tmp_path: pathlib.Path) -> pathlib.Path:
     """An output folder without ML Metadata, of versions 1, 2 and 1700000000."""
     for version in (1, 2, 1_700_000_000):
-        folder, record = tmp_path / "serving_model" / str(version), tmp_path / "artifacts/Pusher/pushed" / str(version)
+        folder = tmp_path / "serving_model" / str(version)
         folder.mkdir(parents=True)
-        record.mkdir(parents=True)
         (folder / "saved_model.pb").write_bytes(b"graph")
-        push_records.write(str(record), str(folder), model_digest.of_folder(str(folder)))
+        push_records.write(str(folder.parent), version, model_digest.of_folder(str(folder)))
     return tmp_path
 
 
@@ -81,7 +80,7 @@ def test_versions_are_labelled_promoted_and_rolled_back(copied: pathlib.Path) ->
 
 
 def test_what_nobody_recorded_is_neither_given_nor_promoted(copied: pathlib.Path) -> None:
-    shutil.rmtree(copied / "artifacts/Pusher/pushed/1700000000")
+    push_records.remove(str(copied / "serving_model"), 1_700_000_000)
     assert {number: (each["intact"], each["share"]) for number, each in listed(copied).items()} == {
         1_700_000_000: (None, 0.0),
         2: (True, 1.0),

@@ -130,7 +130,7 @@ class TestServed:
         versions = sorted(path.name for path in (tmp_path / "serving_model").iterdir())
         assert versions == ["3", "4"]
         digest = model_digest.of_folder(str(model))
-        assert push_records.judged(str(tmp_path))[4] == {digest}
+        assert push_records.judged(str(tmp_path / "serving_model"), 4) == digest
         assert model_digest.of_folder(str(tmp_path / "serving_model" / "4")) == digest
 
 

@@ -112,7 +112,7 @@ class TestOneOutputFolder:
         labels.write_text(json.dumps({"labels": {"stable": oldest}}))
         (removed,) = planned(output)[cleaning.VERSIONS].paths
         assert removed == served(output)[sorted(served(output))[1]]
-        # With what was judged, by which servers know it, and the evaluation.
+        # With Pusher's output, by which its evaluation is found.
         told = {oldest_of(output, key) for key in ("Pusher/pushed_model", "Evaluator/evaluation")}
         assert len(told) == 2
         assert told.isdisjoint(doomed(output))
@@ -137,6 +137,7 @@ class TestOneOutputFolder:
     def test_leftovers_are_named(self, output: pathlib.Path) -> None:
         left = [output / "serving_model" / ".pushing-5", output / "serving_model" / ".removing-6"]
         left.append(output / "artifacts" / "Trainer" / "model_run" / "checkpoints")
+        left.append(output / "artifacts.set-aside-20260101-120000")
         for folder in left:
             (folder / "below").mkdir(parents=True)
             (folder / "below" / "state.npz").write_bytes(bytes(1000))
@@ -180,7 +181,8 @@ class TestOneOutputFolder:
 
     def test_what_is_not_needed_goes(self, output: pathlib.Path, capfd) -> None:
         first = models(output)[0]
-        before = size(output / "artifacts") + size(output / "serving_model")
+        (set_aside,) = output.glob("artifacts.set-aside-*")
+        before = size(output / "artifacts") + size(output / "serving_model") + size(set_aside)
         plan = cleaning.Cleaning(str(output), 1).plan()
         assert call("--keep", "1", "--output", str(output)) == 0
         assert "to be removed" in capfd.readouterr().out
@@ -188,6 +190,7 @@ class TestOneOutputFolder:
         assert after == before - plan.size < before
         assert plan.kept_size == after + size(output / "logs")
         assert not first.exists()
+        assert not set_aside.exists()
         assert len(models(output)) == 2
         assert len(served(output)) == 1
         assert not list((output / "serving_model").glob(".*"))

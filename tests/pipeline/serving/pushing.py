@@ -12,15 +12,7 @@ def push(model: str | pathlib.Path, output: pathlib.Path) -> int:
     """Pushes a model below an output folder, with its record, and returns the version."""
     digest = model_digest.of_folder(str(model))
     version = pushed_versions.push(str(model), str(output / "serving_model"), expected=digest)
-    record(output, int(pathlib.Path(version).name), digest)
     return int(pathlib.Path(version).name)
-
-
-def record(output: pathlib.Path, version: int, digest: str) -> None:
-    """Writes the record of a push."""
-    folder = output / "artifacts" / "Pusher" / "pushed_model" / str(version)
-    folder.mkdir(parents=True, exist_ok=True)
-    push_records.write(str(folder), str(output / "serving_model" / str(version)), digest)
 
 
 def push_copy(model: str | pathlib.Path, output: pathlib.Path, version: int, recorded: bool = True) -> pathlib.Path:
@@ -29,6 +21,6 @@ def push_copy(model: str | pathlib.Path, output: pathlib.Path, version: int, rec
     partial, place = base / f".pushing-{version}", base / str(version)
     shutil.copytree(model, partial)
     if recorded:
-        record(output, version, model_digest.of_folder(str(partial)))
+        push_records.write(str(base), version, model_digest.of_folder(str(partial)))
     partial.rename(place)
     return place

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import push_records
 from modules import paths
 from pipeline.serving.labels import Labels
 from tests.pipeline.serving import pushing, servers
@@ -94,7 +95,7 @@ def test_what_cannot_be_served_is_told_and_the_old_version_answers(model: str, o
     with servers.running(output) as served:
         # Changed since it was judged.
         changed = pushing.push_copy(model, output, 201, recorded=False)
-        pushing.record(output, 201, "0" * 64)
+        push_records.write(str(output / "serving_model"), 201, "0" * 64)
         # Judged, but nothing that TensorFlow can load.
         broken = output / "broken"
         shutil.copytree(model, broken)
@@ -127,29 +128,17 @@ def test_what_cannot_be_served_is_told_and_the_old_version_answers(model: str, o
         assert 201 not in served.states()
 
 
-@pytest.mark.slow
-def test_a_version_waits_for_the_record_of_its_push(model: str, output: pathlib.Path) -> None:
-    with servers.running(output) as served:
-        pushing.push_copy(model, output, 200, recorded=False)
-        served.wait_for(lambda: served.states().get(200) == "START")
-        assert version_that_answers(served) == 100
-        digest = served.predict(LIST).headers["x-model-digest"]
-        pushing.record(output, 200, digest)
-        served.wait_for(lambda: version_that_answers(served) == 200)
-
-
-def test_without_a_record_a_version_is_refused_in_the_end(
-    model: str, output: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.serving.versions._RECORD_GRACE_S", 0.2)
+def test_without_a_record_a_version_is_refused(model: str, output: pathlib.Path) -> None:
     with servers.running(output) as served:
         pushing.push_copy(model, output, 200, recorded=False)
         served.wait_for(lambda: served.states().get(200) == "END")
         (status, _) = served.ask("GET", "/v1/models/movie_ranking").json["model_version_status"]
         assert status["status"]["error_code"] == "FAILED_PRECONDITION"
         assert "expected Pusher's record of version 200" in status["status"]["error_message"]
+        assert version_that_answers(served) == 100
         # Which heals as soon as there is one.
-        pushing.record(output, 200, served.predict(LIST).headers["x-model-digest"])
+        digest = served.predict(LIST).headers["x-model-digest"]
+        push_records.write(str(output / "serving_model"), 200, digest)
         served.wait_for(lambda: version_that_answers(served) == 200)
 
 
