@@ -20,6 +20,16 @@ from modules.ratings import Ratings
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that may take long come first, since workers take files in this order: the last ones are then short."""
+    may_take: dict[pathlib.Path, tuple[float, bool]] = {}
+    for item in items:
+        limit, slow = item.get_closest_marker("timeout"), item.get_closest_marker("slow")
+        seconds, is_slow = may_take.get(item.path, (0.0, False))
+        may_take[item.path] = (max(seconds, limit.args[0] if limit else 0.0), is_slow or slow is not None)
+    items.sort(key=lambda item: may_take[item.path], reverse=True)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def memory_is_given_back() -> Iterator[None]:
     """After each module, since models of TensorFlow would fill the memory of a process of thousands of tests.
