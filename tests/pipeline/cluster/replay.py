@@ -1,7 +1,7 @@
 """A cluster of one machine: runs a compiled job task by task, as Vertex AI and Kubeflow Pipelines do.
 
-It knows the pipeline specification and nothing of this project or of TFX. Each container's own command is run, in a
-process of its own that sees the variables of the image only. Buckets are folders: `gs://name` is replaced throughout
+It knows the pipeline specification and nothing of this project. Each container's own command is run, in a process of
+its own that sees the variables of the image only. Buckets are folders: `gs://name` is replaced throughout
 the job by a local path. Artifacts outlive a job, so that resolvers and the cache of the next one find them.
 """
 
@@ -13,11 +13,12 @@ import json
 import pathlib
 import re
 import subprocess
-import sys
 from typing import Any
 
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+
+from tests.pipeline.cluster.warm_python import WarmPython
 
 Json = dict[str, Any]
 SUCCEEDED, CACHED, FAILED, NOT_TRIGGERED = "SUCCEEDED", "CACHED", "FAILED", "NOT_TRIGGERED"
@@ -56,15 +57,14 @@ class Task:
 class Cluster:
     """Runs jobs, and keeps their artifacts and cache."""
 
-    def __init__(self, buckets: dict[str, pathlib.Path], environment: dict[str, str], work: pathlib.Path) -> None:
+    def __init__(self, buckets: dict[str, pathlib.Path], python: WarmPython) -> None:
         """Prepares it.
 
         Args:
           buckets: local folder by bucket, such as {"gs://bucket": Path("/tmp/bucket")}.
-          environment: the variables that processes see.
-          work: folder that processes are started in.
+          python: runs what containers run.
         """
-        self._buckets, self._environment, self._work = buckets, environment, work
+        self._buckets, self._python = buckets, python
         self._live: list[Json] = []
         self._cache: dict[str, dict[str, list[Json]]] = {}
         self._jobs = 0
@@ -93,11 +93,7 @@ class Cluster:
         """Runs a container's command line."""
         if command[0] != "python":
             raise ReplayError(f"expected a command of the image's python; got {command[0]}")
-        return subprocess.run(
-            [sys.executable, *command[1:]],
-            env=self._environment, cwd=self._work, check=False, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        return self._python.run(command[1:])
 
     def query(self, text: str) -> list[Json]:
         """The latest artifact that meets a resolver's filter, or none."""

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tests.conftest import ROOT
 from tests.pipeline.cluster import replay
 from tests.pipeline.cluster.cluster_jobs import BUCKET, compiled
 from tests.pipeline.cluster.replay_environment import image_environment
+from tests.pipeline.cluster.warm_python import WarmPython
 
 ROWS, USERS, TITLES = 6_000, 60, 150
 RMSE = "root_mean_squared_error"
@@ -32,10 +34,9 @@ MODEL = ("trainer.model.batch_size=256", "trainer.model.epochs=8")
 BOUND = 1.1
 
 
-def cluster(folder: pathlib.Path, name: str) -> replay.Cluster:
+def cluster(folder: pathlib.Path, name: str, python: WarmPython) -> replay.Cluster:
     """A cluster that knows nothing yet, with a pipeline root of its own."""
-    environment = {**image_environment(ROOT / "Dockerfile"), "PYTHONPATH": str(ROOT)}
-    return replay.Cluster({f"{BUCKET}/root": folder / name, BUCKET: folder / "bucket"}, environment, folder)
+    return replay.Cluster({f"{BUCKET}/root": folder / name, BUCKET: folder / "bucket"}, python)
 
 
 def job(platform: str = "vertex", schema: str = "2.1.0") -> dict:
@@ -78,8 +79,14 @@ class TestOneCluster:
         return folder
 
     @pytest.fixture(scope="class")
-    def machine(self, folder: pathlib.Path) -> replay.Cluster:
-        return cluster(folder, "first")
+    def python(self, folder: pathlib.Path) -> Iterator[WarmPython]:
+        python = WarmPython({**image_environment(ROOT / "Dockerfile"), "PYTHONPATH": str(ROOT)}, folder)
+        yield python
+        python.close()
+
+    @pytest.fixture(scope="class")
+    def machine(self, folder: pathlib.Path, python: WarmPython) -> replay.Cluster:
+        return cluster(folder, "first", python)
 
     @pytest.fixture(scope="class")
     def local(self, folder: pathlib.Path) -> dict:
@@ -143,18 +150,18 @@ class TestOneCluster:
         assert tasks["Pusher"].outputs["pushed_model"][0]["metadata"]["pushed"] == 0
         assert sorted((folder / "first" / "serving_model").iterdir()) == before
 
-    def test_the_first_schema_version_gives_the_same_model(self, folder: pathlib.Path, local: dict) -> None:
-        tasks = cluster(folder, "legacy").run(job(schema="2.0.0"))
+    def test_the_first_schema_version_gives_the_same_model(self, folder: pathlib.Path, local: dict, python) -> None:
+        tasks = cluster(folder, "legacy", python).run(job(schema="2.0.0"))
         assert set(states(tasks).values()) == {replay.SUCCEEDED}, failures(tasks)
         assert metrics(tasks["Evaluator"])[RMSE] == pytest.approx(local["metrics"][RMSE], abs=TOLERANCE)
 
-    def test_anomalies_stop_a_job_after_the_retries(self, folder: pathlib.Path) -> None:
+    def test_anomalies_stop_a_job_after_the_retries(self, folder: pathlib.Path, python: WarmPython) -> None:
         bad = folder / "bucket" / "bad"
         synthetic.write(bad, rows=ROWS, users=USERS, titles=TITLES, seed=1)
         with (bad / "ratings.csv").open("a", encoding="utf-8") as file:
             file.write("1,Off the scale,99.5\n")
         settings = (*MODEL, "cluster.components.AnomalyGate.retries=1")
-        tasks = cluster(folder, "anomalies").run(compiled("kubeflow", settings), {"data_root": f"{BUCKET}/bad"})
+        tasks = cluster(folder, "anomalies", python).run(compiled("kubeflow", settings), {"data_root": f"{BUCKET}/bad"})
         assert states(tasks)["AnomalyGate"] == replay.FAILED
         assert tasks["AnomalyGate"].attempts == 2
         assert "user_rating" in tasks["AnomalyGate"].log
