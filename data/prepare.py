@@ -28,6 +28,7 @@ from data.scales import Scale
 from data.sidecar import EXPLICIT, Sidecar
 from data.splits import PUBLISHED_SPLITS
 from data.summary import Summary, histogram, reasons_of
+from data.uninterrupted import load_pandas
 from data.writer import SortedRatings, merge, rated_keys, write_tables
 from modules.features import FLOAT32_MAX, SIDE_TABLES, TITLES, USERS
 
@@ -79,6 +80,7 @@ def prepare(
     choices = _checked(Choices(**chosen))
     folder = pathlib.Path(destination)
     rejects = Rejects(choices.max_rejected)
+    load_pandas()
     with _scratch() if dry_run else workspace(folder) as work:
         with opened(origin, work, rejects, choices) as (release, files):
             if not dry_run:

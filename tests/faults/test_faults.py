@@ -18,8 +18,6 @@ CASES = {kind: [0, 1] for kind in KINDS} | {
     kind: [0] for kind in ("full-run", "kill-push", "full-push", "damage-output", "damage-data", "kill-clean")
 }
 CASES["kill-run"] = [4]
-# None interrupts while pyarrow loads pandas, which may lose the interrupt and show a trace.
-CASES["kill-prepare"], CASES["kill-fetch"] = [2, 5], [5, 6]
 
 
 @pytest.fixture(scope="module")
