@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import os
+import signal
 import sys
 
 # Where this file is, and our packages with it.
@@ -34,11 +35,15 @@ def main() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         from pipeline import cli
+
+        cli.main()
     except KeyboardInterrupt:
-        # From here on `cli` says it.
+        # Before `cli` can say it, or after it has had its say.
         print("\ninterrupted; the same command resumes", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    cli.main()
+    finally:
+        # All is done. While it ends, Python would make a death by the signal of an interrupt.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def foreign_packages() -> list[str]:

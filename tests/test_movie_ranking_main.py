@@ -131,3 +131,26 @@ def test_an_interrupt_while_the_command_line_is_loaded_is_a_line(tmp_path: pathl
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "\ninterrupted; the same command resumes\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        # What ends the process, such as threads of TensorFlow, takes its time.
+        ("atexit.register(signal.raise_signal, signal.SIGINT)", 0),
+        ("from pipeline import cli; cli.main = lambda: signal.raise_signal(signal.SIGINT)", ExitCode.INTERRUPTED),
+    ],
+    ids=["while the process ends", "after the command"],
+)
+def test_an_interrupt_when_all_is_done_is_no_death_by_signal(before: str, code: int) -> None:
+    program = (
+        "import atexit, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"{before}\n"
+        "sys.argv = ['movie-ranking', '--version']\n"
+        "import movie_ranking_main\n"
+        "movie_ranking_main.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
