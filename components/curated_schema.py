@@ -12,6 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from modules import features
 
 _TYPES = {"string": schema_pb2.BYTES, "int": schema_pb2.INT, "float": schema_pb2.FLOAT}
+_FILE = "schema.pbtxt"
 
 
 def curate(rating_low: float, rating_high: float, present: set[str]) -> schema_pb2.Schema:
@@ -68,6 +69,15 @@ def read_statistics(
         return statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
 
 
+def read_scale(artifact: standard_artifacts.Schema) -> tuple[float, float]:
+    """Reads the lowest and the highest rating that CuratedSchema allows."""
+    with fileio.open(os.path.join(artifact.uri, _FILE)) as file:
+        schema = text_format.Parse(file.read(), schema_pb2.Schema())
+    (domain,) = (each.float_domain for each in schema.feature if each.name == features.USER_RATING.name)
+    # The digits that a float32 has.
+    return float(f"{domain.min:.7g}"), float(f"{domain.max:.7g}")
+
+
 @component
 def CuratedSchema(
     statistics: InputArtifact[standard_artifacts.ExampleStatistics],
@@ -94,5 +104,5 @@ def CuratedSchema(
     splits = artifact_utils.decode_split_names(statistics.split_names)
     present = set().union(*(columns_present(read_statistics(statistics, split)) for split in splits))
     curated = curate(rating_low, rating_high, present)
-    with fileio.open(os.path.join(schema.uri, "schema.pbtxt"), "w") as file:
+    with fileio.open(os.path.join(schema.uri, _FILE), "w") as file:
         file.write(text_format.MessageToString(curated))

@@ -34,6 +34,7 @@ from modules.sliced_metrics import (
 
 # So many standard errors at least must a model be better than its baseline: one-sided, at a level of 95 %.
 SIGNIFICANT_Z = 1.645
+_CONFIG_FILE = "eval_config.json"
 
 
 def create_eval_config(
@@ -194,7 +195,7 @@ def write(
         file_format="tfrecords",
         model_locations=locations,
     )
-    with fileio.open(os.path.join(folder, "eval_config.json"), "w") as file:
+    with fileio.open(os.path.join(folder, _CONFIG_FILE), "w") as file:
         file.write(json_format.MessageToJson(run))
     _write_records(
         os.path.join(folder, "metrics-00000-of-00001.tfrecord"),
@@ -239,3 +240,17 @@ def read(folder: str) -> Evaluation:
             if not item.key.is_diff:
                 by_model.setdefault(item.key.model_name, {})[item.key.name] = item.value.double_value.value
     return evaluation
+
+
+def rmse_bound(folder: str) -> float:
+    """The highest RMSE that was allowed, stars."""
+    with fileio.open(os.path.join(folder, _CONFIG_FILE)) as file:
+        config = json_format.Parse(file.read(), config_pb2.EvalRun()).eval_config
+    (bound,) = (
+        each.threshold.value_threshold.upper_bound.value
+        for spec in config.metrics_specs
+        for metric in spec.metrics
+        for each in metric.per_slice_thresholds
+        if each.threshold.value_threshold.HasField("upper_bound")
+    )
+    return bound

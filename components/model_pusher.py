@@ -24,6 +24,8 @@ from tfx.utils import proto_utils
 from components import model_digest, pushed_versions
 from components.errors import IntegrityError
 
+# Of the output, as TFX's own Pusher writes it.
+DESTINATION_PROPERTY = "pushed_destination"
 BLESSING_KEYS = (standard_component_specs.MODEL_BLESSING_KEY, standard_component_specs.INFRA_BLESSING_KEY)
 
 

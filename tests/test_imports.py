@@ -26,7 +26,7 @@ ORDER = (
     "data",
     "modules",
 )
-# What every room of `pipeline` may use.
+# What every room may use.
 SHARED = ("pipeline.environment", "pipeline.exit_codes")
 FILES = [
     path for package in ("pipeline", "components", "data", "modules") for path in sorted((ROOT / package).rglob("*.py"))

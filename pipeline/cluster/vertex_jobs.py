@@ -206,19 +206,22 @@ class StartedJob:
             tasks = {task.task_name: task for task in self._job.gca_resource.job_detail.task_details}
         if state == State.PIPELINE_STATE_CANCELLED:
             return ServiceCode.CANCELLED, ["the job was cancelled"]
+        pushed = [
+            _property(tasks, name, "pushed_model", "pushed") for name in ("Pusher", "EndpointPusher") if name in tasks
+        ]
+        is_pushed = bool(pushed) and all(each == 1 for each in pushed)
         if state != State.PIPELINE_STATE_SUCCEEDED:
             failed = [task for task in tasks.values() if task.state == TaskState.FAILED]
             reasons = [f"{task.task_name}: {' '.join(task.error.message.split())}" for task in failed]
+            if is_pushed:
+                reasons.append("the model was pushed before that")
             anomalous = any(task.task_name == "AnomalyGate" for task in failed)
             return ExitCode.ANOMALIES if anomalous else ExitCode.FAILED, reasons or ["the job failed; no task says why"]
         if _property(tasks, "Evaluator", "blessing", "blessed") == 0:
             return ExitCode.NOT_BLESSED, [MEANINGS[ExitCode.NOT_BLESSED]]
         if _property(tasks, "ServableValidator", "blessing", "blessed") == 0:
             return ExitCode.NOT_SERVABLE, ["the exported model could not be loaded and queried"]
-        pushed = [
-            _property(tasks, name, "pushed_model", "pushed") for name in ("Pusher", "EndpointPusher") if name in tasks
-        ]
-        if pushed and all(each == 1 for each in pushed):
+        if is_pushed:
             return ExitCode.PUSHED, []
         return ServiceCode.PUSH_UNKNOWN, ["the job succeeded, but Pusher's output does not say that a model was pushed"]
 

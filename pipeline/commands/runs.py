@@ -91,6 +91,7 @@ def runs(ctx: click.Context, as_json: bool, output: str) -> None:
 def show(run_id: str, as_json: bool, output: str) -> None:
     """Show what a run was given, and what it came to."""
     with _opened(output) as past:
+        from components import report_facts
         from pipeline.local import run_facts, run_report
 
         run = past.get(run_id)
@@ -101,7 +102,7 @@ def show(run_id: str, as_json: bool, output: str) -> None:
         record = {"run_id": run.run_id, "began": run.began.isoformat(), **outcome.as_record()}
         click.echo(json.dumps(record | {"components": steps, "lineage": lineage}, indent=2))
         return
-    _say(run_facts.verdict(outcome), *outcome.reasons)
+    _say(report_facts.verdict(outcome), *outcome.reasons)
     _print(
         ("component", "state", "seconds"),
         [(name, each["state"], f"{each['seconds']:.1f}") for name, each in steps.items()],

@@ -17,15 +17,19 @@ COMPONENTS = (
     "Evaluator",
     "ServableValidator",
     "Pusher",
+    "ReportGen",
 )
 
 
 def position(component: str) -> int:
-    """Where in the order a component comes; one that is not named comes last.
+    """Where in the order a component comes; one that is not named comes before the last, which reports on all.
 
     TFX sorts a graph by layers, and within one by chance: a component that waits for few others would run early.
     """
-    return COMPONENTS.index(component) if component in COMPONENTS else len(COMPONENTS)
+    last = len(COMPONENTS) - 1
+    if component == COMPONENTS[last]:
+        return last + 1
+    return COMPONENTS.index(component) if component in COMPONENTS else last
 
 
 def in_order(components: Iterable[str]) -> list[str]:

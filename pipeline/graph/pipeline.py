@@ -18,6 +18,7 @@ from components.model_pusher import ModelPusher
 from components.ratings_evaluator import RatingsEvaluator
 from components.ratings_example_gen import RatingsExampleGen
 from components.ratings_trainer import RatingsTrainer
+from components.report_gen import ReportGen
 from components.servable_validator import ServableValidator
 from components.tables_example_gen import TablesExampleGen
 from data.sidecar import ratings_pattern
@@ -126,8 +127,25 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             form=config.lists.form,
             code_fingerprint=fingerprint("components.bulk_recommender"),
         )
+    endpoint = vertex.endpoint_pusher(config, **approved)
+    pushers = [each for each in (pusher if config.cluster.pushes_to_folder else None, endpoint) if each is not None]
+    report = ReportGen(
+        examples=ratings.outputs["examples"],
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        anomalies=anomalies.outputs["anomalies"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        infra_blessing=servable.outputs["blessing"],
+        pushed_model=pushers[0].outputs["pushed_model"],
+        preset=opened.get("preset", config.trainer.preset),
+        seed=opened.get("seed", config.trainer.seed),
+        code_fingerprint=fingerprint("components.report_gen"),
+    )
+    report.add_upstream_nodes(pushers)
     nodes = [ratings, tables, statistics, schema, anomalies, gate, transform, trainer, blessed, evaluator, servable]
-    last = [pusher if config.cluster.pushes_to_folder else None, vertex.endpoint_pusher(config, **approved), lists]
+    last = [*pushers, lists, report]
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.pipeline_root,

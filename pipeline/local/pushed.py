@@ -8,11 +8,9 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.types import standard_artifacts
 
 from components import model_digest, pushed_versions
+from components.model_pusher import DESTINATION_PROPERTY
 from modules.notes import note
 from pipeline.local.run_artifacts import RunArtifacts
-
-# Of Pusher's output, as TFX's own writes it.
-_DESTINATION_PROPERTY = "pushed_destination"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +30,7 @@ class Pushed:
         """What is recorded in Pusher's output; None if there is none, or nothing was pushed."""
         if artifact is None or not artifact.custom_properties["pushed"].int_value:
             return None
-        names = (_DESTINATION_PROPERTY, model_digest.PROPERTY)
+        names = (DESTINATION_PROPERTY, model_digest.PROPERTY)
         version, digest = (artifact.custom_properties[name].string_value for name in names)
         return cls(version=version, digest=digest)
 

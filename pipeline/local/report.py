@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from components.evaluation_files import SIGNIFICANT_Z
+from components.outcome import MODELS, Outcome
 from data.errors import DataError
 from data.sidecar import Sidecar
 from modules import judge, list_judge, presets, serving
@@ -39,7 +41,6 @@ from modules.sliced_metrics import (
 )
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
-from pipeline.local.outcome import MODELS, Outcome
 from pipeline.local.printable import printable
 
 # Models whose lists are judged, for people.
@@ -82,13 +83,20 @@ def show(
     for name, value in _facts(config, outcome, ended, seconds):
         facts.add_row(name, Text(value))
     console.print(facts)
-    if outcome.exit_code == ExitCode.PUSHED:
-        verdict = Text.assemble(("pushed", "bold green"), f" to {outcome.pushed_path}")
-    else:
-        verdict = Text.assemble(("not pushed", "bold red"), f": {MEANINGS[outcome.exit_code]}")
-    console.print(verdict, soft_wrap=True)
+    for verdict in _verdicts(outcome):
+        console.print(verdict, soft_wrap=True)
     for line in (*outcome.reasons, *_advice(config, outcome)):
         console.print(Text(printable(f"  {line}")), soft_wrap=True)
+
+
+def _verdicts(outcome: Outcome) -> Iterator[Text]:
+    """Whether the model was pushed, and what failed after that."""
+    pushed = outcome.exit_code == ExitCode.PUSHED or outcome.pushed_path is not None
+    if pushed:
+        yield Text.assemble(("pushed", "bold green"), f" to {outcome.pushed_path}")
+    if outcome.exit_code != ExitCode.PUSHED:
+        said = "failed after that" if pushed else "not pushed"
+        yield Text.assemble((said, "bold red"), f": {MEANINGS[outcome.exit_code]}")
 
 
 def _advice(config: PipelineConfig, outcome: Outcome) -> list[str]:

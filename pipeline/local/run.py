@@ -21,8 +21,8 @@ from pipeline.local.observers import LiveObserver, PlainObserver, terminal
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline, RunOptions
 
+    from components.outcome import Outcome
     from pipeline.config.pipeline_config import PipelineConfig
-    from pipeline.local.outcome import Outcome
 
 LAST_RUN_FILE = "last_run.json"
 
@@ -74,7 +74,7 @@ def run(
     status = console.status("loading TensorFlow and TFX") if live else contextlib.nullcontext()
     with status, captured(os.path.join(logs, "start-up.log"), also_on_terminal=verbose):
         from pipeline.graph.pipeline import create_pipeline
-        from pipeline.local import outcome, report, run_report
+        from pipeline.local import report, results, run_report
         from pipeline.local.dag_runner import ComponentError, LocalRunner
     for folder in (config.data.root, config.pipeline_root):
         locations.check_readable(folder)
@@ -93,14 +93,17 @@ def run(
     if not runner.started:
         return ExitCode.PUSHED
     with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
-        result = dataclasses.replace(outcome.read(config.metadata_path, runner.executions), notes=runner.notes)
+        result = dataclasses.replace(results.read(config.metadata_path, runner.executions), notes=runner.notes)
     if code != ExitCode.PUSHED:
-        result = dataclasses.replace(result, exit_code=code, reasons=reasons, pushed_path=None)
+        # Of what failed after Pusher, its verdict is told, too.
+        before = result.reasons if "Pusher" in runner.executions else []
+        result = dataclasses.replace(result, exit_code=code, reasons=[*reasons, *before])
     seconds = time.perf_counter() - began
     record = _record(config, result, observer.ended, seconds)
+    # First, so that it is told whatever becomes of the page.
+    report.show(console, config, result, observer.ended, seconds)
     with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
         run_report.write(config, runner.run_id, result, record)
-    report.show(console, config, result, observer.ended, seconds)
     return result.exit_code
 
 

@@ -6,10 +6,8 @@ It lies in a property of the run's context, so that a report can be made again f
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import json
 import os
-import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,19 +22,6 @@ from data.summary import reasons_of
 
 RUN_TYPE = "pipeline_run"
 _PROPERTY = "run_record"
-# Releases that may change what a run comes to.
-DISTRIBUTIONS = (
-    "movie-ranking",
-    "tensorflow",
-    "tfx",
-    "tensorflow-transform",
-    "tensorflow-recommenders",
-    "tf-keras",
-    "apache-beam",
-    "ml-metadata",
-    "numpy",
-    "pyarrow",
-)
 
 
 def write(metadata_path: str, run_id: str, record: Mapping[str, Any]) -> bool:
@@ -62,17 +47,6 @@ def write(metadata_path: str, run_id: str, record: Mapping[str, Any]) -> bool:
 def of_context(properties: Mapping[str, Any]) -> dict[str, Any]:
     """The record among the custom properties of a run's context; empty where the run did not come to its end."""
     return json.loads(properties[_PROPERTY].string_value) if _PROPERTY in properties else {}
-
-
-def releases() -> dict[str, str]:
-    """The Python that runs this, and the releases of what it computes with."""
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # as of this project itself, run from its folder
-            continue
-    return found
 
 
 def data_record(root: str) -> dict[str, Any]:

@@ -8,20 +8,21 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from components.outcome import Outcome
+from components.releases import releases
+from components.report_gen import REPORT_FILE
 from data import atomic
 from pipeline.exit_codes import ExitCode
-from pipeline.local import outcome, run_facts, run_records
-from pipeline.local.outcome import Outcome
+from pipeline.local import results, run_facts, run_records
 from pipeline.local.past_runs import PastRun, PastRuns
-from pipeline.local.pushed import Pushed
 from pipeline.local.run_artifacts import RunArtifacts
+from pipeline.report import rendering
 
 if TYPE_CHECKING:
     from pipeline.config.pipeline_config import PipelineConfig
 
-REPORT_FILE = "report.html"
 # Of `last_run.json`, what is kept in ML Metadata, too: the rest of it can be read from there.
-_KEPT = ("exit_code", "reasons", "notes", "components", "seconds", "config")
+_KEPT = ("exit_code", "reasons", "pushed_path", "notes", "components", "seconds", "config")
 _ENDED_SO = {"failed": ExitCode.FAILED, "running": ExitCode.INTERRUPTED}
 
 
@@ -36,7 +37,7 @@ def write(config: PipelineConfig, run_id: str, result: Outcome, record: Mapping[
     """
     kept = {name: record[name] for name in _KEPT} | {
         "data": run_records.data_record(config.data.root),
-        "releases": run_records.releases(),
+        "releases": releases(),
     }
     if run_records.write(config.metadata_path, run_id, kept):
         past = PastRuns(config.metadata_path).get(run_id)
@@ -58,15 +59,15 @@ def page_of(metadata_path: str, past: PastRun) -> str:
 
 def outcome_of(metadata_path: str, past: PastRun) -> Outcome:
     """What a run came to, when it ended: what became of a pushed version later is no part of it."""
-    read = outcome.read(metadata_path, past.executions)
+    read = results.when_it_ended(RunArtifacts(metadata_path, past.executions))
     record = past.record
     if record:
         code, reasons = ExitCode(record["exit_code"]), list(record["reasons"])
-    elif pushed := Pushed.of(RunArtifacts(metadata_path, past.executions).get("Pusher", "pushed_model")):
-        return dataclasses.replace(read, exit_code=ExitCode.PUSHED, reasons=[], pushed_path=pushed.version)
+    elif read.pushed_path is not None:
+        return read
     else:
         code, reasons = _code_and_reasons(past, read)
-    path = read.pushed_path if code == ExitCode.PUSHED else None
+    path = read.pushed_path if code == ExitCode.PUSHED or record.get("pushed_path") else None
     return dataclasses.replace(
         read, exit_code=code, reasons=reasons, pushed_path=path, notes=list(record.get("notes", ()))
     )
@@ -81,6 +82,4 @@ def _code_and_reasons(past: PastRun, read: Outcome) -> tuple[ExitCode, list[str]
 
 
 def _page(metadata_path: str, past: PastRun, result: Outcome) -> str:
-    from pipeline.report import rendering
-
     return rendering.report(run_facts.facts_of(metadata_path, past, result))

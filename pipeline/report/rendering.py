@@ -13,6 +13,8 @@ from pipeline.report.facts import Data, Listing, Measure, Rating, Run, Slice
 from pipeline.report.numbers import count, decimal, percent
 
 _PACKAGE = "pipeline.report"
+# The folders beside this module that it reads.
+READS = ("templates",)
 # Curves that are drawn of more.
 _MOST_CURVES = 4
 
@@ -21,7 +23,7 @@ _MOST_CURVES = 4
 def templates() -> jinja2.Environment:
     """The templates, in which all text is escaped; `parts.html` has the macros that other pages share."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(_PACKAGE),
+        loader=jinja2.PackageLoader(_PACKAGE, *READS),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -62,7 +64,7 @@ def _data_facts(data: Data) -> dict[str, str]:
     facts["rejected"] = "not recorded" if data.rejected is None else f"{count(data.rejected)} rows"
     if data.columns is not None:
         facts["beside the ratings"] = ", ".join(data.columns) or "nothing is known of users and titles"
-    facts["licence"] = data.licence or "the data folder records none"
+    facts["licence"] = data.licence or "not recorded"
     return facts
 
 

@@ -138,6 +138,8 @@ def test_every_parameter_is_the_graphs_or_left_open(job: dict, nodes: dict, sche
         ("Trainer", "training_budget", "training_budget"),
         ("Evaluator", "rmse_bound", "rmse_bound"),
         ("Evaluator", "baseline", "preset"),
+        ("ReportGen", "preset", "preset"),
+        ("ReportGen", "seed", "seed"),
     }
 
 

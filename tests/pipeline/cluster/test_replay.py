@@ -120,6 +120,14 @@ class TestOneCluster:
         pushed = rmse_of(version, first["RatingsExampleGen"].outputs["examples"][0]["uri"])
         assert pushed == pytest.approx(local["metrics"][RMSE], abs=TOLERANCE)
 
+    def test_it_has_a_report(self, first: dict[str, replay.Task], folder: pathlib.Path) -> None:
+        page = pathlib.Path(first["ReportGen"].outputs["report"][0]["uri"], "report.html").read_text("utf-8")
+        (version,) = (folder / "first" / "serving_model").iterdir()
+        assert "The new model is in use: a prediction is typically" in page
+        assert f"Pushed as {BUCKET}/root/serving_model/{version.name}" in page or f"Pushed as {version}" in page
+        for said in ("Ratings by value", "Fit: ", "user + title bias", "None: the ratings fit the schema."):
+            assert said in page
+
     def test_the_driver_told_what_the_ratings_are(self, first: dict[str, replay.Task]) -> None:
         assert "num_files:1" in first["RatingsExampleGen"].parameters["input_fingerprint"]
 
@@ -149,6 +157,9 @@ class TestOneCluster:
         assert tasks["Evaluator"].outputs["blessing"][0]["metadata"]["blessed"] == 0
         assert tasks["Pusher"].outputs["pushed_model"][0]["metadata"]["pushed"] == 0
         assert sorted((folder / "first" / "serving_model").iterdir()) == before
+        page = pathlib.Path(tasks["ReportGen"].outputs["report"][0]["uri"], "report.html").read_text("utf-8")
+        assert "The new model is not good enough to be used" in page
+        assert "above the bound of 0.1000" in page
 
     def test_the_first_schema_version_gives_the_same_model(self, folder: pathlib.Path, local: dict, python) -> None:
         tasks = cluster(folder, "legacy", python).run(job(schema="2.0.0"))

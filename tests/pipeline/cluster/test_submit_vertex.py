@@ -225,6 +225,8 @@ def test_waiting_shows_each_change_once_and_ends_like_a_local_run(world: World) 
         ("FAILED", {"AnomalyGate": "FAILED"}, {}, {"AnomalyGate": "user_rating is off"}, ExitCode.ANOMALIES,
          "user_rating is off"),
         ("FAILED", {"Trainer": "FAILED"}, {}, {"Trainer": "out of\nmemory"}, ExitCode.FAILED, "Trainer: out of memory"),
+        ("FAILED", {**DONE, "ReportGen": "FAILED"}, PUSHED, {"ReportGen": "odd"}, ExitCode.FAILED,
+         "ReportGen: odd\nthe model was pushed before that"),
         ("CANCELLED", {"Trainer": "CANCELLED"}, {}, {}, ServiceCode.CANCELLED, "cancelled"),
     ],
 )  # fmt: skip

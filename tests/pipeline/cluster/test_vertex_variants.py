@@ -131,6 +131,9 @@ def test_an_endpoint_beside_or_instead_of_the_folder(folder_too: bool, pushers: 
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
     assert {name for name in tasks if name.endswith("Pusher")} == pushers
     assert set(tasks["EndpointPusher"]["inputs"]["artifacts"]) == {"model", "model_blessing", "infra_blessing"}
+    assert pushers <= set(tasks["ReportGen"]["dependentTasks"])
+    source = tasks["ReportGen"]["inputs"]["artifacts"]["pushed_model"]["taskOutputArtifact"]["producerTask"]
+    assert source == ("Pusher" if folder_too else "EndpointPusher")
     settings = constant(job, "EndpointPusher", "custom_config")
     assert settings[constants.SERVING_ARGS_KEY] == {
         "project_id": "project", "endpoint_name": "films", "machine_type": "n1-standard-4",

@@ -19,5 +19,6 @@ def test_the_order_is_one_in_which_the_graph_can_run(tmp_path, blessed_model: st
         assert {node.id for node in nodes[name].upstream_nodes} <= set(expected[:place]), name
 
 
-def test_what_is_not_named_comes_last() -> None:
-    assert in_order(["EndpointPusher", "Pusher", "Trainer"]) == ["Trainer", "Pusher", "EndpointPusher"]
+def test_what_is_not_named_comes_before_the_report() -> None:
+    order = ["Trainer", "Pusher", "EndpointPusher", "ReportGen"]
+    assert in_order(["ReportGen", "EndpointPusher", "Pusher", "Trainer"]) == order

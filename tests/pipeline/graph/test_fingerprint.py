@@ -26,7 +26,8 @@ def package(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.
     monkeypatch.setattr(fingerprints, "PACKAGES", ("sample_package",))
     importlib.invalidate_caches()
     yield folder
-    sys.modules.pop("sample_package", None)
+    for name in [each for each in sys.modules if each.split(".")[0] == "sample_package"]:
+        del sys.modules[name]
 
 
 def test_an_edit_shows_in_all_that_import_it_and_nowhere_else(package: pathlib.Path) -> None:
@@ -58,6 +59,23 @@ def test_what_is_started_by_name_counts(package: pathlib.Path) -> None:
     before = fingerprint("sample_package.a")
     (package / "c.py").write_text("value = 4\n")
     assert fingerprint("sample_package.a") != before
+
+
+def test_files_that_are_read_count(package: pathlib.Path) -> None:
+    (package / "b.py").write_text('READS = ("pages",)\n')
+    (package / "pages").mkdir()
+    (package / "pages" / "page.html").write_text("<p>one</p>")
+    before = fingerprint("sample_package.a"), fingerprint("sample_package.c")
+    (package / "pages" / "page.html").write_text("<p>two</p>")
+    assert fingerprint("sample_package.a") != before[0]
+    assert fingerprint("sample_package.c") == before[1]
+
+
+def test_a_report_counts_the_code_and_the_templates_that_make_it() -> None:
+    closure = fingerprints._closure(["components.report_gen"])
+    assert {"components.report_facts", "pipeline.report.plots", "modules.typical_lists"} <= closure
+    read = {path.name for name in closure for path in fingerprints._files_read(name)}
+    assert read == {path.name for path in (ROOT / "pipeline" / "report" / "templates").iterdir()}
 
 
 def test_the_probe_counts_for_the_component_that_starts_it() -> None:

@@ -26,7 +26,11 @@ EDGES = {
     "Evaluator": {"RatingsExampleGen", "Trainer", "BlessedModel"},
     "ServableValidator": {"Trainer"},
     "Pusher": {"Trainer", "Evaluator", "ServableValidator"},
-}
+    "ReportGen": {
+        "RatingsExampleGen", "StatisticsGen", "CuratedSchema", "ExampleValidator", "Trainer", "Evaluator",
+        "ServableValidator", "Pusher",
+    },
+}  # fmt: skip
 
 
 def create(**values: object):
@@ -119,6 +123,14 @@ def test_ratings_are_read_by_their_pattern_beside_the_side_tables() -> None:
     whole = create(data={"root": "/nowhere", "given": False})
     (split,) = json.loads(component(whole, "RatingsExampleGen").exec_properties["input_config"])["splits"]
     assert split["pattern"] == "ratings*.csv"
+
+
+def test_the_report_waits_for_the_push_and_nothing_for_the_report() -> None:
+    pipeline = create()
+    report = component(pipeline, "ReportGen")
+    assert report.inputs["pushed_model"].producer_component_id == "Pusher"
+    assert not report.downstream_nodes
+    assert (report.exec_properties["preset"], report.exec_properties["seed"]) == ("default", 42)
 
 
 def test_the_push_waits_for_both_blessings() -> None:

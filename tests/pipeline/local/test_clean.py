@@ -212,7 +212,7 @@ class TestOneOutputFolder:
         before = set(served(output))
         code, record = run_seed(ratings, output, 1)
         assert code == ExitCode.PUSHED
-        assert executed(record) == {"Trainer", "Evaluator", "ServableValidator", "Pusher"}
+        assert executed(record) == {"Trainer", "Evaluator", "ServableValidator", "Pusher", "ReportGen"}
         assert states(record)["Transform"] == "cached"
         assert record["notes"] == []
         assert set(served(output)) - before == {int(pathlib.Path(record["pushed_path"]).name)}

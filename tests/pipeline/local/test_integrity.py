@@ -93,7 +93,7 @@ class TestOneOutputFolder:
             (version.parent / str(int(version.name) + 5)).mkdir()
         code, record = run_pipeline(ratings, output, *QUICK)
         assert code == ExitCode.PUSHED
-        assert executed(record) == {"Pusher"}
+        assert executed(record) == {"Pusher", "ReportGen"}
         (note,) = record["notes"]
         assert note.startswith(f"{version} ")
         assert note.endswith("; the model is pushed again")
@@ -201,7 +201,7 @@ class TestOneOutputFolder:
             assert code == ExitCode.PUSHED
             newest = served(output)[max(served(output))]
             assert record["pushed_path"] == newest == str(PushedModel.latest(str(output), print).path)
-        assert executed(record) <= {"Evaluator", "Pusher"}
+        assert executed(record) <= {"Evaluator", "Pusher", "ReportGen"}
 
     def test_a_blessed_model_that_is_gone_blocks_nothing(self, ratings, output: pathlib.Path, capfd) -> None:
         settings = (*QUICK, "trainer.seed=9", *WHATEVER_WAS_BLESSED)
@@ -230,5 +230,5 @@ class TestOneOutputFolder:
         assert "was ended by SIGKILL" in record["reasons"][0]
         code, record = run_pipeline(ratings, output, *settings)
         assert code == ExitCode.PUSHED
-        assert executed(record) == {"ServableValidator", "Pusher"}
+        assert executed(record) == {"ServableValidator", "Pusher", "ReportGen"}
         assert_newest_is_pushed(output, record)

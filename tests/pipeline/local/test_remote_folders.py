@@ -28,7 +28,7 @@ from pipeline.config import locations
 from pipeline.config.component_order import COMPONENTS
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.graph.pipeline import create_pipeline
-from pipeline.local import outcome
+from pipeline.local import results
 from pipeline.local.dag_runner import LocalRunner
 from pipeline.local.observers import PlainObserver, terminal
 
@@ -147,7 +147,7 @@ def test_data_and_artifacts_may_be_remote(tmp_path: pathlib.Path) -> None:
     names = list(COMPONENTS[: COMPONENTS.index("AnomalyGate") + 1])
     runner.run(pipeline, run_options=RunOptions(from_nodes=names, to_nodes=names))
     assert set(runner.executions) == set(names)
-    assert sum(outcome.read(config.metadata_path, runner.executions).split_sizes.values()) == ROWS
+    assert sum(results.read(config.metadata_path, runner.executions).split_sizes.values()) == ROWS
     assert {path.name for path in (tmp_path / "output").iterdir()} == {"logs", "metadata.sqlite"}
     assert tf.io.gfile.glob(f"{ROOT}/artifacts/RatingsExampleGen/examples/*/Split-test/*.gz")
     (uri,) = tf.io.gfile.glob(f"{ROOT}/artifacts/TablesExampleGen/examples/*")

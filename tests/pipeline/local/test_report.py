@@ -9,6 +9,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components import anomaly_gate
 from components.errors import AnomaliesError
+from components.outcome import Outcome
 from data import synthetic
 from modules.sliced_metrics import (
     EXAMPLE_COUNT,
@@ -29,7 +30,6 @@ from modules.sliced_metrics import (
 from pipeline.config.pipeline_config import PipelineConfig
 from pipeline.exit_codes import MEANINGS, ExitCode
 from pipeline.local import report
-from pipeline.local.outcome import Outcome
 
 
 def shown(root: object, outcome: Outcome, *components: str, width: int = 200) -> str:
@@ -69,6 +69,14 @@ def test_what_comes_from_users_and_data_is_no_markup(tmp_path: pathlib.Path) -> 
     assert "3 (a[/b]c)" in shown(tmp_path, measured)
     fitted = Outcome(exit_code=ExitCode.PUSHED, pushed_path="x", fitted="form plain, weight 0.50 beside [b]")
     assert "model form plain, weight 0.50 beside [b]" in " ".join(shown(tmp_path, fitted).split())
+
+
+def test_what_fails_after_the_push_takes_nothing_back(tmp_path: pathlib.Path) -> None:
+    outcome = Outcome(exit_code=ExitCode.FAILED, reasons=["ReportGen failed"], pushed_path="out/serving_model/7")
+    text = shown(tmp_path, outcome)
+    assert f"pushed to out/serving_model/7\nfailed after that: {MEANINGS[ExitCode.FAILED]}\n" in text
+    assert "  ReportGen failed\n" in text
+    assert "not pushed" not in text
 
 
 def test_notes_are_whole_however_long_they_are(tmp_path: pathlib.Path) -> None:

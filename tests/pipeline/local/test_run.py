@@ -34,7 +34,11 @@ def test_the_exit_code_says_whose_fault_it_is(causes: list[Exception], code: Exi
 @pytest.mark.parametrize(
     ("first", "last", "said"),
     [
-        ("BlessedModel", None, "expected one of RatingsExampleGen, .*Pusher; got BlessedModel, which is not part of"),
+        (
+            "BlessedModel",
+            None,
+            "expected one of RatingsExampleGen, .*ReportGen; got BlessedModel, which is not part of",
+        ),
         (None, "BlessedModel", "got BlessedModel, which is not part of this pipeline"),
         ("Evaluator", "Trainer", "--from Evaluator comes after --to Trainer; the order is RatingsExampleGen, "),
     ],

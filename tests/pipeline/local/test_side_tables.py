@@ -131,5 +131,6 @@ def test_an_edit_of_a_side_table_runs_again_what_depends_on_it(
     }  # fmt: skip
     assert {name for name, state in states.items() if state == "done"} == {
         "TablesExampleGen", "Trainer", "BlessedModel", "Evaluator", "ServableValidator", "Pusher",
+        "ReportGen",
     }  # fmt: skip
     assert PushedModel.latest(str(output), print).predict(["1"], [NEVER_RATED]) != before

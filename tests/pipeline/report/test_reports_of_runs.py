@@ -11,6 +11,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from components import report_gen
 from data import synthetic
 from pipeline import cli
 from pipeline.config import resolve
@@ -80,8 +81,18 @@ class TestOneOutputFolder:
         assert "<b>" not in page
         assert len(page.encode()) < 1 << 20
 
+    def test_it_is_an_artifact_of_the_pipeline_too(self, output: pathlib.Path) -> None:
+        (artifact,) = (output / "artifacts" / "ReportGen" / "report").glob(f"*/{run_report.REPORT_FILE}")
+        page = artifact.read_text(encoding="utf-8")
+        (version,) = (output / "serving_model").glob("[0-9]*")
+        assert "The new model is in use: a prediction is typically" in page
+        assert f"Pushed as {version}" in page
+        for said in ("None: the ratings fit the schema.", "Fit: loss", "♥", "Preset notebook", "Ratings by value"):
+            assert said in page
+
     def test_no_user_is_named(self, output: pathlib.Path) -> None:
-        assert USER not in (output / run_report.REPORT_FILE).read_text(encoding="utf-8")
+        for page in output.rglob(run_report.REPORT_FILE):
+            assert USER not in page.read_text(encoding="utf-8")
 
     def test_errors_have_intervals(self, output: pathlib.Path) -> None:
         metrics = json.loads((output / run.LAST_RUN_FILE).read_text())["metrics"]
@@ -172,6 +183,53 @@ class TestOneOutputFolder:
         done = CliRunner().invoke(cli.cli, [*arguments, "--output", str(output)])
         assert done.exit_code == 2
         assert "expected a" in done.output
+
+    @pytest.mark.parametrize(
+        ("bound", "verdict", "said"),
+        [(9, "The new model is in use: ", "pushed to "), (0.01, "The run did not come to its end", "not pushed: ")],
+    )
+    def test_a_report_that_fails_takes_nothing_back(
+        self, ratings: pathlib.Path, output: pathlib.Path, bound: float, verdict: str, said: str, capfd
+    ) -> None:
+        def fail(*arguments: object) -> None:
+            raise RuntimeError("no ink")
+
+        settings = (*BLESS_ANY, f"evaluator.rmse_bound={bound}")
+        shutil.rmtree(output / "artifacts" / "ReportGen")
+        before = sorted((output / "serving_model").iterdir())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(report_gen.Executor, "Do", fail)
+            code, page = run_pipeline(ratings, output, *settings)
+        assert code == ExitCode.FAILED
+        assert sorted((output / "serving_model").iterdir()) == before
+        shown = capfd.readouterr().out
+        record = json.loads((output / run.LAST_RUN_FILE).read_text())
+        assert "ReportGen failed: RuntimeError: no ink" in record["reasons"]
+        if bound == 9:
+            assert record["pushed_path"] == str(before[-1])
+            assert "not pushed" not in shown
+        else:
+            assert record["pushed_path"] is None
+            assert any("above the bound of 0.0100" in reason for reason in record["reasons"])
+        assert said in shown
+        assert verdict in page
+        assert "ReportGen failed: RuntimeError: no ink" in page
+        assert run_report.page_of(str(output / "metadata.sqlite"), newest(output)) == page
+        listed = command(output, "runs")[0]
+        assert (listed["verdict"], bool(listed["version"])) == ("failed", bound == 9)
+        # The same command makes it.
+        code, _ = run_pipeline(ratings, output, *settings)
+        assert code == (ExitCode.PUSHED if bound == 9 else ExitCode.NOT_BLESSED)
+        record = json.loads((output / run.LAST_RUN_FILE).read_text())
+        done = {name for name, each in record["components"].items() if each["state"] == "done"}
+        assert done == {"BlessedModel", "ReportGen"}
+
+    def test_a_run_of_the_report_alone_says_what_was_pushed(self, ratings: pathlib.Path, output: pathlib.Path) -> None:
+        assert run_pipeline(ratings, output, *BLESS_ANY)[0] == ExitCode.PUSHED
+        code, page = run_pipeline(ratings, output, *BLESS_ANY, "cache=false", from_component="ReportGen")
+        assert code == ExitCode.PUSHED
+        (version,) = (output / "serving_model").glob("[0-9]*")
+        assert f"Pushed as {version}" in page
 
     def test_another_model_is_shown_beside_the_blessed_one(self, ratings: pathlib.Path, output: pathlib.Path) -> None:
         code, page = run_pipeline(ratings, output, *BLESS_ANY, "trainer.seed=7", to_component="Evaluator")

@@ -7,9 +7,9 @@ import pathlib
 
 import pytest
 
+from components.outcome import Outcome
 from modules import judge, list_metrics, serving, sliced_metrics
 from pipeline.exit_codes import ExitCode
-from pipeline.local.outcome import Outcome
 from pipeline.local.run import LAST_RUN_FILE
 from pipeline.serving.page import known, record
 

@@ -1,4 +1,4 @@
-"""What a run came to, read back from ML Metadata and the artifacts."""
+"""What a run came to, out of the artifacts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 from typing import Any
 
 import tensorflow_model_analysis as tfma
-from ml_metadata.proto import metadata_store_pb2
+from tfx import types
 from tfx.components.evaluator import constants as evaluator_constants
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import artifact_utils
 
-from components import curated_schema, evaluation_files, model_digest, pushed_versions
-from components.bulk_recommender import FILE_PROPERTY, LISTS_KEY
-from components.model_pusher import BLESSING_KEYS
+from components import curated_schema, evaluation_files, model_digest
+from components.model_pusher import DESTINATION_PROPERTY
+from components.run_results import Results
 from components.servable_validator import NOT_BLESSED_FILE
 from modules import judge, list_judge, paths, serving
 from modules.list_metrics import LIST_LEAD, LIST_LEAD_STDERR, LIST_LEAD_Z, LIST_NDCG, LIST_USERS
@@ -31,8 +31,6 @@ from modules.sliced_metrics import (
 )
 from modules.training_log import CHOSEN_FILE
 from pipeline.exit_codes import ExitCode
-from pipeline.local.pushed import Pushed
-from pipeline.local.run_artifacts import RunArtifacts
 
 # The models of an evaluation, for people.
 MODELS = {
@@ -54,7 +52,7 @@ class Outcome:
       split_sizes: examples in each split.
       evaluation: what Evaluator measured: by slice, such as ("user_activity", "3-9"), then by model, then by metric.
       blessed_model: the model, blessed before, that the candidate was compared with, as "id (folder)".
-      pushed_path: where the model was pushed.
+      pushed_path: where the model was pushed, although what came after that may have failed.
       lists_path: the file of all users' lists, where some were asked for.
       fitted: what Trainer chose, in words: a line for the ranking model, and one for what recommends, if there is one.
       notes: what components had to tell beside their verdicts.
@@ -110,34 +108,27 @@ def _plain(metrics: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def read(metadata_path: str, executions: dict[str, int]) -> Outcome:
-    """Reads what a finished run came to.
-
-    Args:
-      metadata_path: the ML Metadata database.
-      executions: the run's execution by component, done and cached ones alike.
-    """
-    artifacts = RunArtifacts(metadata_path, executions)
-    evaluation = artifacts.get("Evaluator", "evaluation")
-    pushed = Pushed.of(artifacts.get("Pusher", "pushed_model"))
+def outcome_of(results: Results) -> Outcome:
+    """What a run came to by its results; whether a pushed version is still what servers take is not looked at."""
     reached = Outcome(
         exit_code=ExitCode.PUSHED,
-        split_sizes=_split_sizes(artifacts.get("StatisticsGen", "statistics")),
-        evaluation=evaluation_files.read(evaluation.uri) if evaluation else {},
-        blessed_model=_blessed_model(artifacts.get("Evaluator", "blessing")),
-        pushed_path=pushed.version if pushed else None,
-        lists_path=_lists_path(artifacts.get("BulkRecommender", LISTS_KEY)),
-        fitted=_fitted(artifacts.get("Trainer", "model_run")),
+        split_sizes=_split_sizes(results.statistics),
+        evaluation=evaluation_files.read(results.evaluation.uri) if results.evaluation else {},
+        blessed_model=_blessed_model(results.blessing),
+        pushed_path=_pushed_path(results.pushed_model),
+        fitted=_fitted(results.model_run),
     )
-    exit_code, reasons = _verdict(artifacts, reached, pushed)
+    exit_code, reasons = _verdict(results, reached)
     return dataclasses.replace(reached, exit_code=exit_code, reasons=reasons)
 
 
-def _lists_path(lists: metadata_store_pb2.Artifact | None) -> str | None:
-    return lists.custom_properties[FILE_PROPERTY].string_value or None if lists else None
+def _pushed_path(pushed_model: types.Artifact | None) -> str | None:
+    if pushed_model is None or not pushed_model.get_int_custom_property("pushed"):
+        return None
+    return pushed_model.get_string_custom_property(DESTINATION_PROPERTY)
 
 
-def _fitted(model_run: metadata_store_pb2.Artifact | None) -> str:
+def _fitted(model_run: types.Artifact | None) -> str:
     """What Trainer wrote beside its logs; nothing where it wrote none."""
     path = os.path.join(model_run.uri, CHOSEN_FILE) if model_run else ""
     if not path or not fileio.exists(path):
@@ -146,38 +137,42 @@ def _fitted(model_run: metadata_store_pb2.Artifact | None) -> str:
         return file.read()
 
 
-def _verdict(artifacts: RunArtifacts, reached: Outcome, pushed: Pushed | None) -> tuple[ExitCode, list[str]]:
-    blessing, servable = artifacts.get("Evaluator", "blessing"), artifacts.get("ServableValidator", "blessing")
-    if blessing and not _number(blessing, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY):
-        validation = tfma.load_validation_result(paths.plain(artifacts.require("Evaluator", "evaluation").uri))
+def _verdict(results: Results, reached: Outcome) -> tuple[ExitCode, list[str]]:
+    blessing, servable = results.blessing, results.infra_blessing
+    if blessing and results.evaluation and not _is_good(blessing):
+        validation = tfma.load_validation_result(paths.plain(results.evaluation.uri))
         return ExitCode.NOT_BLESSED, missed_thresholds(validation, reached.evaluation, reached.blessed_model)
-    if servable and not _number(servable, "blessed"):
-        if blessing and _text(blessing, model_digest.PROPERTY) != _text(servable, model_digest.PROPERTY):
+    if servable and not _is_good(servable):
+        if blessing and _digest(blessing) != _digest(servable):
             return ExitCode.FAILED, [_changed_between(blessing)]
         with fileio.open(os.path.join(servable.uri, NOT_BLESSED_FILE)) as file:
             return ExitCode.NOT_SERVABLE, file.read().splitlines()
-    if artifacts.get("Pusher", "pushed_model") is None:
+    if results.pushed_model is None:
         return ExitCode.STOPPED_EARLY, ["the run ended before Pusher"]
-    if pushed is None:
-        # Verdicts of an earlier run, where this one skipped Evaluator, and perhaps ServableValidator.
-        model, infra = (artifacts.given("Pusher", key) for key in BLESSING_KEYS)
-        if model and not _number(model, evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY):
+    if reached.pushed_path is None:
+        if results.earlier_blessing and not _is_good(results.earlier_blessing):
             said = "an earlier run did not bless the model; run with --from Evaluator, which says why"
             return ExitCode.NOT_BLESSED, [said]
-        if infra and not _number(infra, "blessed"):
+        if results.earlier_infra_blessing and not _is_good(results.earlier_infra_blessing):
             said = (
                 "an earlier run could not load and query the model; run with --from ServableValidator, which says why"
             )
             return ExitCode.NOT_SERVABLE, [said]
         return ExitCode.FAILED, ["Pusher did not push although both blessings were given; see its log"]
-    if fault := pushed_versions.fault(pushed.version, pushed.digest):
-        return ExitCode.FAILED, [f"{fault}; the same command pushes it again"]
     return ExitCode.PUSHED, []
 
 
-def _changed_between(blessing: metadata_store_pb2.Artifact) -> str:
+def _is_good(blessing: types.Artifact) -> bool:
+    return bool(blessing.get_int_custom_property(evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY))
+
+
+def _digest(blessing: types.Artifact) -> str:
+    return blessing.get_string_custom_property(model_digest.PROPERTY)
+
+
+def _changed_between(blessing: types.Artifact) -> str:
     """Of a model that ServableValidator found in another state than Evaluator."""
-    model = _text(blessing, evaluator_constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY)
+    model = blessing.get_string_custom_property(evaluator_constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY)
     return (
         f"the files in {model} were damaged or changed after Evaluator judged them, so that the model is not servable; "
         "run with --from Trainer --no-cache, which trains the model anew and judges it"
@@ -271,28 +266,19 @@ def _not_better(evaluation: Evaluation, baseline: str, needed: float) -> str:
     )
 
 
-def _split_sizes(statistics: metadata_store_pb2.Artifact | None) -> dict[str, int]:
+def _split_sizes(statistics: types.Artifact | None) -> dict[str, int]:
     if statistics is None:
         return {}
-    artifact = standard_artifacts.ExampleStatistics()
-    artifact.set_mlmd_artifact(statistics)
     return {
-        split: curated_schema.read_statistics(artifact, split).datasets[0].num_examples
-        for split in artifact_utils.decode_split_names(artifact.split_names)
+        split: curated_schema.read_statistics(statistics, split).datasets[0].num_examples
+        for split in artifact_utils.decode_split_names(statistics.split_names)
     }
 
 
-def _blessed_model(blessing: metadata_store_pb2.Artifact | None) -> str | None:
+def _blessed_model(blessing: types.Artifact | None) -> str | None:
     if blessing is None:
         return None
-    uri = _text(blessing, evaluator_constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY)
-    number = _number(blessing, evaluator_constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY)
-    return f"{number} ({uri})" if uri else None
-
-
-def _text(artifact: metadata_store_pb2.Artifact, key: str) -> str:
-    return artifact.custom_properties[key].string_value if key in artifact.custom_properties else ""
-
-
-def _number(artifact: metadata_store_pb2.Artifact, key: str) -> int:
-    return artifact.custom_properties[key].int_value if key in artifact.custom_properties else 0
+    uri = blessing.get_string_custom_property(evaluator_constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY)
+    # A number of ML Metadata here; on Vertex AI a name.
+    name = blessing.get_custom_property(evaluator_constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY)
+    return f"{name} ({uri})" if uri else None

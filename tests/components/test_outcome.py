@@ -7,13 +7,13 @@ import math
 
 import pytest
 import tensorflow_model_analysis as tfma
-from ml_metadata.proto import metadata_store_pb2
+from tfx.types import standard_artifacts
 
-from components import evaluation_files
+from components import evaluation_files, outcome
+from components.outcome import Outcome, missed_thresholds
+from components.run_results import Results
 from modules.sliced_metrics import OVERALL, RMSE
 from pipeline.exit_codes import ExitCode
-from pipeline.local import outcome
-from pipeline.local.outcome import Outcome, missed_thresholds
 
 NAN = float("nan")
 
@@ -202,17 +202,14 @@ def test_a_reason_says_why_it_is_not_better_than_its_baseline(
     ],
 )
 def test_a_push_that_was_not_made_has_a_reason(model: int, infra: int, expected: ExitCode, said: str) -> None:
-    class OfPusherAlone:
-        def get(self, component: str, key: str) -> metadata_store_pb2.Artifact | None:
-            return metadata_store_pb2.Artifact() if component == "Pusher" else None
-
-        def given(self, component: str, key: str) -> metadata_store_pb2.Artifact:
-            artifact = metadata_store_pb2.Artifact()
-            artifact.custom_properties["blessed"].int_value = {"model_blessing": model, "infra_blessing": infra}[key]
-            return artifact
-
-    code, reasons = outcome._verdict(OfPusherAlone(), Outcome(exit_code=ExitCode.PUSHED), None)
-    assert (code, reasons) == (expected, [said])
+    blessing, infra_blessing = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
+    blessing.set_int_custom_property("blessed", model)
+    infra_blessing.set_int_custom_property("blessed", infra)
+    results = Results(
+        pushed_model=standard_artifacts.PushedModel(), earlier_blessing=blessing, earlier_infra_blessing=infra_blessing
+    )
+    found = outcome.outcome_of(results)
+    assert (found.exit_code, found.reasons, found.pushed_path) == (expected, [said], None)
 
 
 def test_the_record_is_plain_json() -> None:
