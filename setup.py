@@ -60,6 +60,8 @@ setup(
     extras_require={
         "dev": [
             "hypothesis>=6.100",
+            # It refuses the release of importlib-metadata that is locked for Python 3.11.
+            'mlflow-skinny>=3; python_version != "3.11"',
             "mypy>=1.10",
             "playwright>=1.48",
             "pytest>=8",
@@ -71,6 +73,7 @@ setup(
             "wheel",
         ],
         "kfp": ["kfp>=2.5,<2.17", "kfp-pipeline-spec>=0.2.2,<2.17"],
+        "mlflow": ["mlflow-skinny>=3"],
         # Below 0.5, which needs Python 3.12, myfm imports pkg_resources.
         "peers": [
             "implicit>=0.7",

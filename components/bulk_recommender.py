@@ -16,6 +16,7 @@ from tfx.utils import path_utils
 
 from components import list_writer, model_digest, model_pusher
 from components.list_writer import Wanted
+from modules import progress
 
 TOP_KEY, FORM_KEY, LISTS_KEY = "top", "form", "lists"
 # Of the artifact: the file of lists, or nothing where no lists were written.
@@ -53,7 +54,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model_digest.check(model, model_pusher.judged_digest(input_dict))
         form = exec_properties[FORM_KEY]
         path = os.path.join(lists.uri, f"recommendations.{form}")
-        list_writer.write_lists(self._make_beam_pipeline, model, path, Wanted(top=exec_properties[TOP_KEY]), form)
+        wanted, pace = Wanted(top=exec_properties[TOP_KEY]), progress.Pace("users")
+        list_writer.write_lists(
+            self._make_beam_pipeline,
+            model,
+            path,
+            wanted,
+            form,
+            lambda what, done, total, _: progress.report(f"{what}: {pace.counted(done, total)}"),
+        )
         lists.set_string_custom_property(FILE_PROPERTY, path)
 
 

@@ -7,6 +7,7 @@ the shards that are missing, and the file is complete or absent.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -14,6 +15,7 @@ import io
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Literal, NamedTuple, get_args
 
@@ -30,12 +32,14 @@ if int(pa.__version__.partition(".")[0]) < 14:
     import pyarrow_hotfix  # noqa: F401  # switches off what lets a file run code (CVE-2023-47248)
 
 from components import model_digest
-from modules import features, paths, progress, recommending, serving
+from data.progress import Progress, silent
+from modules import features, paths, recommending, serving
 
 Form = Literal["parquet", "csv", "jsonl"]
 FORMS: tuple[str, ...] = get_args(Form)
 # Users of a shard: a minute or less of work.
 SHARD_USERS = 4096
+_SECONDS_BETWEEN_LOOKS = 1.0
 SCHEMA = pa.schema(
     [
         (features.USER_ID.name, pa.string()),
@@ -92,7 +96,12 @@ def form_of(destination: str) -> Form:
 
 
 def write_lists(
-    make_pipeline: Callable[[], beam.Pipeline], model: str, destination: str, wanted: Wanted, form: Form
+    make_pipeline: Callable[[], beam.Pipeline],
+    model: str,
+    destination: str,
+    wanted: Wanted,
+    form: Form,
+    progress: Progress = silent,
 ) -> Written:
     """Writes the lists of all users of a model to one file, whose lines stand in the order of users, best title first.
 
@@ -104,6 +113,7 @@ def write_lists(
       destination: path of the file; one that is there is replaced at the end.
       wanted: what is asked for each user.
       form: of the file.
+      progress: told how many users have their lists, whichever machine writes them.
 
     Raises:
       OSError: the destination cannot be written.
@@ -115,23 +125,43 @@ def write_lists(
     shards = [(begin, min(begin + SHARD_USERS, count)) for begin in range(0, count, SHARD_USERS)]
     missing = [shard for shard in shards if not tf.io.gfile.exists(_part(folder, shard))]
     if missing:
-        with make_pipeline() as pipeline:
+        with _watched(folder, shards, progress), make_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(missing)
                 | "Spread" >> beam.Reshuffle()
-                | "Recommend" >> beam.ParDo(_Recommend(model, folder, wanted, count))
+                | "Recommend" >> beam.ParDo(_Recommend(model, folder, wanted))
             )
     lines = _join([_part(folder, shard) for shard in shards], destination, form)
     tf.io.gfile.rmtree(folder)
     return Written(count, lines, len(shards) - len(missing), len(shards))
 
 
+@contextlib.contextmanager
+def _watched(folder: str, shards: Sequence[tuple[int, int]], progress: Progress) -> Iterator[None]:
+    """Tells how many users' lists are in the folder for as long as a `with` block runs."""
+    sizes = {os.path.basename(_part(folder, shard)): shard[1] - shard[0] for shard in shards}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            done = sum(sizes.get(name, 0) for name in tf.io.gfile.listdir(folder))
+            progress("lists of users", done, sum(sizes.values()), "users")
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
 class _Recommend(beam.DoFn):
     """Writes the file of a shard, (first user, behind the last one)."""
 
-    def __init__(self, model: str, folder: str, wanted: Wanted, count: int) -> None:
-        self._model, self._folder, self._wanted, self._count = model, folder, wanted, count
+    def __init__(self, model: str, folder: str, wanted: Wanted) -> None:
+        self._model, self._folder, self._wanted = model, folder, wanted
         self._shared = shared.Shared()
 
     def setup(self) -> None:
@@ -146,7 +176,6 @@ class _Recommend(beam.DoFn):
         with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
             file.write(content.getvalue())
         tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
-        progress.report(f"lists of users {shard[0] + 1:,} to {shard[1]:,} of {self._count:,}")
         yield shard[1] - shard[0]
 
 

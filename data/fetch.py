@@ -117,7 +117,7 @@ class _Meter:
 
     def update(self, amount: int) -> None:
         self._done += amount
-        self._progress(self._what, self._done, max(self.total, self._done))
+        self._progress(self._what, self._done, max(self.total, self._done), "bytes")
 
     def reset(self) -> None:
         self._done = 0
@@ -188,7 +188,7 @@ def mirror_wheel(
       UnreachableError: there is no pip, or it finds no index with the wheel.
     """
     target = folder / "wheel"
-    progress(f"downloading {requirement} with pip", 0, 1)
+    progress(f"downloading {requirement} with pip", 0, 1, "files")
     options = "--no-deps --no-input --disable-pip-version-check --quiet --only-binary=:all: --retries=1 --timeout=10"
     command = [python, "-m", "pip", "download", *options.split(), "--dest", str(target), requirement]
     try:
@@ -201,7 +201,7 @@ def mirror_wheel(
     if done.returncode or len(wheels) != 1:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["pip gave no reason"]
         raise UnreachableError(lines[-1].strip())
-    progress(f"downloading {requirement} with pip", 1, 1)
+    progress(f"downloading {requirement} with pip", 1, 1, "files")
     return wheels[0]
 
 

@@ -79,6 +79,8 @@ class ParquetTable:
         """
         with _opened(self.path, self.shown) as file:
             total, done = file.metadata.num_rows, 0
+            reading = f"reading {os.path.basename(self.path)}"
+            progress(reading, 0, total, "rows")
             names = file.schema_arrow.names
             wanted = {names[position] for position in self.fields.values()}
             for batch in file.iter_batches(_BATCH_ROWS, columns=sorted(wanted)):
@@ -92,7 +94,7 @@ class ParquetTable:
                     bad=[],
                     records=functools.partial(_records, cells, first),
                 )
-                progress(f"reading {os.path.basename(self.path)}", done, total)
+                progress(reading, done, total, "rows")
 
     def _cells(self, batch: pa.RecordBatch, names: Sequence[str], position: int) -> pa.StringArray:
         """The text of a column of the file; of several under its name, in whose order the batch has them, that one."""

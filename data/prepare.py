@@ -107,7 +107,12 @@ def prepare(
         rejected = len(rejects.rows) - rejected_elsewhere
         rows_read = rejected + sum(map(len, ratings.values()))
         repeated = choices.repeated or ("sum" if choices.implicit else "mean")
-        parts = {part: merge(each, release.users, release.titles, repeated) for part, each in ratings.items()}
+        parts = {}
+        for part, each in ratings.items():
+            rows, ordering = len(each), f"putting {os.path.basename(release.ratings[part].shown)} in order"
+            progress(ordering, 0, rows, "rows")
+            parts[part] = merge(each, release.users, release.titles, repeated)
+            progress(ordering, rows, rows, "rows")
         kept = sum(map(len, parts.values()))
         shared = pairs.in_both(parts)
         if isinstance(origin, Mapping) and shared:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-# Called with what is being done, how much of it is done, and how much there is; the unit is the caller's own.
-Progress: TypeAlias = Callable[[str, int, int], None]
+# Called with what is being done, how much of it is done, how much there is, and the unit of both, such as "rows".
+Progress: TypeAlias = Callable[[str, int, int, str], None]
 
 
-def silent(what: str, done: int, total: int) -> None:
+def silent(what: str, done: int, total: int, unit: str) -> None:
     """Tells nobody."""

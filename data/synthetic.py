@@ -246,7 +246,7 @@ def generate(
         mean = np.interp(score, scores, means)
         squared += float(np.square(rated - mean).sum())
         rating[chunk], expected[chunk] = rated, mean
-        progress("rating", min(start + _CHUNK_ROWS, rows), rows)
+        progress("rating", min(start + _CHUNK_ROWS, rows), rows, "rows")
     return Synthetic(
         user=user,
         title=title,

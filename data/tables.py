@@ -296,6 +296,8 @@ def records(table: Table) -> Iterator[Record]:
 
 
 def _blocks(table: Table, progress: Progress) -> Iterator[Block]:
+    reading = f"reading {os.path.basename(table.path)}"
+    progress(reading, 0, table.size, "bytes")
     with table.open_file(table.path) as file:
         source = _Source(file, table, table.first_line)
         source.skip_head(table)
@@ -318,7 +320,7 @@ def _blocks(table: Table, progress: Progress) -> Iterator[Block]:
                 yield Block(file=table.shown, cells=cells, bad=[], records=again)
             else:
                 yield _judged_block(table, source)
-            progress(f"reading {os.path.basename(table.path)}", min(source.taken, table.size), table.size)
+            progress(reading, min(source.taken, table.size), table.size, "bytes")
 
 
 def _without_escapes(table: Table, buffer: bytes) -> bytes:

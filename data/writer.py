@@ -165,7 +165,7 @@ def _write_ratings(
                 cells.append(_timestamps(ratings.timestamp[rows]))
             lines = pc.binary_join_element_wise(pc.binary_join_element_wise(*cells, ","), "", "\n")
             file.write(_bytes_of(lines))
-            progress(f"writing {path.name}", min(start + _CHUNK_ROWS, len(ratings)), len(ratings))
+            progress(f"writing {path.name}", min(start + _CHUNK_ROWS, len(ratings)), len(ratings), "rows")
 
 
 def _header(columns: Sequence[Column]) -> str:

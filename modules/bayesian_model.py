@@ -78,7 +78,7 @@ def choose(
       validation: held-out ratings of the same users and titles.
       config: a form that it names is not chosen anew.
       seed: of the initial values and of every draw.
-      report: is called with one line a form.
+      report: is called with one line of progress every 20 sweeps, and with one a form.
 
     Returns:
       The configuration with its `form`, `form_weight` and `deviation_scale`; as it is where there are too few ratings
@@ -96,7 +96,13 @@ def choose(
         counted = config.pilot_iterations - config.pilot_burn_in
         for place, name in enumerate(pilots):
             burn_in = config.pilot_burn_in // 3 if place else config.pilot_burn_in
-            moments = chain.run(FORMS[name], iterations=burn_in + counted, burn_in=burn_in, goes_on=place > 0)
+            moments = chain.run(
+                FORMS[name],
+                iterations=burn_in + counted,
+                burn_in=burn_in,
+                goes_on=place > 0,
+                report=functools.partial(_report, report, f"form {name}"),
+            )
             pilots[name].append(
                 _Pilot(
                     rating=held_out.rating,

@@ -34,6 +34,7 @@ from modules.baselines import UserTitleBias, blending_weight, damped_mean
 from modules.features import MOVIE_TITLE, USER_ID
 from modules.metrics import rmse
 from modules.model_configs import HistoryConfig
+from modules.progress import Pace
 from modules.rating_models import EmbeddingModel
 from modules.ratings import Ratings, standard_unit, standardize
 from modules.training_log import open_log
@@ -138,11 +139,12 @@ def fit(
     Raises:
       ValueError: no ratings.
     """
+    pace = Pace("epochs")
     with open_log(log_dir) as log:
 
         def log_epoch(epoch: int, loss: float, model: HistoryModel) -> None:
             log("loss", loss, epoch)
-            report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
+            report(f"epoch {pace.counted(epoch, config.epochs)}, loss {loss:.4f}")
 
         model = _train(ratings, config, seed, log_epoch, strategy)
     model.blend_with_biases(UserTitleBias.fit(ratings), config.model_weight)
@@ -180,11 +182,13 @@ def choose(
     features = {USER_ID.name: tf.constant(validation.user), MOVIE_TITLE.name: tf.constant(validation.title)}
     predictions: list[np.ndarray] = []
     errors: list[float] = []
+    pace = Pace("epochs")
 
     def measure(epoch: int, loss: float, model: HistoryModel) -> None:
         predictions.append(np.clip(model(features).numpy()[:, 0], validation.low, validation.high))
         errors.append(rmse(validation.rating, predictions[-1]))
-        report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}, validation RMSE {errors[-1]:.4f}")
+        epochs = pace.counted(epoch, config.epochs)
+        report(f"epoch {epochs}, loss {loss:.4f}, validation RMSE {errors[-1]:.4f}")
 
     _train(train, config, seed, measure, strategy)
     best = int(np.argmin(errors))

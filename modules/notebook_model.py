@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from modules.features import MOVIE_TITLE, USER_ID, USER_RATING
 from modules.model_configs import NotebookConfig
+from modules.progress import Pace
 from modules.rating_models import RatingModel
 from modules.ratings import Ratings
 from modules.training_log import open_log
@@ -133,11 +134,12 @@ def fit(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     firsts = tf.range(0, len(ratings), config.batch_size)
+    pace = Pace("epochs")
     with open_log(log_dir) as log:
         for epoch in range(1, config.epochs + 1):
             loss = float(np.mean([step(first) for first in firsts]))
             log("loss", loss, epoch)
-            report(f"epoch {epoch}/{config.epochs}, loss {loss:.4f}")
+            report(f"epoch {pace.counted(epoch, config.epochs)}, loss {loss:.4f}")
     if strategy is None:
         return model
     alone = _new(ratings, config, seed)

@@ -15,6 +15,7 @@ from modules.gibbs_sampler import Draw, Form, GibbsSampler, Side
 from modules.mean_scores import MeanScores
 from modules.metrics import rmse
 from modules.model_configs import BayesianConfig
+from modules.progress import Pace
 from modules.rating_deviation import ScoreMoments
 from modules.rating_sums import BucketedRatings
 from modules.ratings import Ratings, standard_unit, standardize
@@ -109,11 +110,14 @@ class Chain:
             self._restore(state, moments, scores)
             noises, burn_in = state["noises"].tolist(), int(state["burn_in"])
             report(f"goes on behind sweep {len(noises)}/{iterations} of a run that was ended")
+        pace: Pace | None = None
         for iteration in range(len(noises) + 1, iterations + 1):
             self._sweeps += 1
             rate = Form().prior_rate if iteration <= protected else form.prior_rate
             draw, *of_pairs = self._sweep(tf.constant(self._sweeps), tf.constant(rate))
             noises.append(float(draw.alpha) ** -0.5)
+            # Behind the first sweep, which is compiled.
+            pace = pace or Pace("sweeps", done=iteration)
             log("noise", noises[-1], iteration)
             if iteration > burn_in:
                 moments.add(*(each.numpy() for each in of_pairs))
@@ -126,7 +130,11 @@ class Chain:
             # Both as shares of the RMSE, of normal errors.
             added = 0.5 * moments.monte_carlo_error() / moments.noise() if len(moments) else np.inf
             bound = np.clip(tolerance / np.sqrt(2.0 * self._ratings), *_ADDED) if tolerance else 0.0
-            report(f"sweep {iteration}/{iterations}, noise {noises[-1]:.4f}, Monte Carlo error {added:.1e} of RMSE")
+            most = " at most" if tolerance and iteration < iterations else ""
+            report(
+                f"sweep {pace.counted(iteration, iterations)}{most}, noise {noises[-1]:.4f}, "
+                f"Monte Carlo error {added:.1e} of RMSE"
+            )
             if added < bound:
                 break
             if checkpoint and checkpoint.is_due():

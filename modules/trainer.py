@@ -185,10 +185,14 @@ def train_retrieval(
     if tells_high_ratings(trained.model):
 
         def rating_scores(asked: np.ndarray) -> np.ndarray:
-            progress.report("ranking model for the order")
+            what = "ranking model for the order"
+            progress.report(what)
             users = np.union1d(asked, dataset.some_users(fit_part, seed=seed))
             config, part = trained.config.of_short_fit(), fit_part.of_users(users)
-            model = presets.get(preset).load().fit(part, config, seed=seed, log_dir=None, report=lambda text: None)
+            module = presets.get(preset).load()
+            model = module.fit(
+                part, config, seed=seed, log_dir=None, report=lambda text: progress.report(f"{what}: {text}")
+            )
             return _high_ratings(model, serving.high_rating(fit_part), np.searchsorted(users, asked))
 
     chosen = retrieval_fit.choose(

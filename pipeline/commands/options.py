@@ -15,6 +15,9 @@ from modules.presets import DEFAULT_PRESET, PRESETS
 # Those of `beam_config.Runner`, spelled here so that `--help` does not load the configuration; a test compares them.
 RUNNERS = ("direct", "flink", "spark", "dataflow")
 
+# Distribution of the client; that of the whole of MLflow brings it.
+_MLFLOW = "mlflow-skinny"
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -58,6 +61,23 @@ class Checked(click.ParamType):
             return self._check(value)
         except UserError as error:
             self.fail(str(error), param, ctx)
+
+
+def _tracking_uri(value: str) -> str:
+    """An address of MLflow's.
+
+    Raises:
+      UserError: it is empty, or MLflow's client is not installed.
+    """
+    import importlib.metadata
+
+    if not value:
+        raise UserError("expected an address, such as http://localhost:5000 or sqlite:///mlflow.db; got an empty text")
+    try:
+        importlib.metadata.version(_MLFLOW)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError("MLflow is not installed; install it with `pip install 'movie-ranking[mlflow]'`") from error
+    return value
 
 
 def config_option(*names: str, key: str, **attributes: Any) -> Decorator:
@@ -109,6 +129,15 @@ WAIT = click.option("--wait", is_flag=True, help="Wait while another command wor
 REBUILD = click.option(
     "--rebuild", is_flag=True, help="Set a lost or damaged metadata.sqlite aside, with its artifacts, and start anew."
 )
+
+
+def mlflow_option(*, required: bool, help_text: str) -> Decorator:
+    """The option `--mlflow`, refused where MLflow's client is not installed."""
+    return click.option(
+        "--mlflow", "tracking_uri", type=Checked(_tracking_uri), metavar="URI", required=required, help=help_text
+    )
+
+
 SEED = config_option(
     "--seed",
     key="trainer.seed",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modules.progress import Pace
 from pipeline.commands.errors import usage_errors
 from pipeline.local.printable import printable
 
@@ -36,16 +37,18 @@ def _bar() -> Iterator[Progress]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[pace]}"),
         TimeElapsedColumn(),
     )
     with Bars(*fields, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+        tasks: dict[str, tuple[TaskID, Pace]] = {}
 
-        def show(what: str, done: int, total: int) -> None:
+        def show(what: str, done: int, total: int, unit: str) -> None:
             what = printable(what)
             if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total)
+                tasks[what] = bars.add_task(what, pace=""), Pace(unit, done=done)
+            task, pace = tasks[what]
+            bars.update(task, completed=done, total=total, pace=pace.after(done, total))
 
         yield show
 
@@ -54,12 +57,15 @@ def _bar() -> Iterator[Progress]:
 def _lines() -> Iterator[Progress]:
     """A line now and then, for logs: none where work is short."""
     last = time.monotonic()
+    paces: dict[str, Pace] = {}
 
-    def show(what: str, done: int, total: int) -> None:
+    def show(what: str, done: int, total: int, unit: str) -> None:
         nonlocal last
+        pace = paces.setdefault(what, Pace(unit, done=done))
         now = time.monotonic()
         if now - last >= _SECONDS_BETWEEN_LINES:
             last = now
-            click.echo(f"{printable(what)}: {100 * done / max(total, 1):.0f} %", err=True)
+            said = (f"{100 * done / max(total, 1):.0f} %", pace.after(done, total))
+            click.echo(f"{printable(what)}: {', '.join(filter(None, said))}", err=True)
 
     yield show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import pathlib
 import re
@@ -193,7 +194,8 @@ def _write_lists(
     form = list_writer.form_of(destination)
     asked_beam = BeamConfig(**{key.removeprefix("beam."): value for key, value in values.items()})
     folder = str(pathlib.Path(destination).absolute().parent)
-    with engine.reachable(asked_beam, None) as reached, reported(), kept():
+    tell = functools.partial(click.echo, err=True)
+    with engine.reachable(asked_beam, None, tell) as reached, reported() as progress, kept():
         pipeline_options = PipelineOptions(
             arguments(reached.beam, ClusterConfig(), pipeline_root=folder, data_root=folder), save_main_session=False
         )
@@ -203,6 +205,7 @@ def _write_lists(
             str(pathlib.Path(destination).absolute()),
             Wanted(top=top, exclude=tuple(exclude), only=tuple(only)),
             form,
+            progress,
         )
     again = f", {written.taken} of {written.shards} parts from before" if written.taken else ""
     click.echo(f"{written.lines:,} titles for {written.users:,} users in {destination}{again}")

@@ -36,6 +36,11 @@ EPILOG = (
 @click.option("--to", "to_component", **COMPONENT, help="Stop after this component.")
 @click.option("--no-cache", is_flag=True, help="Run every component, whether or not anything changed.")
 @options.options(options.WAIT, options.REBUILD)
+@options.mlflow_option(
+    required=False,
+    help_text="Record the run in MLflow, on a server or in a database, such as sqlite:///mlflow.db; `runs track` does "
+    "so later.",
+)
 @options.FIELDS
 @click.option("--list-fields", is_flag=True, help="List the configuration fields, with those of the preset, and stop.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what TFX and the components write.")
@@ -46,6 +51,7 @@ def run(
     no_cache: bool,
     wait: bool,
     rebuild: bool,
+    tracking_uri: str | None,
     assignments: tuple[str, ...],
     config_file: str | None,
     list_fields: bool,
@@ -76,4 +82,10 @@ def run(
             if config.is_local:
                 metadata_file.check(config, rebuild=rebuild)
             with metadata_seal.put_in_the_end(config.metadata_path):
-                return runs.run(config, from_component=from_component, to_component=to_component, verbose=verbose)
+                return runs.run(
+                    config,
+                    from_component=from_component,
+                    to_component=to_component,
+                    verbose=verbose,
+                    tracking_uri=tracking_uri,
+                )

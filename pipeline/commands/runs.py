@@ -14,7 +14,8 @@ import click
 
 from pipeline.commands import asked
 from pipeline.commands.errors import check_address_space, usage_errors
-from pipeline.commands.options import Path
+from pipeline.commands.options import Path, mlflow_option
+from pipeline.exit_codes import ExitCode
 from pipeline.local.printable import printable
 
 if TYPE_CHECKING:
@@ -141,6 +142,33 @@ def compare(first: str, second: str, as_json: bool, output: str) -> None:
     ]
     if by_slice:
         _print(("slice", "metric", "first", "second", "change"), by_slice)
+
+
+@runs.command()
+@click.argument("run_id", metavar="[ID]", required=False)
+@mlflow_option(required=True, help_text="Tracking server, or database, such as sqlite:///mlflow.db.")
+@_OUTPUT
+def track(run_id: str | None, tracking_uri: str, output: str) -> None:
+    """Record a run in MLflow: parameters, metrics, report and model; without ID, the newest.
+
+    A run that is recorded there already is brought up to date.
+    """
+    with _opened(output) as past:
+        from pipeline.local import tracking
+        from pipeline.local.capture import captured
+        from pipeline.local.observers import terminal
+
+        console, run = terminal(), past.get(run_id)
+        waiting = (
+            console.status(f"recording the run in {tracking_uri}") if console.is_terminal else contextlib.nullcontext()
+        )
+        try:
+            with waiting, captured(os.path.join(output, "logs", "mlflow.log"), also_on_terminal=False):
+                recorded = tracking.record(past.metadata_path, run, tracking_uri)
+        except tracking.TrackingError as error:
+            click.echo(printable(f"Error: not recorded in MLflow: {error}"), err=True)
+            raise click.exceptions.Exit(ExitCode.FAILED) from error
+    _say(f"recorded in MLflow: {recorded}")
 
 
 @click.command()

@@ -242,6 +242,7 @@ def measure(
                     display.start(f"{name}, {method.name}" + (f", seed {seed}" if len(method.seeds) > 1 else ""))
                     store = _Store(output / "measured" / name, method, split.checksums, seed)
                     answer = store.load()
+                    taken = answer is not None
                     if answer is None:
                         with captured(str(output / "logs" / "accuracy.log"), also_on_terminal=verbose):
                             tf.keras.backend.clear_session()
@@ -255,7 +256,7 @@ def measure(
                     if answer.lists is not None:
                         lists.append(_measured_lists(split, method, seed, answer.lists, answer.fit))
                         said.append(f"NDCG@10 of lists {lists[-1].ndcg.mean():.4f}")
-                    display.end(f"{', '.join(said)}, fitted in {answer.fit.seconds:.1f} s")
+                    display.end(f"{', '.join(said)}, fitted in {answer.fit.seconds:.1f} s", taken=taken)
             if split.expected is not None:
                 measurements.append(_measured(split, NOISE_FLOOR, "floor", 0, split.expected, FitTime()))
     return measurements, lists

@@ -142,9 +142,11 @@ def _my_fm(
         for user, title in (pairs.train, pairs.test)
     ]
 
+    pace = progress.Pace("sweeps")
+
     def report(iteration: int, *_: object) -> tuple[bool, None]:
-        if iteration % _SWEEPS_PER_REPORT == 0:
-            progress.report(f"sweep {iteration}/{iterations}")
+        if iteration and iteration % _SWEEPS_PER_REPORT == 0:
+            progress.report(f"sweep {pace.counted(iteration, iterations)}")
         return False, None
 
     model = myfm.MyFMRegressor(rank=_MYFM_RANK, random_seed=seed)

@@ -24,6 +24,7 @@ from rich.table import Table
 from data import atomic
 from modules import features
 from modules.errors import UserError
+from modules.progress import Pace
 from modules.recommending import RECOMMEND
 from modules.serving import PREDICTED_RATING
 from pipeline.experiments.fit_time import timed
@@ -334,6 +335,7 @@ def _timed_requests(
     for _ in range(_WARM_UP_REQUESTS):
         ask(*drawn())
     wall, cpu = [], []
+    pace = Pace("requests")
     gc.collect()
     for request in range(1, requests + 1):
         arguments = drawn()
@@ -342,7 +344,7 @@ def _timed_requests(
         wall.append(spent.seconds)
         cpu.append(spent.cpu_seconds)
         if request % _REQUESTS_PER_REPORT == 0 or request == requests:
-            report(f"{request:,} of {requests:,} requests")
+            report(f"request {pace.counted(request, requests)}")
     return wall, cpu
 
 

@@ -28,6 +28,7 @@ from rich.table import Column, Table
 
 from data import atomic
 from modules import features
+from modules.progress import Pace
 from modules.recommending import EXCLUDE, ONLY, RECOMMEND, K
 from modules.serving import PREDICT, RANK
 from pipeline.experiments.scoring import TOP, Report, ScoredModel
@@ -218,10 +219,16 @@ def measure(
       UserError: the server does not start, or does not take a version.
     """
     questions = draw(model, np.random.default_rng(seed))
-    timed = []
+    timed: list[Timed] = []
+    counts = sorted({1, clients})
+    total, pace = len(questions) * (1 + 2 * len(counts)) + 2, Pace("loads")
+
+    def tell() -> None:
+        report(f"[{len(timed)}/{total}] {_said(timed[-1])}; {pace.after(len(timed), total)}")
+
     for kind, drawn in questions.items():
         timed.append(closed_loop(kind, IN_PROCESS, [_asks(model)], drawn, requests))
-        report(_said(timed[-1]))
+        tell()
     load = questions[f"rank {FEW_TITLES}"]
     with tempfile.TemporaryDirectory(dir=folder, prefix="serving-") as made:
         served = Served(model.path, pathlib.Path(made))
@@ -230,16 +237,16 @@ def measure(
         with serving(served.output) as server:
             for kind, drawn in questions.items():
                 for how in (GRPC, REST):
-                    for count in sorted({1, clients}):
+                    for count in counts:
                         with connected(server, [how] * count) as asking:
                             timed.append(closed_loop(kind, how, asking, drawn, requests))
-                        report(_said(timed[-1]))
+                        tell()
             for how in (GRPC, REST):
                 with connected(server, [how] * _OPEN_CLIENTS) as asking:
                     answers, took = open_loop(asking, load, rate, seconds)
                 loop = {"kind": f"rank {FEW_TITLES}", "how": how, "loop": f"{rate:g}/s", "clients": _OPEN_CLIENTS}
                 timed.append(Timed.of(answers, took, **loop))
-                report(_said(timed[-1]))
+                tell()
             swapped = swap(server, served, load, swaps, minutes, rate, report) if swaps else None
             started = server.start_seconds
     return ServingSpeed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.config.beam_config import BeamConfig
 from pipeline.engines import jars
@@ -46,13 +46,14 @@ def check(beam: BeamConfig) -> None:
 
 
 @contextlib.contextmanager
-def reachable(beam: BeamConfig, logs: str | None) -> Iterator[Reached]:
+def reachable(beam: BeamConfig, logs: str | None, tell: Callable[[str], None]) -> Iterator[Reached]:
     """Gives a job server that runs: that of the settings, or one that is started and ends with the block.
 
     Args:
       beam: settings; those without `job_endpoint` have one started, for the cluster that they name or else with an
         engine of its own.
       logs: folder of the run's log files, in which the engine's get one; None to keep none.
+      tell: called with a line before a job server is waited for.
 
     Raises:
       UserError: the engine was not fetched, there is no Java, or the job server does not start.
@@ -60,6 +61,7 @@ def reachable(beam: BeamConfig, logs: str | None) -> Iterator[Reached]:
     if not _is_ours(beam):
         yield Reached(beam)
         return
+    tell(f"starting {beam.runner}, which runs the Beam pipelines")
     master = beam.flink_master or beam.spark_master_url
     with served(beam.runner, master=master, logs=pathlib.Path(logs, "engine") if logs else None) as engine:
         address = {"job_endpoint": engine.job_endpoint, "flink_master": None, "spark_master_url": None}

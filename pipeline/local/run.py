@@ -6,8 +6,11 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
 
 from data import atomic
 from modules.errors import UserError
@@ -17,6 +20,7 @@ from pipeline.exit_codes import ExitCode
 from pipeline.local import engine
 from pipeline.local.capture import captured
 from pipeline.local.observers import LiveObserver, PlainObserver, terminal
+from pipeline.local.printable import printable
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline, RunOptions
@@ -34,6 +38,7 @@ def run(
     to_component: str | None = None,
     verbose: bool = False,
     plain: bool = False,
+    tracking_uri: str | None = None,
 ) -> ExitCode:
     """Runs the pipeline on this machine and prints what it came to.
 
@@ -43,6 +48,7 @@ def run(
       to_component: skip what comes after it.
       verbose: show what components write.
       plain: print lines rather than a live table, on a terminal too.
+      tracking_uri: of MLflow, to record the run there; None for no record. Where that fails, a line says so.
 
     Raises:
       UserError: `from_component` comes after `to_component`, one of them is not part of the pipeline, the strategy
@@ -81,7 +87,7 @@ def run(
     options = _run_options(create_pipeline(config), from_component, to_component)
     runner = LocalRunner(logs, observer, verbose=verbose)
     code, reasons = ExitCode.PUSHED, []
-    with engine.reachable(config.beam, logs) as reached:
+    with engine.reachable(config.beam, logs, console.print) as reached:
         try:
             with observer:
                 runner.run(create_pipeline(config.model_copy(update={"beam": reached.beam})), run_options=options)
@@ -104,7 +110,27 @@ def run(
     report.show(console, config, result, observer.ended, seconds)
     with captured(os.path.join(logs, "report.log"), also_on_terminal=verbose):
         run_report.write(config, runner.run_id, result, record)
+    if tracking_uri is not None:
+        waiting = console.status(f"recording the run in {tracking_uri}") if live else contextlib.nullcontext()
+        with waiting, captured(os.path.join(logs, "mlflow.log"), also_on_terminal=verbose):
+            said = _track(config, runner.run_id, tracking_uri)
+        console.print(Text(printable(said)), soft_wrap=True)
     return result.exit_code
+
+
+def _track(config: PipelineConfig, run_id: str, tracking_uri: str) -> str:
+    """Records a run in MLflow, and says what became of that."""
+    from pipeline.local import tracking
+    from pipeline.local.past_runs import PastRuns
+
+    try:
+        recorded = tracking.record(config.metadata_path, PastRuns(config.metadata_path).get(run_id), tracking_uri)
+    except UserError as error:
+        return f"not recorded in MLflow: {error}"
+    except tracking.TrackingError as error:
+        again = ["movie-ranking", "runs", "track", run_id, "--mlflow", tracking_uri, "--output", config.output]
+        return f"not recorded in MLflow: {error}; nothing is lost, and it can be recorded later: {shlex.join(again)}"
+    return f"recorded in MLflow: {recorded}"
 
 
 def exit_code_of(error: BaseException) -> ExitCode:

@@ -29,6 +29,8 @@ class TaskDisplay(Observer):
         super().__init__()
         self._console, self._tasks = console, tasks
         self._number, self._name, self._last_line_at = 0, "", 0.0
+        self._pace: progress.Pace | None = None
+        self._all = ""
         self._status: Status | None = console.status("") if console.is_terminal else None
         self._handler = _Forward(self)
 
@@ -54,17 +56,28 @@ class TaskDisplay(Observer):
 
     def start(self, name: str) -> None:
         """A task begins."""
+        self._pace = self._pace or progress.Pace("tasks", done=self._number)
         self._number += 1
         self._name, self._last_line_at = name, time.monotonic()
         self.progress("")
 
-    def end(self, text: str) -> None:
-        """The task that runs is done, and came to what the text says."""
+    def end(self, text: str, *, taken: bool = False) -> None:
+        """The task that runs is done.
+
+        Args:
+          text: what it came to.
+          taken: it was done before, and says nothing of how long others take.
+        """
+        if self._pace and taken:
+            self._pace.skip(1)
+        elif self._pace:
+            self._all = self._pace.after(self._number, self._tasks)
         self._console.print(Text(f"[{self._number}/{self._tasks}] {self._name}: {text}"), soft_wrap=True)
 
     def progress(self, text: str) -> None:
         """The task that runs reports how far it is."""
         line = f"[{self._number}/{self._tasks}] {self._name}" + (f": {text}" if text else "")
+        line += f"; all tasks: {self._all}" if self._all else ""
         if self._status:
             self._status.update(Text(line))
         elif text and time.monotonic() - self._last_line_at >= PROGRESS_INTERVAL_S:

@@ -72,6 +72,20 @@ def test_each_form_holds_the_lists_of_every_user(model: str, tmp_path: pathlib.P
             assert [row[name] for row in mine] == pytest.approx(answer[name].numpy().tolist(), abs=1e-4)
 
 
+def test_it_is_told_how_many_users_have_their_lists(
+    model: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_writer, "_SECONDS_BETWEEN_LOOKS", 0.001)
+    told = []
+    path = str(tmp_path / "lists.csv")
+    list_writer.write_lists(beam.Pipeline, model, path, Wanted(top=5), "csv", lambda *progress: told.append(progress))
+    assert {(what, total, unit) for what, _, total, unit in told} == {("lists of users", 30, "users")}
+    counts = [done for _, done, _, _ in told]
+    assert counts == sorted(counts)
+    assert set(counts) <= {0, 6, 8, 14, 16, 22, 24, 30}
+    assert len(set(counts)) > 1
+
+
 def test_a_list_is_as_short_as_what_is_left(model: str, tmp_path: pathlib.Path) -> None:
     path, only = tmp_path / "lists.jsonl", tuple(names(model, "movie_title")[:3])
     list_writer.write_lists(beam.Pipeline, model, str(path), Wanted(top=9, only=only), "jsonl")

@@ -160,7 +160,7 @@ def test_official_archive_over_http(served, make_zip, tmp_path):
     )
     assert tables_in(tmp_path / "out") == HUNDRED_K_TABLES
     assert reports[0][0] == "downloading ml-100k.zip"
-    assert ("downloading ml-100k.zip", len(content), len(content)) in reports
+    assert ("downloading ml-100k.zip", len(content), len(content), "bytes") in reports
 
 
 def test_official_archive_that_is_another_is_an_error_and_no_other_source_is_tried(served, tmp_path):

@@ -102,9 +102,9 @@ def test_progress_is_told_by_the_row(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_table, "_BATCH_ROWS", 2)
     pyarrow.parquet.write_table(pa.table({"u": [1, 2, 3]}), tmp_path / "a.parquet")
     table = parquet_table.ParquetTable(path=tmp_path / "a.parquet", shown="shown", fields={"user": 0})
-    told: list[tuple[str, int, int]] = []
+    told: list[tuple[str, int, int, str]] = []
     found = list(table.blocks(lambda *each: told.append(each)))
-    assert told == [("reading a.parquet", 2, 3), ("reading a.parquet", 3, 3)]
+    assert told == [("reading a.parquet", done, 3, "rows") for done in (0, 2, 3)]
     assert [(block.file, block.unit, block.bad) for block in found] == [("shown", "row", [])] * 2
 
 

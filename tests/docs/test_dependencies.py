@@ -24,6 +24,7 @@ MODULES = {
     "google-cloud-aiplatform": {"google.cloud.aiplatform", "google.cloud.aiplatform_v1"},
     "grpcio": {"grpc"},
     "kfp-pipeline-spec": {"kfp.pipeline_spec"},
+    "mlflow-skinny": {"mlflow"},
     "protobuf": {"google.protobuf"},
     "pyyaml": {"yaml"},
     "scikit-surprise": {"surprise"},

@@ -166,7 +166,7 @@ def test_a_form_that_is_named_is_kept(ratings: Ratings) -> None:
     lines: list[str] = []
     chosen = bayesian_model.choose(*halves(ratings), config, seed=0, report=lines.append)
     assert chosen.form == "plain"
-    assert {line.split()[1].rstrip(":") for line in lines} == {"plain", "biases"}
+    assert {line.split()[1].rstrip(":,") for line in lines} == {"plain", "biases"}
 
 
 def test_what_cannot_be_held_out_is_not_chosen_on(ratings: Ratings) -> None:

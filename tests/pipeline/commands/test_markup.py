@@ -104,7 +104,7 @@ def test_a_terminal_obeys_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(progress_lines, "_SECONDS_BETWEEN_LINES", 0.0)
     with reported() as progress:
-        progress("reading \x1b[31mred", 1, 2)
+        progress("reading \x1b[31mred", 1, 2, "rows")
     assert terminal.getvalue() == "reading \\x1b[31mred: 50 %\n"
 
 
@@ -124,7 +124,7 @@ def test_progress_on_a_terminal_is_text(name: str, monkeypatch: pytest.MonkeyPat
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with reported() as progress:
-        progress(f"reading {name}", 1, 2)
+        progress(f"reading {name}", 1, 2, "rows")
     assert f"reading {name} " in terminal.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import pathlib
 from collections.abc import Iterator
 
@@ -97,3 +98,19 @@ def test_every_option_of_a_command_sets_a_field_that_there_is(command: click.Com
         for parent in parents:
             layer = layer.model_fields[parent].annotation
         assert leaf in layer.model_fields, key
+
+
+def test_mlflow_is_asked_for_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    done = CliRunner().invoke(cli.cli, ["runs", "track", "--mlflow", "sqlite:///mlflow.db"])
+    assert done.exit_code == 2
+    assert "install it with `pip install 'movie-ranking[mlflow]'`" in " ".join(done.stderr.split())
+
+
+def test_an_address_of_mlflow_is_no_empty_text() -> None:
+    done = CliRunner().invoke(cli.cli, ["run", "--mlflow", ""])
+    assert done.exit_code == 2
+    assert "expected an address, such as http://localhost:5000" in " ".join(done.stderr.split())

@@ -63,6 +63,29 @@ def test_a_terminal_shows_how_far_the_task_is() -> None:
     assert "[1/1] task [a], a[/b]c:smile:\\: whole" in file.getvalue()
 
 
+def test_how_long_all_tasks_take_is_told_by_those_that_were_done(prompt: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    file = io.StringIO()
+    with TaskDisplay(Console(file=file, width=200), 5) as display:
+        for taken, seconds in ((True, 0.0), (False, 20.0), (False, 40.0)):
+            display.start("task")
+            display.progress("on its way")
+            now[0] += seconds
+            display.end("done", taken=taken)
+        display.start("task")
+        display.progress("on its way")
+    assert lines_of(file) == [
+        "[1/5] task: on its way",
+        "[1/5] task: done",
+        "[2/5] task: on its way",
+        "[2/5] task: done",
+        "[3/5] task: on its way; all tasks: 3.0 tasks/min, 1:00 left",
+        "[3/5] task: done",
+        "[4/5] task: on its way; all tasks: 2.0 tasks/min, 1:00 left",
+    ]
+
+
 def test_nobody_listens_afterwards() -> None:
     logger = logging.getLogger(progress.LOGGER_NAME)
     before = list(logger.handlers)
