@@ -163,6 +163,10 @@ def serve(
             except OSError as error:
                 raise UserError(f"expected a file in --access-log that can be written; got: {error}") from error
             requests = Journal(file)
+        from pipeline.serving import fork_server
+
+        # It imports TensorFlow beside this process.
+        fork_server.start()
         from pipeline.serving import server
         from pipeline.serving.limits import Limits
         from pipeline.serving.request_log import RequestLog

@@ -121,8 +121,8 @@ class Swaps:
       swap_p99_ms: 99th percentile of them.
       swap_requests: how many these were.
       swap_seconds: from a push until the new version answered, the median.
-      resident_bytes_second: memory of the server once the second version had taken the place of the first.
-      resident_bytes_end: memory after the last.
+      resident_bytes_second: memory of the server and its processes once the second version had replaced the first.
+      resident_bytes_end: memory of them after the last.
     """
 
     swaps: int
@@ -452,7 +452,7 @@ def summed_up(
       answers: all requests.
       windows: from when to when a version changed, seconds since 1970, one for each swap.
       taken: seconds until each version answered.
-      resident: memory of the server after each swap and at the end, bytes.
+      resident: memory of the server and its processes after each swap and at the end, bytes.
       minutes: how long it took.
       rate: requests a second.
     """

@@ -20,6 +20,7 @@ from typing import Any
 from components import model_digest, push_records, pushed_versions
 from modules.errors import UserError
 from pipeline.config.locations import SERVING_FOLDER
+from pipeline.experiments import process_tree
 
 # What Python and TensorFlow take to be loaded, and a model to be warmed up, on a machine with much else to do.
 START_TIMEOUT_S = 300.0
@@ -91,9 +92,8 @@ class ServerProcess:
 
     @property
     def resident_bytes(self) -> int:
-        """How much memory the process has now."""
-        with open(f"/proc/{self._process.pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        """How much memory the server and its processes have now; pages that they share are counted once."""
+        return process_tree.resident_bytes(self._process.pid)
 
     def events(self) -> list[Event]:
         """What it has written so far; lines that are none of its own are left out."""

@@ -20,8 +20,8 @@ from pipeline.serving import signatures, tensor_protos
 from pipeline.serving.errors import Code, RequestError
 from pipeline.serving.journal import Journal
 from pipeline.serving.limits import Limits
-from pipeline.serving.loaded_model import LoadedModel
 from pipeline.serving.metrics import Metrics
+from pipeline.serving.model import Model
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.signatures import Signature
 from pipeline.serving.versions import Versions
@@ -57,7 +57,7 @@ class Call:
     version: str = ""
     digest: str = ""
 
-    def take(self, model: LoadedModel) -> None:
+    def take(self, model: Model) -> None:
         """Notes the version that answers."""
         self.version, self.digest = str(model.number), model.digest
 
@@ -78,7 +78,7 @@ class Question(abc.ABC, Generic[Answer]):
         """Whom it is about, by which the canary is chosen; None for nobody in particular."""
 
     @abc.abstractmethod
-    def read(self, model: LoadedModel) -> tuple[Signature, Mapping[str, np.ndarray]]:
+    def read(self, model: Model) -> tuple[Signature, Mapping[str, np.ndarray]]:
         """The signature and its inputs.
 
         Raises:
@@ -86,7 +86,7 @@ class Question(abc.ABC, Generic[Answer]):
         """
 
     @abc.abstractmethod
-    def write(self, model: LoadedModel, signature: Signature, outputs: Mapping[str, np.ndarray]) -> Answer:
+    def write(self, model: Model, signature: Signature, outputs: Mapping[str, np.ndarray]) -> Answer:
         """The answer, of all outputs of the signature."""
 
 
@@ -97,7 +97,7 @@ class Asking:
       model: that answers.
     """
 
-    def __init__(self, answering: Answering, model: LoadedModel, call: Call, deadline: float) -> None:
+    def __init__(self, answering: Answering, model: Model, call: Call, deadline: float) -> None:
         """Asks nothing yet.
 
         Args:
@@ -118,7 +118,7 @@ class Asking:
 
         Args:
           name: of the signature.
-          inputs: as `LoadedModel.run` takes them.
+          inputs: as `Model.run` takes them.
           is_list: whether the answer is shown to somebody as a list of titles, which the log of requests is for.
 
         Raises:
@@ -177,7 +177,7 @@ class Answering:
         if name != self.name:
             raise RequestError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
 
-    def holds(self, name: str, number: int | None, label: str | None) -> LoadedModel:
+    def holds(self, name: str, number: int | None, label: str | None) -> Model:
         """The model of a request that only asks about it.
 
         Raises:
@@ -255,7 +255,7 @@ class Answering:
     @contextlib.contextmanager
     def _lease(
         self, number: int | None, label: str | None, user: Callable[[], str | None], call: Call, deadline: float
-    ) -> Iterator[LoadedModel]:
+    ) -> Iterator[Model]:
         if time.perf_counter() > deadline:
             raise _too_late(deadline - call.started)
         with self.versions.lease(number, label, user) as model:
@@ -265,7 +265,7 @@ class Answering:
     def keep(
         self,
         call: Call,
-        model: LoadedModel,
+        model: Model,
         signature: Signature,
         inputs: Mapping[str, np.ndarray],
         outputs: Mapping[str, np.ndarray],

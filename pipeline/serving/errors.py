@@ -43,6 +43,10 @@ class RequestError(Exception):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[type[RequestError], tuple[Code, str]]:
+        """What makes it anew in another process."""
+        return type(self), (self.code, str(self))
+
 
 def invalid(message: str) -> RequestError:
     """A request that is wrong whatever the state of the server."""
@@ -60,3 +64,7 @@ class VersionError(Exception):
         """Takes the reason, and what to say about it."""
         super().__init__(message)
         self.code = code
+
+    def __reduce__(self) -> tuple[type[VersionError], tuple[Code, str]]:
+        """What makes it anew in another process."""
+        return type(self), (self.code, str(self))

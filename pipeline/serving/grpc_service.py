@@ -28,7 +28,7 @@ from pipeline.serving.answering import Answering, Call, Question, request_id
 from pipeline.serving.errors import Code, RequestError, invalid
 from pipeline.serving.keys import ApiKey
 from pipeline.serving.limits import Limits
-from pipeline.serving.loaded_model import LoadedModel
+from pipeline.serving.model import Model
 from pipeline.serving.signatures import Signature
 
 REQUEST_ID, MODEL_VERSION, MODEL_DIGEST = "x-request-id", "x-model-version", "x-model-digest"
@@ -50,13 +50,13 @@ class _PredictQuestion(Question[predict_pb2.PredictResponse]):
                 return values[0].decode(errors="replace")
         return None
 
-    def read(self, model: LoadedModel) -> tuple[Signature, Mapping[str, np.ndarray]]:
+    def read(self, model: Model) -> tuple[Signature, Mapping[str, np.ndarray]]:
         signature = signatures.find(model.signatures, self._request.model_spec.signature_name, Code.FAILED_PRECONDITION)
         signature.check_outputs(list(self._request.output_filter))
         return signature, tensor_protos.inputs(self._request.inputs, signature, self._limits)
 
     def write(
-        self, model: LoadedModel, signature: Signature, outputs: Mapping[str, np.ndarray]
+        self, model: Model, signature: Signature, outputs: Mapping[str, np.ndarray]
     ) -> predict_pb2.PredictResponse:
         wanted = self._request.output_filter or outputs
         return tensor_protos.response(self._name, model.number, signature, {name: outputs[name] for name in wanted})

@@ -38,6 +38,9 @@ class Metrics:
         self._load_failures = Counter(
             f"{_PREFIX}_load_failures", "Versions that could not be taken into service.", registry=self.registry
         )
+        self._ends = Counter(
+            f"{_PREFIX}_process_ends", "Versions whose process ended by itself.", registry=self.registry
+        )
         self._load_seconds = Histogram(
             f"{_PREFIX}_load_seconds",
             "From the first look at a version until it was warmed up.",
@@ -95,6 +98,10 @@ class Metrics:
     def load_failed(self) -> None:
         """Counts a version that could not be taken into service."""
         self._load_failures.inc()
+
+    def ended(self) -> None:
+        """Counts a version whose process ended by itself."""
+        self._ends.inc()
 
     def looked(self) -> None:
         """Counts a look at the folder of the versions."""

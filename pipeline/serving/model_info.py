@@ -10,7 +10,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from pipeline.serving.answering import Answering
 from pipeline.serving.errors import Code, RequestError, invalid
-from pipeline.serving.loaded_model import LoadedModel
+from pipeline.serving.model import Model
 from pipeline.serving.versions import Status
 
 SIGNATURE_DEF = "signature_def"
@@ -68,7 +68,7 @@ def status_proto(
     return response
 
 
-def metadata_proto(name: str, model: LoadedModel) -> get_model_metadata_pb2.GetModelMetadataResponse:
+def metadata_proto(name: str, model: Model) -> get_model_metadata_pb2.GetModelMetadataResponse:
     """The answer to `GetModelMetadata`."""
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = name
@@ -80,7 +80,7 @@ def metadata_proto(name: str, model: LoadedModel) -> get_model_metadata_pb2.GetM
     return response
 
 
-def metadata_json(name: str, model: LoadedModel) -> dict[str, Any]:
+def metadata_json(name: str, model: Model) -> dict[str, Any]:
     """The answer to `GET /v1/models/NAME/metadata`."""
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.number)},

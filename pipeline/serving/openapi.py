@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.serving.loaded_model import LoadedModel
+from pipeline.serving.model import Model
 from pipeline.serving.signatures import TensorSpec
 
 _ERRORS = {
@@ -21,7 +21,7 @@ _VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type"
 _LABEL = {"name": "label", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/:]+$"}}
 
 
-def document(name: str, model: LoadedModel | None) -> dict[str, Any]:
+def document(name: str, model: Model | None) -> dict[str, Any]:
     """The description of a server.
 
     Args:
@@ -77,7 +77,7 @@ def _content(schema: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def _schemas(model: LoadedModel | None) -> dict[str, Any]:
+def _schemas(model: Model | None) -> dict[str, Any]:
     asked = [
         {
             "type": "object",

@@ -20,8 +20,8 @@ from pipeline.serving.connections import Connections
 from pipeline.serving.errors import Code, RequestError, invalid
 from pipeline.serving.keys import ApiKey
 from pipeline.serving.limits import Limits
-from pipeline.serving.loaded_model import LoadedModel
 from pipeline.serving.metrics import CONTENT_TYPE
+from pipeline.serving.model import Model
 from pipeline.serving.model_info import metadata_json, status_json
 from pipeline.serving.signatures import Signature
 
@@ -69,7 +69,7 @@ class _JsonQuestion(Question[bytes]):
             return value
         return example_users.user_of_example(json_values.user_of(document, signatures.EXAMPLES))
 
-    def read(self, model: LoadedModel) -> tuple[Signature, Mapping[str, np.ndarray]]:
+    def read(self, model: Model) -> tuple[Signature, Mapping[str, np.ndarray]]:
         document = self._parsed()
         name = json_values.signature_name(document)
         if self._method != "predict":
@@ -77,7 +77,7 @@ class _JsonQuestion(Question[bytes]):
         signature = signatures.find(model.signatures, name, Code.INVALID_ARGUMENT)
         return signature, json_values.inputs(document, signature, self._limits)
 
-    def write(self, model: LoadedModel, signature: Signature, outputs: Mapping[str, np.ndarray]) -> bytes:
+    def write(self, model: Model, signature: Signature, outputs: Mapping[str, np.ndarray]) -> bytes:
         return json_values.answer(outputs, json_values.is_in_rows(self._parsed()))
 
 

@@ -100,7 +100,7 @@ async def serve(settings: Settings, events: Journal, requests: Journal) -> None:
 async def running(settings: Settings, events: Journal, requests: Journal) -> AsyncIterator[Listening]:
     """A server as long as the context lasts; see `serve`."""
     metrics = Metrics()
-    versions = Versions(settings.output, settings.name, events, metrics, settings.poll_seconds)
+    versions = Versions(settings.output, settings.name, events, metrics, settings.poll_seconds, settings.threads)
     answering = Answering(
         versions, settings.name, settings.limits, metrics, requests, settings.threads, settings.request_log
     )
@@ -117,7 +117,7 @@ async def running(settings: Settings, events: Journal, requests: Journal) -> Asy
         keepalive_timeout=settings.limits.idle_seconds,
         shutdown_timeout=settings.limits.drain_seconds,
     )
-    # What was imported stays, and need not be searched for garbage when a model has gone.
+    # What was imported stays, and need not be searched for garbage.
     gc.freeze()
     grpc_server = grpc_service.server(answering, settings.api_key)
     rest_server: asyncio.Server | None = None
@@ -136,11 +136,14 @@ async def running(settings: Settings, events: Journal, requests: Journal) -> Asy
         if rest_server is not None:
             rest_server.close()
         seconds = settings.limits.drain_seconds
-        await asyncio.gather(
-            grpc_server.stop(seconds), answering.drain(seconds), asyncio.to_thread(versions.stop, seconds)
-        )
-        await runner.cleanup()
-        answering.close()
+        try:
+            await asyncio.gather(
+                grpc_server.stop(seconds), answering.drain(seconds), asyncio.to_thread(versions.stop, seconds)
+            )
+            await runner.cleanup()
+        finally:
+            answering.close()
+            versions.close()
 
 
 async def _listen(runner: web.AppRunner, connections: Connections, settings: Settings) -> asyncio.Server:

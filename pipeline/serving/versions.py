@@ -1,7 +1,8 @@
 """The pushed versions: which are loaded, which one answers, and how one takes the place of another.
 
-A thread of its own looks at the folder. A new version is compared with what was judged, loaded and warmed up while the
-old one answers; then it takes its place in one step, and the old one is let go once its last request is answered.
+A thread of its own looks at the folder. A new version is compared with what was judged, loaded and warmed up in a
+process of its own while the old one answers; then it takes its place in one step, and the old one is let go once its
+last request is answered. A version whose process ends by itself is loaded again.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import gc
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,14 +22,15 @@ from modules.errors import UserError
 from pipeline.serving.errors import Code, RequestError, VersionError, invalid
 from pipeline.serving.journal import Journal
 from pipeline.serving.labels import CANARY, Labels
-from pipeline.serving.loaded_model import LoadedModel
 from pipeline.serving.metrics import Metrics
+from pipeline.serving.model import Model
+from pipeline.serving.model_process import ModelProcess
 
 FOLDER = "serving_model"
 # How many versions that are gone are still listed.
 _MOST_ENDED = 16
-# While a version is being loaded, for most of which Python's lock is held, requests get at it fifty times as soon.
-_SWITCH_INTERVAL_S = 0.0001
+# A version whose process ends again and again is not loaded more often than that.
+_AGAIN_S = 30.0
 
 _logger = logging.getLogger(__name__)
 
@@ -64,14 +64,16 @@ class Status:
 
 @dataclasses.dataclass
 class _InService:
-    model: LoadedModel
+    model: Model
     requests: int = 0
 
 
 class Versions:
     """The versions below an output folder."""
 
-    def __init__(self, output: str, name: str, journal: Journal, metrics: Metrics, poll_seconds: float = 1.0) -> None:
+    def __init__(
+        self, output: str, name: str, journal: Journal, metrics: Metrics, poll_seconds: float = 1.0, threads: int = 1
+    ) -> None:
         """Looks at nothing yet.
 
         Args:
@@ -80,12 +82,18 @@ class Versions:
           journal: takes what becomes of versions.
           metrics: takes how many could not be loaded.
           poll_seconds: how often the folder is looked at.
+          threads: how many requests a version answers at once.
         """
         self._folder, self._name = os.path.join(output, FOLDER), name
-        self._journal, self._metrics, self._poll_seconds = journal, metrics, poll_seconds
+        self._journal, self._metrics, self._poll_seconds, self._threads = journal, metrics, poll_seconds, threads
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._in_service: dict[int, _InService] = {}
+        # Of the versions in service, but for what was loaded elsewhere.
+        self._processes: dict[int, ModelProcess] = {}
+        self._loading: ModelProcess | None = None
+        # When versions whose process ended by itself may be loaded again, on `time.monotonic`.
+        self._ended: dict[int, float] = {}
         self._statuses: dict[int, Status] = {}
         # What could not be loaded, by its files and what is recorded of it: it is tried again only if these change.
         self._failed: dict[int, tuple[object, ...]] = {}
@@ -106,16 +114,24 @@ class Versions:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Ends the looking; what is loaded stays.
+        """Ends the looking, and what is being loaded; what is in service answers on.
 
         Args:
-          seconds: to wait for a version that is being loaded.
+          seconds: to wait for that.
         """
         self._stop.set()
         with self._lock:
             self._idle.notify_all()
+        if loading := self._loading:
+            loading.end()
         if self._thread.ident is not None:
             self._thread.join(seconds)
+
+    def close(self) -> None:
+        """Ends all processes, whatever is asked of them."""
+        for process in (*self._processes.values(), self._loading):
+            if process is not None:
+                process.end()
 
     @property
     def are_ready(self) -> bool:
@@ -132,20 +148,20 @@ class Versions:
         with self._lock:
             return sorted(self._statuses.values(), key=lambda status: -status.number)
 
-    def current(self) -> LoadedModel | None:
+    def current(self) -> Model | None:
         """The version for requests that name none, and are about nobody; None before the first."""
         with self._lock:
             number = self._number(None)
             return None if number is None else self._in_service[number].model
 
-    def take_into_service(self, model: LoadedModel) -> None:
+    def take_into_service(self, model: Model) -> None:
         """Has a version answer loaded elsewhere, also where none is named; whoever loaded it vouches for it."""
         with self._lock:
             self._in_service[model.number] = _InService(model)
             self._newest = model.number
 
     @contextlib.contextmanager
-    def lease(self, number: int | None, label: str | None, user: Callable[[], str | None]) -> Iterator[LoadedModel]:
+    def lease(self, number: int | None, label: str | None, user: Callable[[], str | None]) -> Iterator[Model]:
         """Holds a version for a request, so that it is not let go meanwhile.
 
         Args:
@@ -175,14 +191,13 @@ class Versions:
             number = self._labels.labels.get(label)
             if number is None:
                 raise invalid(f"Unrecognized servable version label: {label}")
-            if number not in self._in_service:
-                raise RequestError(Code.NOT_FOUND, f"Servable not found for request: Specific({self._name}, {number})")
         elif number is None:
             number = self._number(user)
         if number is None:
             raise RequestError(Code.UNAVAILABLE, f"Servable not found for request: Latest({self._name})")
         if number not in self._in_service:
-            raise RequestError(Code.NOT_FOUND, f"Servable not found for request: Specific({self._name}, {number})")
+            code = Code.UNAVAILABLE if number in self._ended else Code.NOT_FOUND
+            raise RequestError(code, f"Servable not found for request: Specific({self._name}, {number})")
         return self._in_service[number]
 
     def _number(self, user: str | None) -> int | None:
@@ -208,6 +223,8 @@ class Versions:
 
     def _look(self) -> None:
         """Takes into service what is new, and lets go what is no longer wanted."""
+        for number in [number for number, process in self._processes.items() if process.has_ended]:
+            self._take_note_of_end(number)
         paths = pushed_versions.versions(self._folder)
         labels = self._read_labels()
         newest = next((number for number in sorted(paths, reverse=True) if self._load(number, paths[number])), None)
@@ -224,6 +241,7 @@ class Versions:
             for number in [each for each in self._statuses if each not in paths and each not in self._in_service]:
                 del self._statuses[number]
                 self._failed.pop(number, None)
+                self._ended.pop(number, None)
         if after != before:
             self._journal.write("in service", version=after)
         for number in leaving:
@@ -241,11 +259,25 @@ class Versions:
         self._labels_fault = ""
         return labels
 
+    def _take_note_of_end(self, number: int) -> None:
+        """Takes a version out of service whose process has ended by itself."""
+        process = self._processes.pop(number)
+        message = f"expected version {number} to be served until it is let go; {process.why_ended()}"
+        with self._lock:
+            self._ended[number] = process.started + _AGAIN_S
+            del self._in_service[number]
+            if self._newest == number:
+                self._newest = max(self._in_service, default=None)
+        self._metrics.unloaded(number)
+        self._metrics.ended()
+        self._tell(Status(number=number, state=State.END, code=Code.UNAVAILABLE, message=message))
+        self._journal.write("ended", version=number, message=message)
+
     def _load(self, number: int, path: str) -> bool:
         """Whether a version is loaded; if it is not yet, it is loaded now, unless that failed before."""
         if number in self._in_service:
             return True
-        if self._stop.is_set():
+        if self._stop.is_set() or time.monotonic() < self._ended.get(number, 0.0):
             return False
         judged = push_records.judged(self._folder, number)
         files = (judged, *_files_of(path))
@@ -256,23 +288,45 @@ class Versions:
         try:
             digest = self._judged_digest(number, path, judged)
             self._tell(Status(number=number, state=State.LOADING))
-            with _sharing_the_interpreter():
-                model = LoadedModel(path, number, digest)
-                # On all cores while nobody waits for an answer, on one beside requests.
-                warm_ups = model.warm_up(threads=1 if self.are_ready else os.cpu_count() or 1)
+            process, warm_ups = self._loaded(path, number, digest)
         except VersionError as error:
-            self._failed[number] = files
+            if self._stop.is_set():
+                return False
+            if error.code is Code.UNAVAILABLE:
+                # Its process ended, which another one may not.
+                self._ended[number] = started + _AGAIN_S
+            else:
+                self._failed[number] = files
             self._tell(Status(number=number, state=State.END, code=error.code, message=str(error)))
             self._journal.write("not loaded", version=number, message=str(error))
             self._metrics.load_failed()
             return False
+        self._processes[number] = process
         with self._lock:
-            self._in_service[number] = _InService(model)
+            self._in_service[number] = _InService(process)
         self._tell(Status(number=number, state=State.AVAILABLE))
         seconds = time.monotonic() - started
         self._metrics.loaded(number, seconds)
         self._journal.write("loaded", version=number, digest=digest, seconds=round(seconds, 3), warm_ups=warm_ups)
         return True
+
+    def _loaded(self, path: str, number: int, digest: str) -> tuple[ModelProcess, int]:
+        """A version in its process, and how many requests have warmed it up.
+
+        Raises:
+          VersionError: it cannot be loaded, or its process has ended.
+        """
+        process = self._loading = ModelProcess(path, number, digest, self._threads)
+        try:
+            if self._stop.is_set():
+                raise VersionError(Code.UNAVAILABLE, "expected a server that goes on; it is being stopped")
+            # On all cores while nobody waits for an answer, on one beside requests.
+            return process, process.load(threads=1 if self.are_ready else os.cpu_count() or 1)
+        except VersionError:
+            process.end()
+            raise
+        finally:
+            self._loading = None
 
     def _judged_digest(self, number: int, path: str, judged: str | None) -> str:
         """The digest of a version's files, which are those that were judged.
@@ -301,18 +355,17 @@ class Versions:
     def _unload(self, number: int) -> None:
         """Lets a version go once nothing is asked of it any more."""
         self._tell(Status(number=number, state=State.UNLOADING))
-        self._take_out(number)
-        # TensorFlow's functions and variables hold one another.
-        gc.collect()
+        with self._lock:
+            leaving = self._in_service.pop(number)
+            self._ended.pop(number, None)
+            self._idle.wait_for(lambda: not leaving.requests or self._stop.is_set())
+        if leaving.requests:
+            # The server is being stopped: they have as long as all others.
+            return
+        self._processes.pop(number).end()
         self._metrics.unloaded(number)
         self._tell(Status(number=number, state=State.END))
         self._journal.write("unloaded", version=number)
-
-    def _take_out(self, number: int) -> None:
-        """Waits for the last request of a version that gets no more."""
-        with self._lock:
-            leaving = self._in_service.pop(number)
-            self._idle.wait_for(lambda: not leaving.requests or self._stop.is_set())
 
     def _tell(self, status: Status) -> None:
         with self._lock:
@@ -331,17 +384,3 @@ def _files_of(path: str) -> tuple[object, ...]:
                 stat = os.stat(os.path.join(folder, name))
                 found.append((os.path.join(folder, name), stat.st_ino, stat.st_size, stat.st_mtime_ns))
     return tuple(sorted(found))
-
-
-@contextlib.contextmanager
-def _sharing_the_interpreter() -> Iterator[None]:
-    """Lets other threads at Python's lock often while a model is loaded, and does not look for garbage meanwhile."""
-    interval, collects = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        if collects:
-            gc.enable()

@@ -14,7 +14,7 @@ import numpy as np
 from modules import catalogue, features
 from modules.catalogue import Description
 from pipeline.serving.answering import Asking
-from pipeline.serving.loaded_model import LoadedModel
+from pipeline.serving.model import Model
 from pipeline.serving.page.addresses import Filters
 from pipeline.serving.title_search import TitleSearch
 
@@ -201,7 +201,7 @@ class Shelf:
           shows_users: whether users are shown.
         """
         self._shows_users = shows_users
-        self._of_model: weakref.WeakKeyDictionary[LoadedModel, Known] = weakref.WeakKeyDictionary()
+        self._of_model: weakref.WeakKeyDictionary[Model, Known] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def of(self, asking: Asking) -> Known:
@@ -217,7 +217,7 @@ class Shelf:
             return known
 
 
-def _names(model: LoadedModel, column: features.Column) -> list[str]:
+def _names(model: Model, column: features.Column) -> list[str]:
     """The vocabulary of a column."""
     path = pathlib.Path(model.folder, "assets", column.name)
     return [name for name in path.read_text("utf-8").split("\n") if name] if path.exists() else []

@@ -19,7 +19,7 @@ from pipeline.commands.serve import LIMITS
 from pipeline.serving.errors import RequestError
 from pipeline.serving.keys import ApiKey
 from pipeline.serving.limits import Limits, check_depth
-from pipeline.serving.loaded_model import LoadedModel
+from pipeline.serving.model_process import ModelProcess
 from tests.pipeline.serving import servers
 from tests.pipeline.serving.conftest import KNOWN
 from tests.pipeline.serving.servers import Running
@@ -126,14 +126,14 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened, self.entered = threading.Event(), threading.Semaphore(0)
-        run = LoadedModel.run
+        run = ModelProcess.run
 
         def wait(model, signature, inputs):
             self.entered.release()
             assert self.opened.wait(servers.TIMEOUT_S)
             return run(model, signature, inputs)
 
-        monkeypatch.setattr(LoadedModel, "run", wait)
+        monkeypatch.setattr(ModelProcess, "run", wait)
 
 
 def test_too_many_at_once_are_refused_and_slow_ones_given_up(small: Running, monkeypatch: pytest.MonkeyPatch) -> None:
