@@ -7,7 +7,6 @@ an interrupt, or drops it: the command would go on, or show a trace. Here it is 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import signal
 import threading
 import types
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 def load_pandas() -> None:
     """Loads what pyarrow will load; an interrupt comes when that is done."""
     with put_off():
-        importlib.import_module("pandas")
+        import pandas  # noqa: F401
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import signal
 import threading
+import types
 from collections.abc import Iterator
 
 import pytest
@@ -42,13 +44,15 @@ def test_the_interrupt_of_a_block_that_fails_comes_all_the_same() -> None:
 
 
 def test_pandas_is_loaded_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = []
+    loaded, load = [], builtins.__import__
 
-    def load(name: str) -> None:
-        signal.raise_signal(signal.SIGINT)
-        loaded.append(name)
+    def interrupted(name: str, *given: object) -> types.ModuleType:
+        if name == "pandas":
+            signal.raise_signal(signal.SIGINT)
+            loaded.append(name)
+        return load(name, *given)
 
-    monkeypatch.setattr(uninterrupted.importlib, "import_module", load)
+    monkeypatch.setattr(builtins, "__import__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         uninterrupted.load_pandas()
     assert loaded == ["pandas"]

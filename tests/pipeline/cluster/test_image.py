@@ -147,7 +147,9 @@ def test_its_lock_is_the_current_lanes_without_tools_of_development() -> None:
     assert "setuptools" in image
     assert not {"pytest", "pytest-xdist", "pytest-timeout", "mypy", "ruff", "hypothesis", "types-pyyaml"} & set(image)
     assert {"pytest", "mypy", "ruff", "hypothesis"} <= set(lane)
-    assert image == {package: lane[package] for package in image}
+    # Tools may need a package with more releases of Python than the product does.
+    versions = {package: version.split(" ")[0] for package, version in image.items()}
+    assert versions == {package: lane[package].split(" ")[0] for package in image}
 
 
 def test_the_server_alone_has_a_part_of_the_same_lock_without_tfx() -> None:
