@@ -48,7 +48,7 @@ class Outcome:
 
     Attributes:
       exit_code: see `exit_codes`.
-      reasons: why nothing was pushed, in words.
+      reasons: why nothing was pushed, or what failed after that, in words.
       split_sizes: examples in each split.
       evaluation: what Evaluator measured: by slice, such as ("user_activity", "3-9"), then by model, then by metric.
       blessed_model: the model, blessed before, that the candidate was compared with, as "id (folder)".

@@ -192,10 +192,10 @@ class Run:
 
     Attributes:
       run_id: of ML Metadata; "" of none.
-      began: date and time, UTC.
+      began: date and time, UTC; of a report that the run itself makes, those of the report.
       succeeded: whether a model was pushed.
       verdict: what became of the model, in a sentence.
-      reasons: why nothing was pushed.
+      reasons: why nothing was pushed, or what failed after that.
       pushed: folder of the version; "" where nothing was pushed.
       preset: of the model.
       fitted: what was chosen for the model, in words, a line each.
