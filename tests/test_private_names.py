@@ -152,8 +152,8 @@ def underscored() -> set[str]:
             elif isinstance(node, ast.Attribute):
                 (defined if isinstance(node.ctx, ast.Store) else asked).add(node.attr)
     found = {name for name in asked - defined if name.startswith("_") and not name.startswith("__")}
-    # Python's own: a method of every named tuple, and a type that annotations name.
-    return found - {"_replace", "_Hash"}
+    # Python's own: a method of every named tuple, a type that annotations name, and the end of a process at once.
+    return found - {"_replace", "_Hash", "_exit"}
 
 
 def overridden(path: pathlib.Path) -> Iterator[str]:

@@ -5,7 +5,9 @@ much of the memory is not given back. Here no request of another version waits f
 
 Requests go to the process over several connections, each of which has a thread there. Whoever asks sends what to call
 and waits for the answer, also where nobody wants it any more, so that it is not taken for that to the next request.
-The process ends when it is told to, or when a connection is closed, as all are at the end of the server.
+The process ends when it is told to, or when a connection is closed, as all are at the end of the server. Python's
+pickles cross the connections, of which both ends were made here, and no other process can get at them; what clients
+send has become arrays before.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import contextlib
 import gc
 import logging
 import os
-import pickle
 import queue
 import signal
 import threading
@@ -31,8 +32,6 @@ from pipeline.serving.errors import Code, RequestError, VersionError
 from pipeline.serving.loaded_model import LoadedModel
 from pipeline.serving.signatures import Signature
 
-# The first that hands arrays over without a copy of their own; both ends are of one release of Python.
-_PICKLE = 5
 # Ending takes milliseconds; a process that is stopped does not.
 _END_S = 5.0
 _RUN, _VARIABLE = "run", "variable"
@@ -92,7 +91,7 @@ class ModelProcess:
         """
         try:
             self._control.send(threads)
-            loaded = pickle.loads(self._control.recv_bytes())
+            loaded = self._control.recv()
         except (EOFError, OSError) as error:
             raise VersionError(Code.UNAVAILABLE, f"expected a model that can be loaded; {self.why_ended()}") from error
         if isinstance(loaded, VersionError):
@@ -111,8 +110,8 @@ class ModelProcess:
     def _ask(self, what: str, *arguments: Any) -> Any:
         connection, is_answered = self._free.get(), False
         try:
-            connection.send_bytes(pickle.dumps((what, arguments), _PICKLE))
-            content = connection.recv_bytes()
+            connection.send((what, arguments))
+            answer, fault = connection.recv()
             is_answered = True
         except (EOFError, OSError) as error:
             raise RequestError(
@@ -123,7 +122,6 @@ class ModelProcess:
                 # Which ends the process: the next request must not get what is still to come.
                 connection.close()
             self._free.put(connection)
-        answer, fault = pickle.loads(content)
         if fault is not None:
             raise fault
         return answer
@@ -168,7 +166,7 @@ def _run(folder: str, number: int, digest: str, control: Connection, connections
         model = LoadedModel(folder, number, digest)
         warm_ups = model.warm_up(threads)
     except VersionError as error:
-        control.send_bytes(pickle.dumps(error, _PICKLE))
+        control.send(error)
         return
     gc.freeze()
     gc.enable()
@@ -177,7 +175,7 @@ def _run(folder: str, number: int, digest: str, control: Connection, connections
     ]
     for each in answering:
         each.start()
-    control.send_bytes(pickle.dumps((model.signatures, model.definitions, warm_ups), _PICKLE))
+    control.send((model.signatures, model.definitions, warm_ups))
     for each in answering:
         each.join()
 
@@ -186,7 +184,7 @@ def _answer(connection: Connection, model: LoadedModel) -> None:
     """Answers requests, one after another."""
     while True:
         try:
-            what, arguments = pickle.loads(connection.recv_bytes())
+            what, arguments = connection.recv()
         except (EOFError, OSError):
             os._exit(0)
         answer: Any = None
@@ -204,7 +202,7 @@ def _answer(connection: Connection, model: LoadedModel) -> None:
             _logger.exception("expected an answer of version %s", model.number)
             fault = RuntimeError(f"expected an answer of version {model.number}; got {type(error).__name__}: {error}")
         try:
-            connection.send_bytes(pickle.dumps((answer, fault), _PICKLE))
+            connection.send((answer, fault))
         except OSError:
             os._exit(0)
 
