@@ -40,12 +40,12 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 def is_there(pid: int) -> bool:
-    """Whether a process runs; one that nobody has asked for its exit code does not."""
-    try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
+    """Whether a thread of a process runs; nobody may have asked for its exit code yet."""
+    states = []
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            states.append(path.read_text("utf-8", errors="replace").rpartition(")")[2].split()[0])
+    return any(state not in "ZX" for state in states)
 
 
 def pid_of(version: int) -> int:
