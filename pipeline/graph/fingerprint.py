@@ -18,9 +18,9 @@ PACKAGES = ("components", "data", "modules", "pipeline")
 # Another release of these may give another result.
 DISTRIBUTIONS = ("tensorflow", "tfx", "tensorflow-transform")
 # What a module calls the names of those that it starts, rather than imports.
-STARTS = "STARTS"
+_NAME_OF_STARTS = "STARTS"
 # What it calls the folders beside it whose files it reads.
-READS = "READS"
+_NAME_OF_READS = "READS"
 
 
 def fingerprint(*modules: str) -> str:
@@ -86,9 +86,9 @@ def _scanned(source: bytes) -> _Scanned:
             imported.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
         elif isinstance(node, ast.Assign):
             targets = {ast.unparse(target) for target in node.targets}
-            if STARTS in targets:
+            if _NAME_OF_STARTS in targets:
                 imported.update(ast.literal_eval(node.value))
-            elif READS in targets:
+            elif _NAME_OF_READS in targets:
                 reads = ast.literal_eval(node.value)
     return _Scanned(frozenset(imported), reads)
 

@@ -71,6 +71,10 @@ def test_files_that_are_read_count(package: pathlib.Path) -> None:
     assert fingerprint("sample_package.c") == before[1]
 
 
+def test_the_code_that_knows_these_names_lists_nothing_itself() -> None:
+    assert fingerprints._files_read("pipeline.graph.fingerprint") == []
+
+
 def test_a_report_counts_the_code_and_the_templates_that_make_it() -> None:
     closure = fingerprints._closure(["components.report_gen"])
     assert {"components.report_facts", "pipeline.report.plots", "modules.typical_lists"} <= closure
