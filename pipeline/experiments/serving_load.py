@@ -404,7 +404,7 @@ def swap(
       swaps: versions that are pushed, at equal distances.
       minutes: how long.
       rate: requests a second.
-      report: is called with a line at the start.
+      report: is called with a line at the start, and after each version.
 
     Raises:
       UserError: the server does not take a version.
@@ -432,6 +432,8 @@ def swap(
             windows.append((pushed_at, unloaded.seconds))
             taken.append(loaded.seconds - pushed_at)
             resident.append(server.resident_bytes)
+            left = max(0.0, began + seconds - time.monotonic())
+            report(f"[{number + 1}/{swaps}] a version answers {taken[-1]:.1f} s after its push; {left:.0f} s left")
         load.join()
     resident.append(server.resident_bytes)
     return summed_up(answers, windows, taken, resident, minutes=minutes, rate=rate)

@@ -189,7 +189,10 @@ class TestRealServer:
         with pytest.raises(SystemExit) as ended:
             cli.main(["benchmark", "serving", "--model", str(model), "--output", str(output), *short.split()])
         assert not ended.value.code
-        printed = json.loads(capfd.readouterr().out)
+        out, said = capfd.readouterr()
+        printed = json.loads(out)
+        # Each version under load has a line.
+        assert [f"[{number}/2] a version answers" in said for number in (1, 2)] == [True, True]
         assert printed == json.loads((output / "serving.json").read_text())
         asked = [(each["kind"], each["how"], each["loop"], each["clients"]) for each in printed["requests"]]
         kinds = ["predict 100", "rank 100", "rank 1,000", "recommend 10"]
