@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +23,8 @@ _DAMAGED = (OSError, ValueError, RuntimeError, LookupError, AttributeError, Type
 # Faults that lie in what was asked, by the codes of TensorFlow.
 _OF_THE_REQUEST = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.FailedPreconditionError)
 _FAULT_CHARACTERS = 500
+# What TensorFlow says first where its message is not taken apart.
+_PLACE = re.compile(r"^\{\{function_node [^}]*\}\}\s*")
 
 
 class LoadedModel:
@@ -126,13 +129,25 @@ class LoadedModel:
             return {name: value.numpy() for name, value in self._functions[signature.name](**tensors).items()}
         except _OF_THE_REQUEST as error:
             raise RequestError(Code.INVALID_ARGUMENT, _in_a_line(error)) from error
+        except UnicodeDecodeError as error:
+            # What TensorFlow says quotes bytes of the request, which need not be text.
+            said = _cut(_without_places(error.object.decode(errors="backslashreplace")))
+            raise RequestError(Code.INVALID_ARGUMENT, said) from error
 
 
 def _in_a_line(error: Exception) -> str:
-    """What went wrong; of TensorFlow's errors the line that says it, without the places in the graph around it."""
-    text = str(error)
-    if isinstance(error, tf.errors.OpError):
-        lines = [line for line in error.message.partition("[[{{node")[0].splitlines() if line.strip()]
-        text = lines[-1] if lines else ""
-    text = " ".join(text.split()) or type(error).__name__
+    """What went wrong; of TensorFlow's errors the line that says it."""
+    said = _without_places(error.message) if isinstance(error, tf.errors.OpError) else str(error)
+    return _cut(said) or type(error).__name__
+
+
+def _without_places(message: str) -> str:
+    """The line of TensorFlow's message that says it, without the places in the graph around it."""
+    lines = [line for line in message.partition("[[{{")[0].splitlines() if line.strip()]
+    return _PLACE.sub("", lines[-1]) if lines else ""
+
+
+def _cut(text: str) -> str:
+    """In one line, of not too many characters."""
+    text = " ".join(text.split())
     return text if len(text) <= _FAULT_CHARACTERS else text[:_FAULT_CHARACTERS] + "…"

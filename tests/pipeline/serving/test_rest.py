@@ -180,6 +180,7 @@ REFUSED = {
         "is not of expected type: float32",
     ),
     "no tf.Example": ({"inputs": [b64(b"nonsense")]}, "Could not parse example input"),
+    "no tf.Example, nor text": ({"inputs": [b64(b"=i\x96W\xf6\xe4\x167\xddH")]}, "Could not parse example input"),
     "no tf.Example, as text": ({"inputs": ["nonsense"]}, "Could not parse example input"),
     "instances that are none": ({"instances": 7}, "Expecting 'instances' to be an list/array"),
     "no instances": ({"instances": []}, "No values in 'instances' array"),
