@@ -140,7 +140,7 @@ class TestModel:
         latency = scoring.rank_latency(model, candidates=candidates, requests=4, rng=rng, report=said.append)
         assert latency.requests == 4
         (line,) = said
-        assert re.fullmatch(rf"rank, {candidates} candidates: request 4/4, [\d,.]+ requests/s", line)
+        assert re.fullmatch(rf"rank, {candidates} candidates: request 4/4, [\d,.]+ requests/(s|min)", line)
         for user, titles in asked:
             assert user.shape == (1,)
             assert user[0] in USERS
@@ -158,7 +158,7 @@ class TestModel:
         latency = scoring.recommend_latency(model, requests=3, rng=rng, report=said.append)
         assert (latency.candidates, latency.requests) == (len(model.title_names), 3)
         (line,) = said
-        assert re.fullmatch(r"recommend: request 3/3, [\d,.]+ requests/s", line)
+        assert re.fullmatch(r"recommend: request 3/3, [\d,.]+ requests/(s|min)", line)
 
     def test_a_folder_without_a_model(self, exported: pathlib.Path) -> None:
         with pytest.raises(ValueError, match="give the folder of one version"):
