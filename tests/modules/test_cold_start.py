@@ -95,6 +95,28 @@ def test_an_average_counts_as_far_as_it_tells_of_the_next(sides, monkeypatch, at
         assert (spread < 0.2) != tells
 
 
+@pytest.mark.parametrize(("second", "slope"), [(1.0, 1.0), (-1.0, 0.0)], ids=["all of it", "nothing"])
+def test_a_mean_counts_for_no_more_than_itself_and_never_against_itself(second: float, slope: float) -> None:
+    """Users of two ratings: as good as each other, so that half of both is too little; or the better, the worse."""
+    first = np.random.default_rng(0).normal(size=200)
+    biases = [np.zeros(200), np.concatenate([first, second * first])]
+    user, title = np.tile(np.arange(200), 2), np.arange(400)
+    users, titles = (
+        Fitted(
+            rows=np.pad(bias[:, np.newaxis], [(0, 0), (0, RANK)]),
+            features=np.zeros((len(bias), 0)),
+            effects=np.zeros((0, 1 + RANK)),
+            obscure=None,
+            count=np.bincount(ids),
+        )
+        for bias, ids in zip(biases, (user, title), strict=True)
+    )
+    mean = titles.rows[:, 0].mean()
+    beside = titles.rows[:200, 0] + titles.rows[200:, 0] - 2 * mean
+    expected = cold_start.tables(users, titles, user, title)[0][:-1, 1 + RANK]
+    np.testing.assert_allclose(expected, mean + slope * beside / (2 + DAMPING), atol=1e-9)
+
+
 def test_known_pairs_keep_their_scores(sides) -> None:
     users, titles, user, title = sides
     tables = cold_start.tables(users, titles, user, title)

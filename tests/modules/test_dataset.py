@@ -78,6 +78,23 @@ def test_a_rating_is_carved_whatever_else_there_is(small_ratings) -> None:
     assert set(zip(alone.user.tolist(), alone.title.tolist(), strict=True)) == carved_pairs & first_three
 
 
+def test_what_is_carved_stays_the_same_in_every_version(rng: np.random.Generator, small_ratings) -> None:
+    """By the hash in integers that do not overflow, so that models of two versions are chosen on the same ratings."""
+    pairs = np.unique(rng.integers(0, 900, size=(2_000, 2)), axis=0).astype(np.int32)
+    many = dataclasses.replace(
+        small_ratings, user=pairs[:, 0], title=pairs[:, 1], rating=np.arange(len(pairs), dtype=np.float32)
+    )
+
+    def is_carved(user: int, title: int) -> bool:
+        key = user * 0x9E3779B97F4A7C15 % 2**64 ^ title * 0xC2B2AE3D27D4EB4F % 2**64
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            key = (key ^ key >> shift) * factor % 2**64
+        return (key ^ key >> 31) % 100 < 10
+
+    _, carved = dataset.carve(many)
+    assert carved.rating.tolist() == [place for place, pair in enumerate(pairs.tolist()) if is_carved(*pair)]
+
+
 def test_concatenation_restores_what_was_carved(small_ratings) -> None:
     joined = dataset.concatenate(*dataset.carve(small_ratings, percent=50))
     for name in ("user", "title", "rating"):

@@ -101,8 +101,8 @@ def test_the_weights_are_the_minimum(rng) -> None:
         return misfit(w) + 0.5 * 25 / 60 * np.sum((w - [0, 0, 0.1]) ** 2)
 
     for direction in np.eye(3):
-        assert loss(weights + 5e-3 * direction) > loss(weights)
-        assert loss(weights - 5e-3 * direction) > loss(weights)
+        assert loss(weights + 5e-4 * direction) > loss(weights)
+        assert loss(weights - 5e-4 * direction) > loss(weights)
 
 
 def test_no_lists_at_all_are_refused() -> None:

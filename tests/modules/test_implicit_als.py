@@ -125,3 +125,12 @@ def test_flags_are_no_features(rng) -> None:
     has_any = implicit_als.described(side).any(axis=0)
     assert implicit_als.design(side, has_any).shape == (5, 1 + side[:, :-2].any(axis=0).sum())
     assert implicit_als.design(np.zeros_like(side), np.zeros_like(has_any)).tolist() == [[1]] * 5
+
+
+@pytest.mark.parametrize("dimension", [4, 64])
+def test_vectors_to_start_from_are_a_tenth_long_whatever_their_dimension(dimension: int) -> None:
+    start = first_vectors(4000, dimension, 0)
+    assert start.dtype == np.float32
+    # A root mean square of 16,000 numbers or more: a hundredth is three standard deviations and a half.
+    assert np.sqrt(np.mean(np.sum(np.square(start), axis=1))) == pytest.approx(0.1, rel=0.02)
+    np.testing.assert_array_equal(start, first_vectors(4000, dimension, 0))
