@@ -21,7 +21,8 @@ def with_genres(rng: np.random.Generator) -> Ratings:
     genres = len(features.YEAR_BOUNDARIES) + 1
     side[:, genres + 2] = [1, 0, 1, 0, 1, 0]
     side[:, genres + 7] = [0, 1, 1, 0, 0, 0]
-    side[:, 3] = side[:, -2] = 1
+    # The last two of the years, right before the genres.
+    side[0, genres - 2] = side[1:, genres - 1] = side[:, -2] = 1
     return Ratings(
         user=user.astype(np.int32),
         title=title.astype(np.int32),
@@ -70,6 +71,9 @@ def test_columns_and_affinity(rng) -> None:
         alone = columns.affinity(tf.constant(known, tf.int32), tf.constant(x[known], tf.float32))
         np.testing.assert_allclose(alone, expected, atol=1e-6)
     np.testing.assert_allclose(columns.affinity_of_rows(tf.constant(dense, tf.float32)), bulk, atol=1e-6)
+    # However little it weighs in all.
+    little = columns.affinity(tf.constant([2], tf.int32), tf.constant([0.01], tf.float32))
+    np.testing.assert_allclose(little, (genres[2] - typical) @ genres.T, atol=1e-6)
 
 
 def test_titles_without_genres(small_ratings) -> None:

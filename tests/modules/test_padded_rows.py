@@ -48,3 +48,13 @@ def test_rows_of_a_bucket_are_padded_by_little_unless_it_is_small(rng, monkeypat
     for bucket in padded_rows(skewed(rng), 2):
         counts = np.maximum((bucket.values > 0).sum(axis=1), 1)
         assert (counts * module._PADDING >= bucket.columns.shape[1]).all()
+
+
+def test_rows_that_are_alike_or_few_share_a_bucket(rng, monkeypatch) -> None:
+    assert len(padded_rows(skewed(rng), 2)) == 1
+    monkeypatch.setattr(module, "_SMALL", 0)
+    equal = sparse.csr_matrix(np.ones((50, 4), np.float32))
+    assert [len(bucket.rows) for bucket in padded_rows(equal, 2)] == [50]
+    # Up to 1.3 times as long: 12 and 10, but not 9.
+    lengths = np.tril(np.ones((12, 12), np.float32))[[11, 9, 9, 8]]
+    assert [len(bucket.rows) for bucket in padded_rows(sparse.csr_matrix(lengths), 2)] == [3, 1]

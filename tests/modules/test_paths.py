@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from apache_beam.io import filesystems
 
-from modules import paths
+from modules import example_shards, paths
 from tests.conftest import ROOT
 
 # Names, and what they match as patterns.
@@ -52,6 +52,16 @@ def test_a_folder_without_files_is_refused(tmp_path: pathlib.Path, made: bool) -
         folder.mkdir()
     with pytest.raises(ValueError, match=r"expected example files in .*/x; got none; run the pipeline again"):
         paths.files_of(str(folder))
+
+
+def test_a_folder_that_lacks_a_file_is_refused(tmp_path: pathlib.Path) -> None:
+    names = [example_shards.name_of(index, 2, 7) for index in range(2)]
+    for name in names:
+        (tmp_path / name).touch()
+    assert paths.files_of(str(tmp_path)) == [str(tmp_path / name) for name in names]
+    (tmp_path / names[0]).unlink()
+    with pytest.raises(ValueError, match="expected 2 example files, as the name of .* says; got 1"):
+        paths.files_of(str(tmp_path))
 
 
 def test_a_plain_path_names_the_same_folder(folder: pathlib.Path) -> None:

@@ -168,18 +168,20 @@ def test_what_has_no_place_is_dropped_and_counted(tmp_path: pathlib.Path) -> Non
     with logging(tmp_path, max_file_bytes=1_000) as log:
         offer(log, answered=large)
         assert log.dropped == 1
-    # A folder that is gone takes nothing, so that all wait. The first one's fault is waited for: no file is being tried,
-    # whose requests would take their place again, while the others come.
-    told = Told()
-    with logging(tmp_path / "gone", told, max_file_bytes=1_000, max_age_s=0.01, retry_s=60.0) as log:
-        with replaced_by_a_file(tmp_path / "gone"):
-            offer(log, 0)
-            wait_for(lambda: bool(told.lines))
-            for number in range(1, 100):
-                offer(log, number)
-            dropped = log.dropped
-            assert dropped > 80
-    assert ids(tmp_path / "gone") == [f"id-{number}" for number in range(100 - dropped)]
+    # A folder that is gone takes nothing, so that all wait. The first one's fault is waited for: no file is being tried
+    # then, whose requests would take their places again while the others come.
+    told, gone = Told(), tmp_path / "gone"
+    with (
+        logging(gone, told, max_file_bytes=1_000, max_age_s=0.01, retry_s=60.0) as log,
+        replaced_by_a_file(gone),
+    ):
+        offer(log, 0)
+        wait_for(lambda: bool(told.lines))
+        for number in range(1, 100):
+            offer(log, number)
+        dropped = log.dropped
+        assert dropped > 80
+    assert ids(gone) == [f"id-{number}" for number in range(100 - dropped)]
     assert (log.written, log.dropped) == (100 - dropped, dropped)
 
 
