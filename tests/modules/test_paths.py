@@ -60,7 +60,7 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path: pathlib.Path) -> None:
         (tmp_path / name).touch()
     assert paths.files_of(str(tmp_path)) == [str(tmp_path / name) for name in names]
     (tmp_path / names[0]).unlink()
-    with pytest.raises(ValueError, match="expected 2 example files, as the name of .* says; got 1"):
+    with pytest.raises(ValueError, match=r"expected 2 example files, as the name of .* says; got 1"):
         paths.files_of(str(tmp_path))
 
 
