@@ -53,6 +53,37 @@ def test_a_preset_without_a_length_is_refused(monkeypatch: pytest.MonkeyPatch) -
         presets.budget_field("notebook")
 
 
+@pytest.mark.parametrize(
+    ("name", "baseline"),
+    [
+        ("none", None),
+        ("title_mean", "title_mean"),
+        ("user_title_bias", "user_title_bias"),
+        ("notebook", "global_mean"),
+        ("fast", "user_title_bias"),
+    ],
+)
+def test_a_baseline_is_named_by_itself_or_by_a_preset(name: str, baseline: str | None) -> None:
+    assert presets.required_baseline(name) == baseline
+
+
+def test_a_baseline_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"baseline must be one of user_title_bias, .*, none, default, .*; got 'mean'"):
+        presets.required_baseline("mean")
+
+
+@pytest.mark.parametrize("preset", ["fast", "notebook"])
+def test_presets_that_are_trained_by_gradients_take_a_strategy(preset: str) -> None:
+    presets.check_strategy(preset, "mirrored")
+    presets.check_strategy(preset, "none")
+
+
+def test_a_sampler_takes_no_strategy() -> None:
+    presets.check_strategy("default", "none")
+    with pytest.raises(ValueError, match=r"strategy mirrored needs a preset that .*: fast, notebook; got default"):
+        presets.check_strategy("default", "mirrored")
+
+
 def test_a_configuration_is_built_without_tensorflow() -> None:
     script = (
         "import sys\n"
