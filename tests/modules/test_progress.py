@@ -31,6 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         ("sweeps", 1.0, 100, 200, "100 sweeps/s, 0:01 left"),
         ("trials", 60.0, 1, 61, "1.0 trials/min, 1:00:00 left"),
         ("tasks", 3600.0, 1, 3, "1.0 tasks/h, 2:00:00 left"),
+        ("tasks", 7200.0, 1, 2, "0.5 tasks/h, 2:00:00 left"),
         ("rows", 2.0, 3_000_000, 3_000_001, "1,500,000 rows/s, 0:01 left"),
         ("bytes", 2.0, 5_000_000, 10_000_000, "2.5 MB/s, 0:02 left"),
     ],
