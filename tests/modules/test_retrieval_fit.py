@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from scipy import sparse, stats
 
-from modules import ease, final_order, order_features, retrieval_fit, retrieval_tuning
+from modules import ease, final_order, order_features, retrieval_fit, retrieval_input, retrieval_tuning
 from modules.dataset import carve
 from modules.model_configs import RetrievalConfig
 from modules.ratings import Ratings
@@ -126,6 +126,35 @@ def test_ease_of_low_rank_is_searched_further(rng, monkeypatch, full_size: int, 
     config = RetrievalConfig(dimension=4, searches=2)
     retrieval_fit.choose(train, held_out, config, seed=1, report=said.append)
     assert sum(line.startswith("EASE, strength") for line in said) == 1 + tries
+
+
+def test_ease_of_what_was_rated_has_a_penalty_in_proportion(rng) -> None:
+    """Ratings of low weight are regularised as strongly as those of weight one are."""
+    ratings = clustered(rng)
+    none = ratings.select(np.zeros(len(ratings), bool))
+    chosen = retrieval_fit.choose(ratings, none, CONFIG, seed=1, report=lambda _: None)
+    model = retrieval_fit.fit(ratings, chosen, seed=1)
+    weights = retrieval_input.weighted(ratings, retrieval_input.RatingWeight.of(ratings.rating))
+    penalty = CONFIG.ease_penalty / np.mean(weights.data.astype(np.float64) ** 2)
+    is_rated = (weights.toarray() > 0).astype(np.float64)
+    inverse = np.linalg.inv(is_rated.T @ is_rated + penalty * np.eye(TITLES))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0.0)
+    found = model._scorers[order_features.EASE_RATED].weights
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("room", "fewest", "asked"), [(20, 1, 4), (20, 7, 7), (10_000, 1, 9)])
+def test_of_many_users_some_are_asked_for(small_ratings, monkeypatch, room: int, fewest: int, asked: int) -> None:
+    """Pairs of user and title have to find room, but of very many titles there are some users nevertheless."""
+    monkeypatch.setattr(retrieval_fit, "_MOST_PAIRS", room)
+    monkeypatch.setattr(retrieval_fit, "_ENOUGH_USERS", fewest)
+    train = dataclasses.replace(small_ratings, num_users=30, num_titles=5)
+    user = np.repeat(np.arange(9, dtype=np.int32) + 3, 2)
+    held_out = dataclasses.replace(train, user=user, title=np.zeros(18, np.int32), rating=np.full(18, 4, np.float32))
+    users = retrieval_fit._asked(train, held_out, seed=1)
+    assert len(users) == asked
+    assert users.tolist() == sorted(set(users.tolist()) & set(range(3, 12)))
 
 
 def test_histories_are_cut_to_a_random_part(rng) -> None:
