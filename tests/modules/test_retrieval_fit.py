@@ -210,6 +210,29 @@ def test_no_list_holds_what_was_known_when_the_models_were_fitted(rng, monkeypat
             assert len(found) == min(final_order.DEPTH, TITLES)
 
 
+def test_the_ranking_model_counts_where_all_that_is_known_is_known(rng, monkeypatch) -> None:
+    """It was fitted on whole histories, which shortened ones do not have; and theirs are the other lists."""
+    train, held_out = carve(clustered(rng))
+    learn, seen, shortened = final_order.learn, [], []
+    monkeypatch.setattr(final_order, "learn", lambda names, lists: seen.append((names, lists)) or learn(names, lists))
+    cut = retrieval_fit._cut_short
+    monkeypatch.setattr(
+        retrieval_fit, "_cut_short", lambda known, number, rng: shortened.append(number) or cut(known, number, rng)
+    )
+    scores = np.random.default_rng(0).normal(size=(train.num_users, TITLES)).astype(np.float32)
+    quiet = {"seed": 1, "report": lambda _: None}
+    retrieval_fit.choose(train, held_out, CONFIG, **quiet, rating_scores=lambda users: scores[users])
+    ((names, lists),) = seen
+    place = names.index(order_features.RATING)
+    count = np.bincount(train.user)[np.unique(held_out.user)]
+    assert max(lists) == np.quantile(count, 0.1, method="inverted_cdf")
+    assert (
+        shortened == sorted(set(lists) - {0, max(lists)}) == [each for each in final_order.SHORT if each < max(lists)]
+    )
+    for number, each in lists.items():
+        assert np.any(each.features[..., place]) == (number == max(lists))
+
+
 def test_a_high_rating_is_in_the_upper_quarter_of_the_scale_or_the_better_half(small_ratings) -> None:
     assert retrieval_fit.positive_from(small_ratings) == 4
     counts = np.append(np.arange(1, 100), 5000).astype(np.float32)
