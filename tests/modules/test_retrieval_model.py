@@ -75,6 +75,21 @@ def test_scores_of_many_users_are_those_of_each(ratings, model, with_stars) -> N
             np.testing.assert_array_equal(np.flatnonzero(~is_free[row]), titles)
 
 
+def test_scores_of_many_users_are_those_of_each_where_titles_are_unrated(ratings) -> None:
+    """Those of the models are standardised over titles that others have rated."""
+    train, held_out = carve(ratings)
+    chosen = retrieval_fit.choose(train, held_out, CONFIG, seed=3, report=lambda _: None)
+    unrated = np.zeros((2, features.TITLE_FEATURES_SIZE), np.float32)
+    unrated[:, len(features.YEAR_BOUNDARIES) + 1 :][[0, 1], [0, 1]] = 1
+    model = retrieval_fit.fit(ratings, chosen, seed=3, unrated=unrated)
+    users = np.array([0, 5, USERS])
+    scores, is_free = model.scores_of(tf.constant(users))
+    assert scores.shape == is_free.shape == (3, TITLES + 2)
+    assert np.all(is_free[:, TITLES:])
+    for row, user in enumerate(users):
+        np.testing.assert_allclose(scores[row], model.scores(*model.history(tf.constant(user))), atol=2e-4)
+
+
 def test_weights_between_numbers_of_known_ratings_are_linear_in_their_logarithm(model) -> None:
     nodes, coefficients = model.order.known, model.order.coefficients
     counts = np.array([0, 1, 2, 5, 400])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from scipy import stats
 from tensorflow_serving.apis import prediction_log_pb2
 
 from modules import baselines, serving
@@ -285,3 +287,24 @@ def test_every_signature_gives_one_answer_to_all_spellings_of_a_name_in_a_fresh_
     for of_one_pair, slices in zip(per_pair, expected, strict=True):
         evaluated = of_one_pair[0][4]
         assert [evaluated["user_activity"], evaluated["title_popularity"]] == [f"[{each.encode()}]" for each in slices]
+
+
+def test_how_probable_a_rating_above_a_threshold_is() -> None:
+    scores, deviations = np.array([3.0, 4.0, 5.0, 4.5]), np.array([0.5, 2.0, 1.0, 0.25])
+    found = serving.prob_at_least(4.0, tf.constant(scores, tf.float32), tf.constant(deviations, tf.float32))
+    np.testing.assert_allclose(found, stats.norm.sf(4.0, loc=scores, scale=deviations), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "threshold"),
+    [
+        ([1, 3, 4, 5], 3.5),  # Whole stars: the threshold is between those that are high and those below.
+        ([1, 3.5, 4, 4.5], 3.75),
+        ([4, 5, 5], 4.0),
+        ([1, 2, 3], 4.0),
+    ],
+)
+def test_a_high_rating_begins_between_those_that_are_and_those_that_are_not(small_ratings, given, threshold) -> None:
+    rows = small_ratings.select(np.arange(len(given)))
+    ratings = dataclasses.replace(rows, rating=np.array(given, np.float32))
+    assert serving.high_rating(ratings) == threshold
