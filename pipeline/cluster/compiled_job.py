@@ -11,6 +11,7 @@ import pydantic
 
 from modules import presets
 from modules.errors import UserError
+from pipeline.cluster import kubeflow_task
 from pipeline.config import submission_parameters
 from pipeline.config.pipeline_config import explain
 
@@ -45,7 +46,7 @@ class CompiledJob:
             raise UserError(f"expected a compiled job in {path}; it cannot be read: {error}") from error
         job = cls(path=path, content=content)
         try:
-            _ = (job.name, job.schema, job.pipeline_root, job.has_resolver, job.defaults())
+            _ = (job.name, job.schema, job.pipeline_root, job.is_for_kubeflow, job.defaults())
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"expected pipelineSpec and runtimeConfig of a compiled job in {path}; run `movie-ranking compile` anew"
@@ -73,9 +74,10 @@ class CompiledJob:
         return self.content["runtimeConfig"]["gcsOutputDirectory"]
 
     @property
-    def has_resolver(self) -> bool:
-        """Whether a task looks for an artifact of an earlier run."""
-        return any("resolver" in executor for executor in self.spec["deploymentSpec"]["executors"].values())
+    def is_for_kubeflow(self) -> bool:
+        """Whether every task starts as Kubeflow Pipelines needs it; on Vertex AI one starts by TFX's own entry point."""
+        executors = self.spec["deploymentSpec"]["executors"].values()
+        return all(tuple(each.get("container", {}).get("command", ())) == kubeflow_task.COMMAND for each in executors)
 
     def defaults(self) -> dict[str, submission_parameters.Scalar]:
         """Values that parameters have where a submission sets none."""

@@ -23,12 +23,14 @@ from kfp.pipeline_spec import pipeline_spec_pb2  # noqa: E402
 from tfx.orchestration.kubeflow.v2 import compiler_utils, kubeflow_v2_dag_runner  # noqa: E402
 from tfx.types.experimental import simple_artifacts  # noqa: E402
 
+from pipeline.cluster import kubeflow_task  # noqa: E402
 from pipeline.config.cluster_config import EVERY_COMPONENT, ClusterConfig, ComponentSettings  # noqa: E402
 from pipeline.graph.pipeline import create_pipeline  # noqa: E402
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
 
+    from pipeline.config.beam_config import BeamConfig
     from pipeline.config.pipeline_config import PipelineConfig
 
 Platform = Literal["vertex", "kubeflow"]
@@ -77,6 +79,8 @@ def for_cluster(config: PipelineConfig, platform: Platform) -> PipelineConfig:
         locations.check_no_pattern(folder)
     if platform == "vertex" and not root.startswith("gs://"):
         raise UserError(f"Vertex AI keeps artifacts in Cloud Storage; expected gs://BUCKET/FOLDER; got {root!r}")
+    if platform == "kubeflow":
+        _check_kubeflow(root, config.beam)
     if config.cache and cluster.pushes_to_folder:
         # Pusher itself looks whether the model is there, and nothing else would notice that it no longer is.
         cluster = _never_cached(cluster, [PUSHER])
@@ -94,19 +98,39 @@ def for_cluster(config: PipelineConfig, platform: Platform) -> PipelineConfig:
     )
 
 
+def _check_kubeflow(root: str, beam: BeamConfig) -> None:
+    """Refuses what a task there would fail at, perhaps after the training.
+
+    Raises:
+      UserError: its launcher does not copy artifacts of such a root, TensorFlow could not push to it, or Beam's workers
+        are on other machines.
+    """
+    if not root.startswith(("gs://", "s3://")):
+        raise UserError(
+            "expected --pipeline-root in a bucket that Kubeflow's launcher and TensorFlow can both reach, such as "
+            f"gs://BUCKET/FOLDER; got {root!r}"
+        )
+    if beam.runner != "direct" and beam.environment != "loopback":
+        raise UserError(
+            f"expected beam.runner=direct, or an engine with beam.environment=loopback, on Kubeflow; got {beam.runner}: "
+            "there a task reads and writes copies of its artifacts in its own container, which no other machine sees"
+        )
+
+
 def _never_cached(cluster: ClusterConfig, components: Iterable[str]) -> ClusterConfig:
     """Has components run in every job."""
     changed = {name: cluster.settings(name).model_copy(update={"cache": False}) for name in components}
     return cluster.model_copy(update={"components": {**cluster.components, **changed}})
 
 
-def compile_job(config: PipelineConfig, schema: Schema = "2.1.0") -> Job:
+def compile_job(config: PipelineConfig, platform: Platform, schema: Schema = "2.1.0") -> Job:
     """Compiles the pipeline to a job, the same for the same configuration and code.
 
     The result is a Vertex `PipelineJob`; its `pipelineSpec` is what Kubeflow takes.
 
     Args:
       config: from `for_cluster`.
+      platform: what will run it; the one that `config` is for.
       schema: version of the pipeline specification.
 
     Raises:
@@ -131,6 +155,9 @@ def compile_job(config: PipelineConfig, schema: Schema = "2.1.0") -> Job:
     for label, executor in deployment.executors.items():
         if executor.HasField("container"):
             _apply_to_container(executor.container, config.cluster.settings(label.removesuffix("_executor")))
+    if platform == "kubeflow":
+        for component in spec.components.values():
+            _run_as_kubeflow_task(deployment.executors[component.executor_label].container, component)
     if schema == "2.1.0":
         _set_defaults(spec, defaults)
     spec.deployment_spec.Clear()
@@ -187,6 +214,13 @@ def _apply_to_container(container: Any, settings: ComponentSettings) -> None:
         resources.accelerator.type, resources.accelerator.count = settings.accelerator, settings.accelerators
     if not resources.ByteSize():
         container.ClearField("resources")
+
+
+def _run_as_kubeflow_task(container: Any, component: pipeline_spec_pb2.ComponentSpec) -> None:
+    """Puts what a task needs on Kubeflow Pipelines around TFX's entry point."""
+    container.command[:] = kubeflow_task.COMMAND
+    inputs, outputs = component.input_definitions.artifacts, component.output_definitions.artifacts
+    container.args.extend(kubeflow_task.folder_arguments(sorted(inputs), sorted(outputs)))
 
 
 def _set_defaults(spec: pipeline_spec_pb2.PipelineSpec, defaults: dict[Any, submission_parameters.Scalar]) -> None:

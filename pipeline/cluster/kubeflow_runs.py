@@ -64,7 +64,7 @@ class Runs:
         Raises:
           UserError: it was compiled for something else.
         """
-        if job.has_resolver or job.schema != "2.1.0":
+        if not job.is_for_kubeflow:
             raise UserError(f"{job.path} was not compiled for Kubeflow; compile it with --target kubeflow")
 
     def request_text(self, job: CompiledJob, values: Values) -> str:

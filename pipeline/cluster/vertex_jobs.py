@@ -74,7 +74,13 @@ class Jobs:
             )
 
     def check(self, job: CompiledJob) -> None:
-        """Takes any job: Vertex runs both versions of the specification, and resolvers."""
+        """Refuses a job for Kubeflow; Vertex runs both versions of the specification, and resolvers.
+
+        Raises:
+          UserError: it was compiled for something else.
+        """
+        if job.is_for_kubeflow:
+            raise UserError(f"{job.path} was compiled for Kubeflow; compile it with --target vertex")
 
     def request_text(self, job: CompiledJob, values: Values) -> str:
         """The request that would be sent, as JSON."""

@@ -86,7 +86,7 @@ def compile_(
         make_writable(os.path.dirname(os.path.abspath(output)), "--output")
         from pipeline.cluster import compiler
 
-        job = compiler.compile_job(config, schema)  # type: ignore[arg-type]
+        job = compiler.compile_job(config, target, schema)  # type: ignore[arg-type]
         compiler.write(job, output)
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
     click.echo(

@@ -31,4 +31,4 @@ def resolve(
 def compiled(platform: str = "vertex", assignments: tuple[str, ...] = (), schema: str = "2.1.0") -> dict:
     from pipeline.cluster import compiler
 
-    return compiler.compile_job(resolve(platform, assignments), schema)
+    return compiler.compile_job(resolve(platform, assignments), platform, schema)
