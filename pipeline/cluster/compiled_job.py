@@ -75,7 +75,7 @@ class CompiledJob:
 
     @property
     def is_for_kubeflow(self) -> bool:
-        """Whether every task starts as Kubeflow Pipelines needs it; on Vertex AI one starts by TFX's own entry point."""
+        """Whether its tasks start as Kubeflow Pipelines needs it, and not by TFX's own entry point, as on Vertex AI."""
         executors = self.spec["deploymentSpec"]["executors"].values()
         return all(tuple(each.get("container", {}).get("command", ())) == kubeflow_task.COMMAND for each in executors)
 

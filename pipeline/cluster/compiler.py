@@ -112,8 +112,8 @@ def _check_kubeflow(root: str, beam: BeamConfig) -> None:
         )
     if beam.runner != "direct" and beam.environment != "loopback":
         raise UserError(
-            f"expected beam.runner=direct, or an engine with beam.environment=loopback, on Kubeflow; got {beam.runner}: "
-            "there a task reads and writes copies of its artifacts in its own container, which no other machine sees"
+            f"expected beam.runner=direct, or an engine with beam.environment=loopback; got {beam.runner}: on Kubeflow "
+            "a task reads and writes copies of its artifacts in its own container, which no other machine sees"
         )
 
 

@@ -135,7 +135,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         written = json.load(file)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(with_uris(written, own.given, inputs, outputs), file)
-    # All is written. While Python ends, libraries of TFX have been seen to abort the process, which would fail the task.
+    # All is written. Libraries of TFX have been seen to abort the process while Python ends, and the task with it.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

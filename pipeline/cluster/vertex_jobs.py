@@ -16,6 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform, storage  # type: ignore[attr-defined]
 from google.cloud.aiplatform_v1 import types
 
+from modules.errors import UserError
 from pipeline.cluster.compiled_job import CompiledJob
 from pipeline.cluster.service_errors import ServiceError, google_errors
 from pipeline.config import submission_parameters

@@ -1,4 +1,4 @@
-"""A cluster of one machine: runs a compiled job task by task, as Vertex AI and Kubeflow Pipelines do.
+"""A cluster of one machine: runs a compiled job task by task, as Vertex AI does; `kubeflow_replay` has what differs.
 
 It knows the pipeline specification and nothing of this project. Each container's own command is run, in a process of
 its own that sees the variables of the image only. Buckets are folders: `gs://name` is replaced throughout
@@ -57,14 +57,16 @@ class Task:
 class Cluster:
     """Runs jobs, and keeps their artifacts and cache."""
 
-    def __init__(self, buckets: dict[str, pathlib.Path], python: WarmPython) -> None:
+    def __init__(self, buckets: dict[str, pathlib.Path], python: WarmPython, run_class: type[Run]) -> None:
         """Prepares it.
 
         Args:
           buckets: local folder by bucket, such as {"gs://bucket": Path("/tmp/bucket")}.
           python: runs what containers run.
+          run_class: runs one job.
         """
         self._buckets, self._python = buckets, python
+        self._run_class = run_class
         self._live: list[Json] = []
         self._cache: dict[str, dict[str, list[Json]]] = {}
         self._jobs = 0
@@ -81,7 +83,7 @@ class Cluster:
         """
         self._jobs += 1
         job = self._localised(job)
-        return _Run(self, job, f"job-{self._jobs}", self._localised(parameters or {})).run()
+        return self._run_class(self, job, f"job-{self._jobs}", self._localised(parameters or {})).run()
 
     def _localised(self, value: Any) -> Any:
         text = json.dumps(value)
@@ -113,15 +115,21 @@ class Cluster:
         self._cache[fingerprint] = outputs
 
 
-class _Run:
-    """One job on a cluster."""
+class Run:
+    """One job on a cluster.
+
+    Attributes:
+      cluster: that runs it.
+      name: of the job.
+      root: folder of the job's artifacts.
+    """
 
     def __init__(self, cluster: Cluster, job: Json, name: str, parameters: Json) -> None:
-        self._cluster, self._name = cluster, name
+        self.cluster, self.name = cluster, name
         self._spec = job["pipelineSpec"]
         self._legacy = self._spec["schemaVersion"] == "2.0.0"
         runtime = job["runtimeConfig"]
-        self._root = pathlib.Path(runtime["gcsOutputDirectory"]) / name
+        self.root = pathlib.Path(runtime["gcsOutputDirectory"]) / name
         self._parameters = self._job_parameters(runtime, parameters)
         self._tasks: dict[str, Task] = {}
 
@@ -177,7 +185,7 @@ class _Run:
         }
         if "resolver" in executor:
             return self._resolve(executor["resolver"], inputs, parameters)
-        return self._run_container(name, task, component, executor["container"], inputs, parameters)
+        return self.run_container(name, task, component, executor["container"], inputs, parameters)
 
     def _parameter(self, source: Json) -> Any:
         if "componentInputParameter" in source:
@@ -189,22 +197,35 @@ class _Run:
         if not all(inputs.values()):
             # What it would look for was not found itself.
             return Task(SUCCEEDED, inputs=inputs, outputs={key: [] for key in resolver["outputArtifactQueries"]})
-        document = _executor_input(inputs, parameters, {}, "")
+        document = executor_input(inputs, parameters, {}, "")
         outputs = {
-            key: self._cluster.query(substitute(query["filter"], document))
+            key: self.cluster.query(substitute(query["filter"], document))
             for key, query in resolver["outputArtifactQueries"].items()
         }
         return Task(SUCCEEDED, inputs=inputs, outputs=outputs, parameters=parameters)
 
-    def _run_container(
+    def run_container(
         self, name: str, task: Json, component: Json, container: Json, inputs: dict[str, list[Json]], parameters: Json
     ) -> Task:
+        """Runs a task of a container.
+
+        Args:
+          name: of the task.
+          task: as the job has it.
+          component: what it takes and makes.
+          container: its command.
+          inputs: the artifacts that it is given, by key.
+          parameters: their values.
+
+        Raises:
+          ReplayError: the parameters are not those of the component.
+        """
         definitions = component.get("outputDefinitions", {}).get("artifacts", {})
-        folder = self._root / name
+        folder = self.root / name
         outputs = {
             key: [
                 {
-                    "name": f"stores/default/artifacts/{self._name}-{name}-{key}",
+                    "name": f"stores/default/artifacts/{self.name}-{name}-{key}",
                     "uri": str(folder / key),
                     "type": definition["artifactType"],
                     "metadata": definition.get("metadata", {}),
@@ -221,30 +242,30 @@ class _Run:
             raise ReplayError(f"{name}: expected parameters {sorted(types)}; got {sorted(parameters)}")
 
         def document() -> Json:
-            return _executor_input(
+            return executor_input(
                 inputs, self._typed(parameters, types), outputs, str(output_file), legacy=self._legacy
             )
 
         done = Task(FAILED, inputs=inputs, outputs=outputs, parameters=parameters)
         if "lifecycle" in container:
             hook = container["lifecycle"]["preCacheCheck"]
-            driver = self._cluster.execute([substitute(each, document()) for each in (*hook["command"], *hook["args"])])
+            driver = self.cluster.execute([substitute(each, document()) for each in (*hook["command"], *hook["args"])])
             done.log = driver.stdout
             if driver.returncode:
                 return done
-            _merge_output(output_file, outputs, parameters)
+            merge_output(output_file, outputs, parameters)
         fingerprint = _fingerprint(component, container, inputs, parameters)
-        if task.get("cachingOptions", {}).get("enableCache") and (known := self._cluster.cached(fingerprint)):
+        if task.get("cachingOptions", {}).get("enableCache") and (known := self.cluster.cached(fingerprint)):
             return Task(CACHED, inputs=inputs, outputs=known, parameters=parameters)
         command = [substitute(each, document()) for each in (*container["command"], *container["args"])]
         for done.attempts in range(1, 2 + task.get("retryPolicy", {}).get("maxRetryCount", 0)):
-            process = self._cluster.execute(command)
+            process = self.cluster.execute(command)
             done.log = process.stdout
             if not process.returncode:
-                _merge_output(output_file, outputs, {})
+                merge_output(output_file, outputs, {})
                 done.state = SUCCEEDED
-                self._cluster.publish([artifact for each in outputs.values() for artifact in each])
-                self._cluster.remember(fingerprint, outputs)
+                self.cluster.publish([artifact for each in outputs.values() for artifact in each])
+                self.cluster.remember(fingerprint, outputs)
                 break
         return done
 
@@ -255,7 +276,7 @@ class _Run:
         return {key: {_LEGACY_VALUE[types[key]["type"]]: value} for key, value in parameters.items() if key in types}
 
 
-def _executor_input(
+def executor_input(
     inputs: dict[str, list[Json]],
     parameters: Json,
     outputs: dict[str, list[Json]],
@@ -301,7 +322,7 @@ def substitute(text: str, document: Json) -> str:
     return _PLACEHOLDER.sub(value, text)
 
 
-def _merge_output(path: pathlib.Path, outputs: dict[str, list[Json]], parameters: Json) -> None:
+def merge_output(path: pathlib.Path, outputs: dict[str, list[Json]], parameters: Json) -> None:
     """Takes over what a process wrote: new values of parameters, and where and what its artifacts are."""
     message = json_format.Parse(path.read_text(encoding="utf-8"), pipeline_spec_pb2.ExecutorOutput())
     written = json_format.MessageToDict(message)

@@ -24,7 +24,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.utils import name_utils
 
 from components import ratings_evaluator
-from pipeline.cluster import compiler
+from pipeline.cluster import compiler, kubeflow_task
 from pipeline.commands.compile import compile_
 from pipeline.config import submission_parameters
 from pipeline.exit_codes import ExitCode
@@ -303,6 +303,29 @@ def test_kubeflow_gets_neither_a_resolver_nor_cached_ratings() -> None:
     assert tasks(job)["Transform"]["cachingOptions"] == {"enableCache": True}
 
 
+def test_kubeflow_starts_tasks_by_an_entry_point_that_is_told_their_folders() -> None:
+    job, vertex = compiled("kubeflow"), containers(compiled("vertex", ("evaluator.blessed_model=none",)))
+    for name, container in containers(job).items():
+        assert container["command"] == list(kubeflow_task.COMMAND)
+        component = job["pipelineSpec"]["components"][name]
+        inputs, outputs = (
+            component.get(side, {}).get("artifacts", {}) for side in ("inputDefinitions", "outputDefinitions")
+        )
+        added = kubeflow_task.folder_arguments(sorted(inputs), sorted(outputs))
+        assert len(added) == 3 * len([*inputs, *outputs]) > 0
+        assert container["args"] == [*vertex[name]["args"], *added]
+
+
+def test_every_artifact_has_a_type_that_kubeflow_can_record() -> None:
+    # Its launcher ends at a schema without a title, and at one that is somewhere else.
+    for component in compiled("kubeflow")["pipelineSpec"]["components"].values():
+        for side in ("inputDefinitions", "outputDefinitions"):
+            for definition in component.get(side, {}).get("artifacts", {}).values():
+                assert re.match(r"title: tfx\.\w+\n", definition["artifactType"]["instanceSchema"])
+                # An empty one ends it, too.
+                assert definition.get("metadata") != {}
+
+
 @pytest.mark.parametrize(
     ("platform", "changed", "assignments", "message"),
     [
@@ -314,6 +337,10 @@ def test_kubeflow_gets_neither_a_resolver_nor_cached_ratings() -> None:
         ("vertex", {}, ("evaluator.blessed_model=other",), "strategy of local runs"),
         ("kubeflow", {}, ("evaluator.blessed_model=latest",), "does not implement"),
         ("kubeflow", {}, ENDPOINT, "need Vertex AI"),
+        ("kubeflow", {"artifacts": "hdfs://host/root"}, (), "gs://BUCKET/FOLDER; got 'hdfs://host/root'"),
+        ("kubeflow", {"artifacts": "/mnt/root"}, (), "gs://BUCKET/FOLDER; got '/mnt/root'"),
+        ("kubeflow", {}, ("beam.runner=dataflow",), "which no other machine sees"),
+        ("kubeflow", {}, ("beam.runner=flink", "beam.job_endpoint=host:8099"), "which no other machine sees"),
         ("vertex", {}, ("cluster.components.Trainer.cpus=8",), "cpus"),
         ("vertex", {"cluster.project": None}, ENDPOINT, "cluster.project and cluster.region"),
     ],
@@ -326,6 +353,11 @@ def test_what_a_platform_cannot_do_is_refused(platform, changed, assignments, me
 def test_settings_of_an_unknown_component_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected all or one of .*Trainer.*; got Trainr"):
         compiled(assignments=("cluster.components.Trainr.cpu=8",))
+
+
+def test_kubeflow_takes_an_engine_that_leaves_the_work_to_the_task() -> None:
+    settings = ("beam.runner=flink", "beam.job_endpoint=host:8099", "beam.environment=loopback")
+    assert "--environment_type=LOOPBACK" in containers(compiled("kubeflow", settings))["Transform"]["args"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import zipfile
 
 import pytest
 
+from pipeline.cluster import kubeflow_task
 from tests.conftest import ROOT
 from tests.pipeline.cluster.replay_environment import image_environment
 
@@ -218,6 +219,7 @@ def test_its_steps_install_what_runs(tmp_path: pathlib.Path) -> None:
     elsewhere.mkdir()
     for command, expected in (
         ([f"{target}/bin/python", *ENTRY_POINT, "--help"], "--json_serialized_invocation_args"),
+        ([f"{target}/bin/python", *kubeflow_task.COMMAND[1:], "--help"], "--output_folder"),
         ([f"{target}/bin/movie-ranking", "--help"], "compile"),
         ([f"{target}/bin/python", "-c", "import components.ratings_evaluator as e; print(e.__file__)"], target),
     ):

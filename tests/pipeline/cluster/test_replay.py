@@ -23,6 +23,7 @@ from pipeline.local import run
 from tests.conftest import ROOT
 from tests.pipeline.cluster import replay
 from tests.pipeline.cluster.cluster_jobs import BUCKET, compiled
+from tests.pipeline.cluster.kubeflow_replay import KubeflowRun
 from tests.pipeline.cluster.replay_environment import image_environment
 from tests.pipeline.cluster.warm_python import WarmPython
 
@@ -34,9 +35,11 @@ MODEL = ("trainer.model.batch_size=256", "trainer.model.epochs=8")
 BOUND = 1.1
 
 
-def cluster(folder: pathlib.Path, name: str, python: WarmPython) -> replay.Cluster:
+def cluster(
+    folder: pathlib.Path, name: str, python: WarmPython, run_class: type[replay.Run] = replay.Run
+) -> replay.Cluster:
     """A cluster that knows nothing yet, with a pipeline root of its own."""
-    return replay.Cluster({f"{BUCKET}/root": folder / name, BUCKET: folder / "bucket"}, python)
+    return replay.Cluster({f"{BUCKET}/root": folder / name, BUCKET: folder / "bucket"}, python, run_class)
 
 
 def job(platform: str = "vertex", schema: str = "2.1.0") -> dict:
@@ -166,13 +169,30 @@ class TestOneCluster:
         assert set(states(tasks).values()) == {replay.SUCCEEDED}, failures(tasks)
         assert metrics(tasks["Evaluator"])[RMSE] == pytest.approx(local["metrics"][RMSE], abs=TOLERANCE)
 
+    def test_kubeflow_pushes_the_same_model(self, folder: pathlib.Path, local: dict, python: WarmPython) -> None:
+        tasks = cluster(folder, "kubeflow", python, KubeflowRun).run(job("kubeflow"))
+        assert set(states(tasks).values()) == {replay.SUCCEEDED}, failures(tasks)
+        (version,) = (folder / "kubeflow" / "serving_model").iterdir()
+        assert tasks["Pusher"].outputs["pushed_model"][0]["metadata"]["pushed_destination"] == str(version)
+        artifacts = folder / "kubeflow" / "job-1" / "bucket"
+        assert rmse_of(version, str(artifacts / "RatingsExampleGen" / "salt" / "examples")) == pytest.approx(
+            local["metrics"][RMSE], abs=TOLERANCE
+        )
+        # Of the model, not of the folder that it was in while it was judged.
+        model = tasks["Trainer"].outputs["model"][0]
+        blessing = tasks["Evaluator"].outputs["blessing"][0]["metadata"]
+        assert (blessing["current_model_id"], blessing["current_model"]) == (model["name"], model["uri"])
+        page = (artifacts / "ReportGen" / "salt" / "report" / "report.html").read_text("utf-8")
+        assert f"Pushed as {version}" in page
+
     def test_anomalies_stop_a_job_after_the_retries(self, folder: pathlib.Path, python: WarmPython) -> None:
         bad = folder / "bucket" / "bad"
         synthetic.write(bad, rows=ROWS, users=USERS, titles=TITLES, seed=1)
         with (bad / "ratings.csv").open("a", encoding="utf-8") as file:
             file.write("1,Off the scale,99.5\n")
         settings = (*MODEL, "cluster.components.AnomalyGate.retries=1")
-        tasks = cluster(folder, "anomalies", python).run(compiled("kubeflow", settings), {"data_root": f"{BUCKET}/bad"})
+        machine = cluster(folder, "anomalies", python, KubeflowRun)
+        tasks = machine.run(compiled("kubeflow", settings), {"data_root": f"{BUCKET}/bad"})
         assert states(tasks)["AnomalyGate"] == replay.FAILED
         assert tasks["AnomalyGate"].attempts == 2
         assert "user_rating" in tasks["AnomalyGate"].log

@@ -169,9 +169,10 @@ def test_a_host_that_is_not_there_is_unreachable(job: pathlib.Path, tmp_path: pa
     assert host in done.stderr
 
 
-def test_a_job_with_a_resolver_is_refused(service, host: str, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("settings", [(), ("evaluator.blessed_model=none",)], ids=["resolver", "no resolver"])
+def test_a_job_for_vertex_is_refused(service, host: str, tmp_path: pathlib.Path, settings: tuple[str, ...]) -> None:
     path = tmp_path / "vertex.json"
-    compiler.write(compiled("vertex"), str(path))
+    compiler.write(compiled("vertex", settings), str(path))
     done = submit(host, tmp_path, str(path))
     assert done.returncode == ExitCode.BAD_INPUT
     assert "--target kubeflow" in done.stderr

@@ -272,6 +272,15 @@ def test_without_credentials_the_remedy_is_named(world: World) -> None:
     assert not world.vertex.requests
 
 
+def test_a_job_for_kubeflow_is_refused(world: World) -> None:
+    path = world.folder / "kubeflow.json"
+    compiler.write(compiled("kubeflow"), str(path))
+    done = world.submit(str(path))
+    assert done.returncode == ExitCode.BAD_INPUT
+    assert "compile it with --target vertex" in done.stderr
+    assert not world.vertex.requests
+
+
 def test_a_bucket_that_is_not_there_is_named_and_not_made(world: World) -> None:
     world.storage.buckets.clear()
     done = world.submit(str(world.job))
