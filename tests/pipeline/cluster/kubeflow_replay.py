@@ -82,16 +82,28 @@ class KubeflowRun(replay.Run):
 
     def _recorded(self, key: str, artifact: Json) -> Json:
         """What a later task is told of it, once it was in ML Metadata."""
-        for name, value in artifact.get("metadata", {}).items():
-            if not isinstance(value, (str, float)):
-                raise ReplayError(f"expected texts and numbers as properties of {key}; got {name}={value!r}")
-        own = {"display_name": key, "store_session_info": "{}"}
+        metadata = {name: _property(key, name, value) for name, value in artifact.get("metadata", {}).items()}
         return {
             "name": str(next(self._numbers)),
             "uri": artifact["uri"],
             "type": {"instanceSchema": ""},
-            "metadata": {**own, **artifact.get("metadata", {})},
+            "metadata": {"display_name": key, "store_session_info": "{}", **metadata},
         }
+
+
+def _property(key: str, name: str, value: Any) -> Any:
+    """A property as it comes back from ML Metadata.
+
+    Raises:
+      ReplayError: the launcher cannot record it.
+    """
+    if isinstance(value, dict):
+        return {"struct": value}
+    if isinstance(value, list):
+        return {"list": value}
+    if value is None:
+        raise ReplayError(f"expected a value of property {name} of {key}; got none")
+    return value
 
 
 def _local(root: pathlib.Path, uri: str) -> pathlib.Path:
