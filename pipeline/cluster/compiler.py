@@ -103,17 +103,17 @@ def _check_kubeflow(root: str, beam: BeamConfig) -> None:
 
     Raises:
       UserError: its launcher does not copy artifacts of such a root, TensorFlow could not push to it, or Beam's workers
-        are on other machines.
+        might be on other machines.
     """
-    if not root.startswith(("gs://", "s3://")):
+    if not root.startswith("gs://"):
         raise UserError(
-            "expected --pipeline-root in a bucket that Kubeflow's launcher and TensorFlow can both reach, such as "
-            f"gs://BUCKET/FOLDER; got {root!r}"
+            "expected --pipeline-root in a place that Kubeflow's launcher copies artifacts from and TensorFlow pushes "
+            f"models to, gs://BUCKET/FOLDER; got {root!r}"
         )
-    if beam.runner != "direct" and beam.environment != "loopback":
+    if beam.runner != "direct":
         raise UserError(
-            f"expected beam.runner=direct, or an engine with beam.environment=loopback; got {beam.runner}: on Kubeflow "
-            "a task reads and writes copies of its artifacts in its own container, which no other machine sees"
+            f"expected beam.runner=direct on Kubeflow; got {beam.runner}: there a task reads and writes copies of its "
+            "artifacts in its own container, which no other machine sees"
         )
 
 

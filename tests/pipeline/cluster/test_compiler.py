@@ -337,7 +337,7 @@ def test_every_artifact_has_a_type_that_kubeflow_can_record() -> None:
         ("vertex", {}, ("evaluator.blessed_model=other",), "strategy of local runs"),
         ("kubeflow", {}, ("evaluator.blessed_model=latest",), "does not implement"),
         ("kubeflow", {}, ENDPOINT, "need Vertex AI"),
-        ("kubeflow", {"artifacts": "hdfs://host/root"}, (), "gs://BUCKET/FOLDER; got 'hdfs://host/root'"),
+        ("kubeflow", {"artifacts": "s3://bucket/root"}, (), "gs://BUCKET/FOLDER; got 's3://bucket/root'"),
         ("kubeflow", {"artifacts": "/mnt/root"}, (), "gs://BUCKET/FOLDER; got '/mnt/root'"),
         ("kubeflow", {}, ("beam.runner=dataflow",), "which no other machine sees"),
         ("kubeflow", {}, ("beam.runner=flink", "beam.job_endpoint=host:8099"), "which no other machine sees"),
@@ -353,11 +353,6 @@ def test_what_a_platform_cannot_do_is_refused(platform, changed, assignments, me
 def test_settings_of_an_unknown_component_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected all or one of .*Trainer.*; got Trainr"):
         compiled(assignments=("cluster.components.Trainr.cpu=8",))
-
-
-def test_kubeflow_takes_an_engine_that_leaves_the_work_to_the_task() -> None:
-    settings = ("beam.runner=flink", "beam.job_endpoint=host:8099", "beam.environment=loopback")
-    assert "--environment_type=LOOPBACK" in containers(compiled("kubeflow", settings))["Transform"]["args"]
 
 
 @pytest.mark.parametrize(
