@@ -2,7 +2,7 @@
 
 The graph is the local one, of a configuration that says what differs on a cluster (see `for_cluster`). TFX compiles it;
 what its compiler cannot express is set in the compiled job: resources, retries, caching by task, defaults of
-parameters, labels and the identity that Vertex runs it under.
+parameters, labels, the identity that Vertex runs it under, and how Kubeflow starts a task.
 """
 
 from __future__ import annotations
