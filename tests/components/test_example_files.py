@@ -12,6 +12,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import example_files
+from modules import example_shards
 from tests import support
 
 
@@ -61,6 +62,19 @@ def test_records_come_in_batches_whether_or_not_they_are_compressed(tmp_path: pa
                 writer.write(record)
         batches = [batch.numpy().tolist() for batch in example_files.read_serialized(str(tmp_path / name), 3)]
         assert batches == [records[:3], records[3:]]
+
+
+def test_a_file_that_lacks_rows_is_noticed_at_its_end(tmp_path: pathlib.Path) -> None:
+    whole, cut = (str(tmp_path / example_shards.name_of(0, 1, rows)) for rows in (3, 4))
+    for path in (whole, cut):
+        with example_files.open_writer(path) as writer:
+            for row in support.ROWS[:3]:
+                writer.write(support.serialize(row))
+    assert [len(batch) for batch in example_files.read_serialized(whole, 2)] == [2, 1]
+    batches = example_files.read_serialized(cut, 2)
+    assert [len(next(batches)), len(next(batches))] == [2, 1]
+    with pytest.raises(ValueError, match=r"expected 4 examples in .*, as the names say; got 3"):
+        next(batches)
 
 
 def test_decoded_columns_hold_what_the_examples_hold() -> None:
