@@ -68,6 +68,7 @@ def test_a_blessed_model_is_pushed_with_its_digest(tmp_path: pathlib.Path, model
 def test_a_model_that_one_judge_did_not_bless_is_not_pushed(tmp_path, model: pathlib.Path, judge: str) -> None:
     pushed = push(tmp_path, verdicts(tmp_path, model, **{judge: {"blessed": 0}}))
     assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.has_custom_property("pushed"), "what is not said reads as 0, too"
     assert not (tmp_path / "serving_model").exists()
 
 

@@ -95,6 +95,21 @@ def test_users_who_liked_something_are_judged_by_their_lists(model, held_out: li
     assert of_popularity["list_ndcg_lead_z"] > 2, "who belongs to a camp is recommended its films"
 
 
+def test_the_typical_list_of_a_slice_is_somebodys_with_what_that_user_liked(model, held_out: list[dict]) -> None:
+    judge = ListJudge({"candidate": model})
+    measured = judge.measure(judge.liked(examples(held_out)))
+    by_user = collections.defaultdict(set)
+    for row in held_out:
+        if row["user_rating"] >= 4:
+            by_user[row["user_id"]].add(row["movie_title"])
+    assert {name for _, name in filter(None, measured.sums)} == set(measured.typical)
+    for name, typical in measured.typical.items():
+        assert typical.users == measured.sums["user_activity", name].users
+        owners = [user for user in by_user if tuple(listed(model, user)) == typical.titles]
+        assert typical.liked in [by_user[user] & set(typical.titles) for user in owners]
+    assert any(typical.liked for typical in measured.typical.values())
+
+
 def test_parts_of_the_users_are_measured_alike(model, held_out: list[dict], monkeypatch) -> None:
     judge = ListJudge({"candidate": model})
     liked = judge.liked(examples(held_out))
