@@ -57,3 +57,9 @@ def test_missing_data_is_an_anomaly() -> None:
     assert describe("eval", anomalies_pb2.Anomalies(data_missing=True)) == [
         "eval: whole data set: no examples; expected at least one"
     ]
+
+
+def test_what_is_wrong_with_the_whole_is_an_anomaly() -> None:
+    found = anomalies_pb2.Anomalies()
+    found.dataset_anomaly_info.description = "fewer examples than expected"
+    assert describe("train", found) == ["train: whole data set: fewer examples than expected"]
