@@ -134,8 +134,10 @@ class BeamConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 _PORTABLE = ("job_endpoint", "environment", "environment_config", "image")
 WORKER = "movie-ranking-worker"
-# A worker has TensorFlow to load, and is left alone this long when it has no more to do, ms.
-_WORKER_KEPT_MS = 600_000
+# A worker has TensorFlow to load, and is kept for this long while no step of its job runs beside it, s. Flink's must be
+# gone before a job goes on after a failure, see `pipeline.engines.flink`, and would stay when a job ends; Spark's end
+# with the job.
+WORKER_KEPT_S = {"flink": 10, "spark": 600}
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "direct": ("workers", "running_mode"),
     "flink": ("flink_master", "parallelism", *_PORTABLE),
@@ -221,7 +223,7 @@ def _portable(beam: BeamConfig, cluster: ClusterConfig, pipeline_root: str) -> d
         "parallelism": beam.parallelism,
         "environment_type": environment.upper(),
         "environment_config": config,
-        "environment_cache_millis": _WORKER_KEPT_MS,
+        "environment_cache_millis": 1000 * WORKER_KEPT_S[beam.runner],
         "sdk_container_image": image,
     }
 

@@ -6,12 +6,16 @@ import pathlib
 
 import yaml
 
+from pipeline.config.beam_config import WORKER_KEPT_S
 from pipeline.engines.programs import MARK, Program
 from pipeline.engines.stage import Stage, free_port
 
 EMBEDDED = "[local]"
 # Slots of a task manager: twice what is asked for, so that work goes on where half of them are lost.
 SLOTS = 2
+# How long a job waits before it goes on after a failure. A worker that is left remembers in which folder tf.Transform
+# wrote a graph, and fails when that step is done again, in another folder; so all of them must have ended by then.
+_RESTART_DELAY_S = WORKER_KEPT_S["flink"] + 5
 _JOB_SERVER_HEAP_MB = 2048
 _CLUSTER_HEAP_MB = 512
 _DIRECT_MB = 1024
@@ -61,9 +65,10 @@ def settings(*, workers: int, rpc_port: int, rest_port: int) -> dict[str, object
         "classloader.resolve-order": "parent-first",
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 10,
-        "restart-strategy.fixed-delay.delay": "1 s",
+        "restart-strategy.fixed-delay.delay": f"{_RESTART_DELAY_S} s",
+        # One that is lost is known by its closed connection; one that is slow is not lost.
         "heartbeat.interval": 2000,
-        "heartbeat.timeout": 10000,
+        "heartbeat.timeout": 50000,
     }
 
 

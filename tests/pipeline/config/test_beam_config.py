@@ -26,7 +26,8 @@ from pipeline.graph.pipeline import create_pipeline
 IMAGE = "europe-docker.pkg.dev/project/repository/movie-ranking:1"
 CLOUD = {"data": {"root": "gs://bucket/ratings", "given": True}, "artifacts": "gs://bucket/root"}
 LOOPBACK = {"environment": "loopback"}
-KEPT = "--environment_cache_millis=600000"
+KEPT_BY_FLINK = "--environment_cache_millis=10000"
+KEPT_BY_SPARK = "--environment_cache_millis=600000"
 # Runner and settings, rest of the configuration, the arguments.
 CASES = {
     "direct": ({}, {}, ["--runner=FnApiRunner", "--sdk_container_image=none"]),
@@ -59,7 +60,7 @@ CASES = {
             "--flink_master=[local]",
             "--parallelism=3",
             "--environment_type=LOOPBACK",
-            KEPT,
+            KEPT_BY_FLINK,
             "--sdk_container_image=none",
             "--flink_version=1.19",
         ],
@@ -77,7 +78,7 @@ CASES = {
             "--job_endpoint=jobs:8099",
             "--environment_type=EXTERNAL",
             "--environment_config=localhost:50000",
-            KEPT,
+            KEPT_BY_FLINK,
             "--sdk_container_image=none",
         ],
     ),
@@ -94,7 +95,7 @@ CASES = {
             "--spark_master_url=spark://host:7077",
             "--environment_type=PROCESS",
             '--environment_config={"command": "/opt/boot", "env": {"TF_USE_LEGACY_KERAS": "1"}}',
-            KEPT,
+            KEPT_BY_SPARK,
             "--sdk_container_image=none",
         ],
     ),
@@ -105,7 +106,7 @@ CASES = {
             "--runner=FlinkRunner",
             "--environment_type=PROCESS",
             '--environment_config={"command": "movie-ranking-worker", "env": {"TF_USE_LEGACY_KERAS": "1"}}',
-            KEPT,
+            KEPT_BY_FLINK,
             "--sdk_container_image=none",
         ],
     ),
@@ -117,7 +118,7 @@ CASES = {
             "--job_endpoint=jobs:8099",
             "--environment_type=DOCKER",
             f"--environment_config={IMAGE}",
-            KEPT,
+            KEPT_BY_SPARK,
             f"--sdk_container_image={IMAGE}",
         ],
     ),

@@ -5,9 +5,12 @@ All of them are in this file, so that one follows the other and no more than one
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import pathlib
+import signal
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,15 +21,17 @@ from data import synthetic
 from modules.errors import UserError
 from pipeline.config import resolve
 from pipeline.engines import jars
-from pipeline.engines.serving import served
+from pipeline.engines.serving import Served, served
 from pipeline.exit_codes import ExitCode
 from pipeline.local import run
+from tests.pipeline.engines.flink_rest import FlinkRest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SETTINGS = ("trainer.model.batch_size=256", "trainer.model.epochs=8", "evaluator.rmse_bound=1.1")
 # RatingsExampleGen, StatisticsGen, Transform and Evaluator.
 JOBS = 4
+TRANSFORM = 3
 
 
 def fetched(engine: str) -> str:
@@ -80,6 +85,50 @@ def test_embedded_flink_comes_to_what_direct_does(
     check_same(record, expected)
     log = (tmp_path / "logs" / "engine" / "flink-job-server.log").read_text()
     assert log.count("switched from state RUNNING to FINISHED.") == JOBS
+
+
+def kill_at_work(cluster: Served, job_number: int, over: threading.Event) -> tuple[str, str]:
+    """Kills, by SIGKILL, the task manager that has most to do for a job, once a quarter of its tasks have finished.
+
+    Returns:
+      The job's id, and the task manager's title.
+
+    Raises:
+      AssertionError: the run was over before the job was seen at work.
+    """
+    rest = FlinkRest(cluster.master)
+    while not over.wait(0.1):
+        jobs = rest.jobs()
+        if len(jobs) < job_number:
+            continue
+        job = jobs[job_number - 1]
+        if 4 * job["tasks"]["finished"] >= job["tasks"]["total"] > 0 and (tasks := rest.running_tasks(job["jid"])):
+            title = f"flink-{tasks.most_common(1)[0][0]}"
+            os.kill(next(worker.pid for worker in cluster.workers if worker.title == title), signal.SIGKILL)
+            return job["jid"], title
+    raise AssertionError(f"expected job {job_number} to be seen at work; the run was over before")
+
+
+def test_flink_goes_on_when_a_task_manager_is_killed(
+    ratings: pathlib.Path, tmp_path: pathlib.Path, expected: dict
+) -> None:
+    over = threading.Event()
+    with (
+        served(fetched("flink"), workers=2, logs=tmp_path / "logs") as cluster,
+        concurrent.futures.ThreadPoolExecutor() as beside,
+    ):
+        killing = beside.submit(kill_at_work, cluster, TRANSFORM, over)
+        try:
+            code, record = run_pipeline(ratings, tmp_path / "run", runner="flink", job_endpoint=cluster.job_endpoint)
+        finally:
+            over.set()
+        job, killed = killing.result()
+        assert [worker.title for worker in cluster.workers if not worker.runs] == [killed]
+        assert code == ExitCode.PUSHED
+        check_same(record, expected)
+        rest = FlinkRest(cluster.master)
+        assert [job["state"] for job in rest.jobs()] == ["FINISHED"] * JOBS
+        assert rest.job(job)["timestamps"]["RESTARTING"] > 0
 
 
 def test_embedded_spark_comes_to_what_direct_does(
