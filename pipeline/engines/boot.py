@@ -1,7 +1,8 @@
 """The program that starts a Python worker of Beam from this installation, for environment `process`.
 
 It does for an installation what Beam's own boot program does for a container: it asks the runner's provision service
-what the worker has to know, and becomes the worker. Nothing is fetched or installed, since all code is here.
+what the worker has to know, and becomes the worker. Nothing is fetched or installed, since all code is here; a job that
+brings packages is refused.
 
 The contract is Beam's: https://s.apache.org/beam-fn-api-container-contract.
 """
@@ -11,11 +12,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from modules.errors import UserError
 from pipeline import environment
+from pipeline.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from apache_beam.portability.api import beam_runner_api_pb2
 
 _PROVISION_S = 60
+# Beam stages this list of the packages of where the job was submitted of its own accord, and boot merely logs it.
+_LIST_OF_PACKAGES = "submission_environment_dependencies.txt"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,14 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--semi_persist_dir", default="/tmp", help="folder for what outlives the worker")
     given = parser.parse_args(arguments)
     environment.prepare()
-    os.environ.update(_variables(given))
+    try:
+        os.environ.update(_variables(given))
+    except UserError as error:
+        parser.exit(ExitCode.BAD_INPUT, f"{parser.prog}: {error}\n")
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)
 
 
 def _variables(given: argparse.Namespace) -> dict[str, str]:
-    """What Beam's worker reads from its environment."""
+    """What Beam's worker reads from its environment.
+
+    Raises:
+      UserError: the job brings packages.
+    """
     import grpc
     from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc, endpoints_pb2
     from google.protobuf import json_format, text_format
@@ -55,6 +71,7 @@ def _variables(given: argparse.Namespace) -> dict[str, str]:
             )
             .info
         )
+    _require_no_packages(info.dependencies)
 
     def text(endpoint: endpoints_pb2.ApiServiceDescriptor, url: str) -> str:
         return text_format.MessageToString(
@@ -72,3 +89,21 @@ def _variables(given: argparse.Namespace) -> dict[str, str]:
     if info.HasField("status_endpoint"):
         variables["STATUS_API_SERVICE_DESCRIPTOR"] = text(info.status_endpoint, "")
     return variables
+
+
+def _require_no_packages(dependencies: Iterable[beam_runner_api_pb2.ArtifactInformation]) -> None:
+    """Refuses what a job has staged for its workers to install or load: a worker without it would be another one."""
+    from apache_beam.portability import common_urns
+    from apache_beam.portability.api import beam_runner_api_pb2
+
+    names = [
+        beam_runner_api_pb2.ArtifactStagingToRolePayload.FromString(dependency.role_payload).staged_name
+        if dependency.role_urn == common_urns.artifact_roles.STAGING_TO.urn
+        else dependency.role_urn
+        for dependency in dependencies
+    ]
+    if brought := [name for name in names if name != _LIST_OF_PACKAGES]:
+        raise UserError(
+            f"expected a job without packages of its own; got {', '.join(brought)}; install them on each worker beside "
+            "movie-ranking, and leave out the --beam-arg that stages them, or take environment docker"
+        )
