@@ -153,8 +153,9 @@ def check_comes_up(runner: Runner, command: Sequence[str], folder: pathlib.Path,
     with (folder / "said").open("w") as said:
         worker = subprocess.Popen(
             [*command, "--id=w-1", f"--provision_endpoint={runner.url}", f"--semi_persist_dir={folder}"],
-            cwd=ROOT,
-            env={**os.environ, **environment},
+            # Beam's program writes a file into the folder in which it is started.
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stderr=said,
         )
     try:

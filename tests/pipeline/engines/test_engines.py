@@ -32,6 +32,11 @@ SETTINGS = ("trainer.model.batch_size=256", "trainer.model.epochs=8", "evaluator
 # RatingsExampleGen, StatisticsGen, Transform and Evaluator.
 JOBS = 4
 TRANSFORM = 3
+# One whole run on each engine is for everybody: the one that shows most on Flink, the shorter one on Spark.
+ON_REQUEST = pytest.mark.skipif(
+    os.environ.get("MOVIE_RANKING_CLUSTERS") != "1",
+    reason="a second whole run on an engine takes minutes; set MOVIE_RANKING_CLUSTERS=1 to run it",
+)
 
 
 def fetched(engine: str) -> str:
@@ -77,6 +82,7 @@ def check_same(record: dict, expected: dict) -> None:
         assert {name: row[name] for name in numbers} == pytest.approx(numbers, abs=1e-9)
 
 
+@ON_REQUEST
 def test_embedded_flink_comes_to_what_direct_does(
     ratings: pathlib.Path, tmp_path: pathlib.Path, expected: dict
 ) -> None:
@@ -145,10 +151,7 @@ def finished_on_spark(log: str) -> int:
     return sum("SparkPipelineRunner: Job " in line and line.endswith(" finished.") for line in log.splitlines())
 
 
-@pytest.mark.skipif(
-    os.environ.get("MOVIE_RANKING_CLUSTERS") != "1",
-    reason="a cluster on this machine may take ten minutes of two cores; set MOVIE_RANKING_CLUSTERS=1 to run it",
-)
+@ON_REQUEST
 def test_two_workers_of_spark_come_to_what_direct_does(
     ratings: pathlib.Path, tmp_path: pathlib.Path, expected: dict
 ) -> None:
