@@ -55,7 +55,7 @@ def with_types_and_folders(given: Json, inputs_spec: Json, inputs: Folders, outp
       outputs: folder by key of what it makes.
 
     Raises:
-      ValueError: a key has not exactly one artifact.
+      RuntimeError: a key has not exactly one artifact.
     """
     told = copy.deepcopy(given)
     for side, folders in (("inputs", inputs), ("outputs", outputs)):
@@ -98,7 +98,7 @@ def with_uris(written: Json, given: Json, inputs: Folders, outputs: Folders) -> 
 def _only(artifacts: Json, key: str) -> Json:
     found = artifacts.get(key, {}).get("artifacts", [])
     if len(found) != 1:
-        raise ValueError(f"expected one artifact {key}; got {len(found)}")
+        raise RuntimeError(f"expected one artifact {key}; got {len(found)}")
     return found[0]
 
 

@@ -111,7 +111,7 @@ def test_a_task_without_inputs_has_none(tmp_path: pathlib.Path) -> None:
 def test_an_artifact_that_is_missing_or_several_is_an_error(tmp_path: pathlib.Path, artifacts: dict) -> None:
     document = given(tmp_path)
     document["outputs"]["artifacts"] = artifacts
-    with pytest.raises(ValueError, match="expected one artifact model; got"):
+    with pytest.raises(RuntimeError, match="expected one artifact model; got"):
         kubeflow_task.with_types_and_folders(document, SPEC, {"examples": "/in"}, {"model": "/out"})
 
 
