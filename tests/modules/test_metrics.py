@@ -143,3 +143,33 @@ def test_order_refuses_other_shapes(metric):
 def test_ndcg_refuses_no_ranks():
     with pytest.raises(ValueError, match="k must be at least 1; got 0"):
         metrics.ndcg_at_k(np.zeros(1, int), np.ones(1), np.ones(1), k=0)
+
+
+def test_the_first_of_many_scores_are_those_of_a_whole_sort():
+    scores = np.random.default_rng(1).integers(0, 40, (30, 50)).astype(float)
+    for k in (1, 7, 50, 60):
+        best = metrics.first_k(scores, k)
+        assert best.shape == (30, min(k, 50))
+        for row, found in zip(scores, best, strict=True):
+            assert len(set(found.tolist())) == len(found)
+            np.testing.assert_array_equal(row[found], np.sort(row)[::-1][:k])
+            # Of equal ones the first comes first.
+            assert all(a < b or row[a] != row[b] for a, b in itertools.pairwise(found))
+
+
+def test_ndcg_of_lists_by_hand():
+    scores = np.array([[3.0, 1.0, 2.0, 0.0], [0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0], [-np.inf, 2.0, 1.0, -np.inf]])
+    is_positive = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]], bool)
+    by_query = metrics.list_ndcg(scores, is_positive, 3)
+    largest = 1 + 1 / math.log2(3) + 1 / 2
+    expected = [(1 + 1 / 2) / largest, 1.0, 0.0, 1 / math.log2(3)]
+    np.testing.assert_allclose(by_query.value, expected)
+    assert by_query.counted.tolist() == [True, True, False, True]
+    np.testing.assert_allclose(metrics.list_ndcg(scores, is_positive, 1).value, [1, 1, 0, 0])
+
+
+def test_positives_that_no_rank_holds_count_as_missed():
+    is_positive = np.array([[True, False], [False, False], [False, True]])
+    by_query = metrics.ranked_ndcg(is_positive, np.array([5, 3, 0]))
+    np.testing.assert_allclose(by_query.value, [1 / (1 + 1 / math.log2(3)), 0.0, 0.0])
+    assert by_query.counted.tolist() == [True, True, False]

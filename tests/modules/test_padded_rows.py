@@ -43,11 +43,12 @@ def test_numbers_gathered_at_once_are_bounded(rng, monkeypatch) -> None:
         assert len(bucket.rows) == 1 or bucket.columns.size * 2 <= 80
 
 
-def test_rows_of_a_bucket_are_padded_by_little_unless_it_is_small(rng, monkeypatch) -> None:
-    monkeypatch.setattr(module, "_SMALL", 0)
+@pytest.mark.parametrize("small", [0, 30])
+def test_rows_of_a_bucket_are_padded_by_little_unless_it_is_small(small: int, rng, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_SMALL", small)
     for bucket in padded_rows(skewed(rng), 2):
         counts = np.maximum((bucket.values > 0).sum(axis=1), 1)
-        assert (counts * module._PADDING >= bucket.columns.shape[1]).all()
+        assert (counts * module._PADDING >= bucket.columns.shape[1]).all() or bucket.columns.size <= small
 
 
 def test_rows_that_are_alike_or_few_share_a_bucket(rng, monkeypatch) -> None:
