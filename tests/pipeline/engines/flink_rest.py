@@ -32,10 +32,6 @@ class FlinkRest:
                     tasks[manager["taskmanager-id"]] += manager["status-counts"]["RUNNING"]
         return tasks
 
-    def task_managers(self) -> set[str]:
-        """The resource ids of those that are registered."""
-        return {manager["id"] for manager in self._get("/taskmanagers")["taskmanagers"]}
-
     def _get(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://{self._address}{path}", timeout=60) as response:
             return json.load(response)
