@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from modules import ease
 from modules.ease import EaseGram, EaseSpectrum
 
 
@@ -21,13 +22,23 @@ def some(rng: np.random.Generator, users: int, titles: int) -> sparse.csr_matrix
     return sparse.csr_matrix(dense.astype(np.float32))
 
 
+@pytest.mark.parametrize("bound", [0.0, 1e5], ids=["in float64", "in float32"])
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (9, 9), (1, 5), (5, 1), (1, 1)])
 @pytest.mark.parametrize("penalty", [0.3, 50.0])
-def test_weights_are_those_of_the_closed_form(shape, penalty, rng) -> None:
+def test_weights_are_those_of_the_closed_form(shape, penalty, bound, rng, monkeypatch) -> None:
+    monkeypatch.setattr(ease, "_WELL_CONDITIONED", bound)
+    monkeypatch.setattr(ease, "_PART", 3)
     ratings = some(rng, *shape)
     found = EaseGram(ratings).weights(penalty)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, closed_form(ratings.toarray().astype(np.float64), penalty), atol=1e-6)
+
+
+def test_weights_are_exact_where_the_penalty_is_small_beside_what_was_rated(rng) -> None:
+    """Beside eigenvalues of thousands, of which float32 keeps too little."""
+    ratings = sparse.csr_matrix(rng.uniform(0.1, 1, (3000, 8)).astype(np.float32))
+    found = EaseGram(ratings).weights(1e-3)
+    np.testing.assert_allclose(found, closed_form(ratings.toarray().astype(np.float64), 1e-3), atol=1e-6)
 
 
 def test_both_gram_matrices_give_the_same(rng) -> None:
