@@ -303,10 +303,9 @@ class Side:
 
         def of_bucket(sums: Sums, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
             precision = alpha * tf.gather(self.noise_precision, rows)
-            mean, vectors = _draw_vectors(
+            return _draw_vectors(
                 sums, precision, tf.gather(prior_mean, rows), self.prior_precision, tf.gather(noise, rows)
             )
-            return mean, vectors, _squared_errors(sums, vectors)
 
         counted = columns.vectors * columns.counted
         means, vectors, errors = self.ratings.map(counted, columns.noise_precision, of_bucket)
@@ -338,38 +337,45 @@ class Side:
 
 def _draw_vectors(
     sums: Sums, precision: tf.Tensor, prior_mean: tf.Tensor, prior_precision: tf.Tensor, noise: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws w; returns its mean, too.
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Draws w.
 
-    w ~ N(P^-1 t, P^-1),  P = alpha a sum of a_i z z^T + diag(lambda),  t = alpha a sum of a_i y z + lambda prior mean
-    With P = L L^T the last row of the root of [P t; t^T c] is L^-1 t, whatever c that leaves it positive definite.
+    w ~ N(P^-1 t, (s P)^-1),  s = alpha a,  P = G + R,  G = sum of a_i z z^T,  R = diag(lambda) / s,
+    t = sum of a_i y z + R prior mean
+    With P = L L^T the last row of the root of [P t; t^T c] is L^-1 t, whatever c that leaves it positive definite. The
+    squared errors, sum of a_i (y - z . w)^2, take w^T G w, which is |L^T w|^2 - w^T R w.
 
     Args:
       sums: of the rows' ratings.
-      precision: float32 [rows], alpha a.
+      precision: float32 [rows], s.
       prior_mean: float32 [rows, size].
       prior_precision: float32 [size], lambda.
       noise: float32 [rows, size], standard normal.
+
+    Returns:
+      float32 [rows, size]: the mean that w was drawn around.
+      float32 [rows, size]: w.
+      float32 [rows]: the squared errors, each times its column's a.
     """
-    full = sums.gram * precision[:, tf.newaxis, tf.newaxis] + tf.linalg.diag(prior_precision)
-    target = precision[:, tf.newaxis] * sums.target + prior_precision * prior_mean
-    # The least is t^T P^-1 t <= sum of alpha a a_i y^2 + lambda prior mean^2; more than rounding takes off is added.
-    corner = precision * sums.square + tf.reduce_sum(prior_precision * prior_mean**2, axis=1)
-    last = tf.concat([target, (1.0 + 1.01 * corner)[:, tf.newaxis]], axis=1)
-    # What is above the diagonal is not read.
-    bordered = tf.concat([tf.pad(full, [[0, 0], [0, 0], [0, 1]]), last[:, tf.newaxis]], axis=1)
-    root = tf.linalg.cholesky(bordered)
+    ridge = prior_precision / precision[:, tf.newaxis]
+    target = sums.target + ridge * prior_mean
+    # The least is t^T P^-1 t <= sum of a_i y^2 + R prior mean^2; more than rounding takes off is added.
+    corner = 1.0 + 1.01 * (sums.square + tf.reduce_sum(ridge * prior_mean**2, axis=1))
+    # As few copies of the matrices as there can be, which is what this takes longest for; nothing that is above the
+    # diagonal is read.
+    is_last = tf.range(tf.shape(sums.products)[1])[:, tf.newaxis] == tf.shape(target)[1]
+    bordered = tf.where(is_last, tf.pad(target, [[0, 0], [0, 1]])[:, tf.newaxis], sums.products)
+    diagonal = tf.concat([tf.linalg.diag_part(sums.products)[:, :-1] + ridge, corner[:, tf.newaxis]], axis=1)
+    root = tf.linalg.cholesky(tf.linalg.set_diag(bordered, diagonal))
     half = root[:, -1, :-1]
-    both = tf.stack([half, half + noise], axis=2)
-    solved = tf.linalg.triangular_solve(root[:, :-1, :-1], both, adjoint=True)
-    return solved[:, :, 0], solved[:, :, 1]
-
-
-def _squared_errors(sums: Sums, vectors: tf.Tensor) -> tf.Tensor:
-    """Float32 [rows]: the sum of a_i (y - z . w)^2, multiplied out."""
+    moved = half + noise * tf.math.rsqrt(precision)[:, tf.newaxis]
+    # A zero in the place of the border leaves it out.
+    solved = tf.linalg.triangular_solve(root, tf.pad(tf.stack([half, moved], 2), [[0, 0], [0, 1], [0, 0]]), adjoint=True)
+    mean, vectors = solved[:, :-1, 0], solved[:, :-1, 1]
     errors = sums.square - 2.0 * tf.reduce_sum(vectors * sums.target, axis=1)
-    errors += tf.reduce_sum(vectors * tf.linalg.matvec(sums.gram, vectors), axis=1)
-    return tf.maximum(errors, 0.0)  # Rounding may leave a perfect fit below zero.
+    errors += tf.reduce_sum(moved**2 - ridge * vectors**2, axis=1)
+    # Rounding may leave a perfect fit below zero.
+    return mean, vectors, tf.maximum(errors, 0.0)
 
 
 class Draw(NamedTuple):

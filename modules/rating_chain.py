@@ -114,12 +114,13 @@ class Chain:
         for iteration in range(len(noises) + 1, iterations + 1):
             self._sweeps += 1
             rate = Form().prior_rate if iteration <= protected else form.prior_rate
-            draw, *of_pairs = self._sweep(tf.constant(self._sweeps), tf.constant(rate))
+            counts = iteration > burn_in
+            draw, *of_pairs = self._sweep(tf.constant(self._sweeps), tf.constant(rate), tf.constant(counts))
             noises.append(float(draw.alpha) ** -0.5)
             # Behind the first sweep, which is compiled.
             pace = pace or Pace("sweeps", done=iteration)
             log("noise", noises[-1], iteration)
-            if iteration > burn_in:
+            if counts:
                 moments.add(*(each.numpy() for each in of_pairs))
                 if scores is not None:
                     scores.add(*_rows_to_export(draw))
@@ -163,21 +164,34 @@ class Chain:
             variable.assign(state[f"sampler/{place}"])
         self._sweeps = int(state["sweeps"])
 
-    def _compiled(self) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
+    def _compiled(self) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
         user, title = (tf.constant(each, tf.int32) for each in self._pairs)
 
-        @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32)])
-        def sweep(iteration: tf.Tensor, prior_rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        @tf.function(
+            autograph=False,
+            input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.bool)],
+        )
+        def sweep(iteration: tf.Tensor, prior_rate: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, ...]:
             draw = self._sampler.sweep(iteration, prior_rate)
-            of_titles = tf.gather(draw.titles, title)
-            expected, drawn = (
-                tf.reduce_sum(rows[:, 1:] * of_titles[:, 1:], axis=1) + rows[:, 0] + of_titles[:, 0]
-                for rows in (tf.gather(draw.user_means, user), tf.gather(draw.users, user))
-            )
-            precision = draw.alpha * tf.gather(draw.user_precision, user) * tf.gather(draw.title_precision, title)
-            return draw, expected, drawn, 1.0 / precision
+
+            def of_pairs() -> tuple[tf.Tensor, ...]:
+                of_titles = tf.gather(_with_ones(draw.titles, 0), title)
+                expected, drawn = (
+                    tf.reduce_sum(tf.gather(_with_ones(rows, 1), user) * of_titles, axis=1)
+                    for rows in (draw.user_means, draw.users)
+                )
+                precision = draw.alpha * tf.gather(draw.user_precision, user) * tf.gather(draw.title_precision, title)
+                return expected, drawn, 1.0 / precision
+
+            none = tf.zeros([0])
+            return draw, *tf.cond(counts, of_pairs, lambda: (none, none, none))
 
         return sweep
+
+
+def _with_ones(rows: tf.Tensor, place: int) -> tf.Tensor:
+    """Rows [bias, embedding] with a one more at that place, so that a score is one product."""
+    return tf.concat([rows[:, :place], tf.ones_like(rows[:, :1]), rows[:, place:]], axis=1)
 
 
 def _drift(noises: list[float]) -> bool:

@@ -16,8 +16,9 @@ import tensorflow as tf
 # A row is padded to at most this multiple of its ratings, but in buckets that are small; the larger, the fewer buckets.
 _PADDING = 1.5
 _SMALL = 4096  # padded ratings
-# Numbers gathered at once: bounds the memory of a step.
-_BUCKET_NUMBERS = 1 << 23
+# Numbers gathered at once: as many as caches hold, but for large data, where that would be too many buckets to trace,
+# and bounded for the memory's sake.
+_CACHED, _MOST_BUCKETS, _BUCKET_NUMBERS = 1 << 20, 32, 1 << 23
 
 
 # Of the function of a bucket: its columns, targets and rows.
@@ -28,12 +29,13 @@ class Sums(NamedTuple):
     """Sums over the ratings of each row, with z = [1, q], y = target - b and a, b, q of the rating's column.
 
     Attributes:
-      gram: float32 [rows, size, size], sum of a z z^T.
+      products: float32 [rows, size + 1, size + 1], in the first rows and columns the sum of a z z^T; the last row and
+        column are left over.
       target: float32 [rows, size], sum of a y z.
       square: float32 [rows], sum of a y^2.
     """
 
-    gram: tf.Tensor
+    products: tf.Tensor
     target: tf.Tensor
     square: tf.Tensor
 
@@ -70,7 +72,8 @@ class BucketedRatings:
           size: length of z, which bounds the memory of a step.
         """
         self.count = np.bincount(row, minlength=rows)
-        self._buckets = deal(row, column, self.count, columns, max(1, _BUCKET_NUMBERS // (size + 1)))
+        numbers = min(max(_CACHED, len(row) * (size + 1) // _MOST_BUCKETS), _BUCKET_NUMBERS)
+        self._buckets = deal(row, column, self.count, columns, max(1, numbers // (size + 1)))
         self._columns = [tf.constant(bucket.columns) for bucket in self._buckets]
         self._targets = [tf.Variable(tf.zeros(bucket.ratings.shape)) for bucket in self._buckets]
         order = np.concatenate([bucket.rows for bucket in self._buckets])
@@ -118,10 +121,11 @@ def _sums(weighted: tf.Tensor, target: tf.Tensor) -> Sums:
     """
     products = tf.matmul(weighted, weighted, transpose_a=True)
     rated = weighted[:, :, 0] * target
-    with_target = tf.matmul(weighted, rated[:, :, tf.newaxis], transpose_a=True)[:, :, 0]
+    # The vector from the left: the other way round takes three times as long.
+    with_target = tf.matmul(rated[:, tf.newaxis], weighted)[:, 0]
     with_residual = with_target - products[:, :, -1]
     square = tf.reduce_sum(rated**2, axis=1) - with_target[:, -1] - with_residual[:, -1]
-    return Sums(gram=products[:, :-1, :-1], target=with_residual[:, :-1], square=square)
+    return Sums(products=products, target=with_residual[:, :-1], square=square)
 
 
 def deal(row: np.ndarray, column: np.ndarray, count: np.ndarray, columns: int, most: int) -> list[Bucket]:

@@ -18,7 +18,7 @@ LIMITS = {
 
 
 def whole(sums: Sums, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    return sums.gram, sums.target, sums.square, rows
+    return sums.products[:, :-1, :-1], sums.target, sums.square, rows
 
 
 def looped(row, column, target, vectors, precision, rows) -> tuple[np.ndarray, ...]:
