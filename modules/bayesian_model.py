@@ -28,7 +28,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -41,7 +42,7 @@ from modules.mean_scores import MeanScores
 from modules.model_configs import BayesianConfig
 from modules.rating_chain import Chain
 from modules.rating_deviation import ScoreMoments, calibrating_factor
-from modules.rating_models import EmbeddingModel
+from modules.rating_models import Choice, EmbeddingModel
 from modules.ratings import Ratings
 from modules.training_log import open_log
 
@@ -64,7 +65,7 @@ _MOST_PAIRS = 1 << 18
 
 def choose(
     train: Ratings, validation: Ratings, config: BayesianConfig, *, seed: int, report: Callable[[str], None]
-) -> BayesianConfig:
+) -> Choice[BayesianConfig]:
     """Picks the form of the model, and how wide its intervals have to be, on held-out ratings.
 
     The first form runs a chain of `pilot_iterations` sweeps, each of the others goes on from where the one before it
@@ -82,27 +83,32 @@ def choose(
 
     Returns:
       The configuration with its `form`, `form_weight` and `deviation_scale`; as it is where there are too few ratings
-      to choose on.
+      to choose on. The model of the pilot chains of the form that was chosen, unless there were several folds.
 
     Raises:
       ValueError: no ratings to fit on.
     """
     pilots: dict[str, list[_Pilot]] = {name: [] for name in ([config.form] if config.form else FORMS)}
     pilots.setdefault(SIMPLEST, [])
-    for fit_part, held_out in _folds(train, validation, seed):
+    folds = list(_folds(train, validation, seed))
+    counted = config.pilot_iterations - config.pilot_burn_in
+    fitted: dict[str, _Fitted] = {}
+    for fit_part, held_out in folds:
         if not len(held_out):
             continue
         chain = Chain(fit_part, config, seed=seed, pairs=(held_out.user, held_out.title))
-        counted = config.pilot_iterations - config.pilot_burn_in
         for place, name in enumerate(pilots):
             burn_in = config.pilot_burn_in // 3 if place else config.pilot_burn_in
+            scores = MeanScores(config.export_rank, draws_per_block=counted)
             moments = chain.run(
                 FORMS[name],
                 iterations=burn_in + counted,
                 burn_in=burn_in,
                 goes_on=place > 0,
+                scores=scores if len(folds) == 1 else None,
                 report=functools.partial(_report, report, f"form {name}"),
             )
+            fitted[name] = _Fitted(scores, moments)
             pilots[name].append(
                 _Pilot(
                     rating=held_out.rating,
@@ -114,7 +120,7 @@ def choose(
             report(f"form {name}: RMSE {_joined(pilots[name]).rmse():.4f} on held-out ratings")
     if not pilots[SIMPLEST]:
         report(f"form {config.form or _FALLBACK} is taken: no user and title could be held out that have other ratings")
-        return config
+        return Choice(config, None)
     biases = _joined(pilots[SIMPLEST])
     blends = {name: biases if name == SIMPLEST else _joined(pilots[name]).blended_with(biases) for name in pilots}
     form: str = config.form or min(blends, key=lambda name: blends[name].rmse())
@@ -123,7 +129,15 @@ def choose(
     chosen = blends[form]
     report(f"form {form} is taken, weight {chosen.weight:.2f} beside biases: RMSE {chosen.rmse():.4f}")
     factor = calibrating_factor(np.abs(chosen.rating - chosen.prediction) / chosen.deviation)
-    return config.model_copy(update={"form": form, "form_weight": chosen.weight, "deviation_scale": factor})
+    config = config.model_copy(update={"form": form, "form_weight": chosen.weight, "deviation_scale": factor})
+    return Choice(config, _exported(chain, fitted, fit_part, config) if len(folds) == 1 else None)
+
+
+class _Fitted(NamedTuple):
+    """What a chain of a form has gathered."""
+
+    scores: MeanScores
+    moments: ScoreMoments
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -239,35 +253,44 @@ def fit(
     rng = np.random.default_rng(seed)
     titles, chosen = rng.permutation(ratings.title), rng.permutation(len(ratings))[:_MOST_PAIRS]
     chain = Chain(ratings, config, seed=seed, pairs=(ratings.user[chosen], titles[chosen]))
-    form = config.form or _FALLBACK
-    weights = {SIMPLEST: 1.0} if form == SIMPLEST else {form: config.form_weight, SIMPLEST: 1.0 - config.form_weight}
     place = checkpoints and os.path.join(checkpoints, _fingerprint(ratings, config, seed))
-    fitted = []
+    fitted = {}
     with open_log(log_dir) as log:
-        for name, weight in weights.items():
-            if weight:
-                scores = MeanScores(config.export_rank)
-                moments = chain.run(
-                    FORMS[name],
-                    iterations=config.iterations,
-                    burn_in=config.burn_in,
-                    tolerance=config.tolerance,
-                    scores=scores,
-                    checkpoint=Checkpoint(place and os.path.join(place, name)),
-                    log=functools.partial(_log, log, name),
-                    report=functools.partial(_report, report, name),
-                )
-                fitted.append((weight, scores.factors(), moments))
-    user_rows, title_rows = (_blended([(w, rows[side]) for w, rows, _ in fitted]) for side in (0, 1))
-    widest = max(fitted, key=lambda each: each[0])[2]
-    model = _exported(chain, widest, user_rows, title_rows, ratings, config.deviation_scale)
+        for name in _weights(config):
+            scores = MeanScores(config.export_rank)
+            moments = chain.run(
+                FORMS[name],
+                iterations=config.iterations,
+                burn_in=config.burn_in,
+                tolerance=config.tolerance,
+                scores=scores,
+                checkpoint=Checkpoint(place and os.path.join(place, name)),
+                log=functools.partial(_log, log, name),
+                report=functools.partial(_report, report, name),
+            )
+            fitted[name] = _Fitted(scores, moments)
+    model = _exported(chain, fitted, ratings, config)
+    form, sweeps = config.form or _FALLBACK, len(fitted[_widest(config)].moments)
     model.chosen = (
-        f"form {form}, weight {config.form_weight:.2f} beside biases, mean of {len(widest)} sweeps behind "
+        f"form {form}, weight {config.form_weight:.2f} beside biases, mean of {sweeps} sweeps behind "
         f"{config.burn_in}, deviations x {config.deviation_scale:.2f}"
     )
     if checkpoints and tf.io.gfile.exists(checkpoints):
         tf.io.gfile.rmtree(checkpoints)
     return model
+
+
+def _weights(config: BayesianConfig) -> dict[str, float]:
+    """Of each form that the model is made of."""
+    form = config.form or _FALLBACK
+    weights = {SIMPLEST: 1.0} if form == SIMPLEST else {form: config.form_weight, SIMPLEST: 1.0 - config.form_weight}
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def _widest(config: BayesianConfig) -> str:
+    """The form of the most weight, whose deviations are the model's."""
+    weights = _weights(config)
+    return max(weights, key=lambda name: weights[name])
 
 
 def _fingerprint(ratings: Ratings, config: BayesianConfig, seed: int) -> str:
@@ -289,15 +312,10 @@ def _blended(weighted: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:
     return np.concatenate([bias, *(np.sqrt(weight) * rows[:, 1:] for weight, rows in weighted)], axis=1)
 
 
-def _exported(
-    chain: Chain,
-    moments: ScoreMoments,
-    user_rows: np.ndarray,
-    title_rows: np.ndarray,
-    ratings: Ratings,
-    deviation_scale: float,
-) -> EmbeddingModel:
-    """The model of the mean scores, in stars."""
+def _exported(chain: Chain, fitted: Mapping[str, _Fitted], ratings: Ratings, config: BayesianConfig) -> EmbeddingModel:
+    """The model of the mean scores of the forms that have weight, in stars."""
+    rows = [(weight, fitted[name].scores.factors()) for name, weight in _weights(config).items()]
+    user_rows, title_rows = (_blended([(weight, each[side]) for weight, each in rows]) for side in (0, 1))
     users, titles = ratings.num_users, ratings.num_titles
     fitted_users = cold_start.Fitted(
         rows=user_rows[:users],
@@ -314,11 +332,11 @@ def _exported(
         count=np.bincount(ratings.title, minlength=titles),
     )
     tables = cold_start.tables(fitted_users, fitted_titles, ratings.user, ratings.title)
-    of_user, of_title = _deviations(moments, tables, users, titles)
+    of_user, of_title = _deviations(fitted[_widest(config)].moments, tables, users, titles)
     return EmbeddingModel(
         chain.mean,
         *(_in_stars(table, chain.scale) for table in tables),
-        deviations=(deviation_scale * chain.scale * of_user, of_title),
+        deviations=(config.deviation_scale * chain.scale * of_user, of_title),
     )
 
 

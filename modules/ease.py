@@ -67,11 +67,13 @@ class EaseGram:
         Raises:
           ValueError: the penalty is so small that the matrix has no inverse.
         """
-        made = _inverse(self._gram, penalty)
+        inverse = _inverse(self._gram, penalty)
+        made: np.ndarray
         if self._over_users:
-            made = self._by_title @ np.ascontiguousarray((self._by_title @ made).T)
+            made = self._by_title @ np.ascontiguousarray((self._by_title @ inverse).T)
             made /= np.maximum(1.0 - np.diagonal(made), _SMALLEST)
         else:
+            made = inverse
             made /= -np.diagonal(made)
         np.fill_diagonal(made, 0.0)
         return made.astype(np.float32, copy=False)
@@ -114,7 +116,7 @@ def _inverse(gram: np.ndarray, penalty: float) -> np.ndarray:
     """(gram + penalty I)^-1, float32 where that is exact enough, else float64; ValueError where there is none."""
     # No eigenvalue of a matrix without negative entries is larger than its largest sum of a row.
     is_well = gram.sum(axis=1).max() < _WELL_CONDITIONED * penalty
-    inverse = gram.astype(np.float32 if is_well else np.float64)
+    inverse: np.ndarray = gram.astype(np.float32 if is_well else np.float64)
     inverse[np.diag_indices_from(inverse)] += penalty
     factorize, invert = linalg.get_lapack_funcs(("potrf", "potri"), (inverse,))
     # LAPACK takes columns that lie side by side, as those of the transposed view do, and then works in place.

@@ -370,7 +370,9 @@ def _draw_vectors(
     half = root[:, -1, :-1]
     moved = half + noise * tf.math.rsqrt(precision)[:, tf.newaxis]
     # A zero in the place of the border leaves it out.
-    solved = tf.linalg.triangular_solve(root, tf.pad(tf.stack([half, moved], 2), [[0, 0], [0, 1], [0, 0]]), adjoint=True)
+    solved = tf.linalg.triangular_solve(
+        root, tf.pad(tf.stack([half, moved], 2), [[0, 0], [0, 1], [0, 0]]), adjoint=True
+    )
     mean, vectors = solved[:, :-1, 0], solved[:, :-1, 1]
     errors = sums.square - 2.0 * tf.reduce_sum(vectors * sums.target, axis=1)
     errors += tf.reduce_sum(moved**2 - ridge * vectors**2, axis=1)

@@ -35,7 +35,7 @@ from modules.features import MOVIE_TITLE, USER_ID
 from modules.metrics import rmse
 from modules.model_configs import HistoryConfig
 from modules.progress import Pace
-from modules.rating_models import EmbeddingModel
+from modules.rating_models import Choice, EmbeddingModel
 from modules.ratings import Ratings, standard_unit, standardize
 from modules.training_log import open_log
 
@@ -160,7 +160,7 @@ def choose(
     seed: int,
     report: Callable[[str], None],
     strategy: tf.distribute.Strategy | None = None,
-) -> HistoryConfig:
+) -> Choice[HistoryConfig]:
     """Picks the number of epochs after which the error on held-out ratings is lowest, then the weight beside biases.
 
     Args:
@@ -172,7 +172,8 @@ def choose(
       strategy: as in `fit`.
 
     Returns:
-      The configuration with the best `epochs`, whose learning rate still falls as it did here, and with `model_weight`.
+      The configuration with the best `epochs`, whose learning rate still falls as it did here, and with `model_weight`;
+      no model.
 
     Raises:
       ValueError: no ratings to fit on, or none to choose on.
@@ -195,13 +196,9 @@ def choose(
     biases = UserTitleBias.fit(train).predict(validation.user, validation.title)
     weight = float(np.clip(blending_weight(validation.rating, predictions[best], biases), _LEAST_WEIGHT, 1.0))
     report(f"{best + 1} epochs, weight {weight:.2f} beside biases")
-    return config.model_copy(
-        update={
-            "epochs": best + 1,
-            "schedule_epochs": config.schedule_epochs or config.epochs,
-            "model_weight": weight,
-        }
-    )
+    schedule = config.schedule_epochs or config.epochs
+    chosen = {"epochs": best + 1, "schedule_epochs": schedule, "model_weight": weight}
+    return Choice(config.model_copy(update=chosen), None)
 
 
 def _train(

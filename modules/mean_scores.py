@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import linalg
 
-# Draws whose factors are gathered before they are compressed together.
-_DRAWS_PER_BLOCK = 8
 # What is added to the diagonal of a Gram matrix, as a share of its trace, so that it has a Cholesky factor.
 _JITTER = 1e-13
 
@@ -16,12 +14,18 @@ _JITTER = 1e-13
 class MeanScores:
     """A mean of products is a product of vectors set side by side, truncated by singular value decompositions.
 
-    Memory: (2 rank + 8 factors) doubles a row of either side.
+    Memory: 2 rank doubles and the factors of a block of draws, float32, a row of either side.
     """
 
-    def __init__(self, rank: int) -> None:
-        """Starts without draws; `rank` is the length of an embedding."""
-        self._rank = rank
+    def __init__(self, rank: int, *, draws_per_block: int = 8) -> None:
+        """Starts without draws.
+
+        Args:
+          rank: length of an embedding.
+          draws_per_block: how many are gathered before they are compressed together; as many as there will be where
+            it is not sure that the mean will be asked for, since gathering alone costs next to nothing.
+        """
+        self._rank, self._draws_per_block = rank, draws_per_block
         self._draws = 0
         self._bias: list[np.ndarray] = []
         self._blocks: list[list[np.ndarray]] = [[], []]
@@ -34,7 +38,7 @@ class MeanScores:
         for bias, block, rows in zip(self._bias, self._blocks, vectors, strict=True):
             bias += rows[:, 0]
             block.append(rows[:, 1:])
-        if len(self._blocks[0]) > _DRAWS_PER_BLOCK:
+        if len(self._blocks[0]) > self._draws_per_block:
             # Twice the rank in between, so that truncating again and again costs nothing that shows.
             self._compress(2 * self._rank)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from modules.features import MOVIE_TITLE, TITLE_FEATURES, USER_FEATURES, USER_ID, USER_RATING
+from modules.model_configs import ModelConfig
+
+_Config = TypeVar("_Config", bound=ModelConfig)
 
 
 class RatingModel(tfrs.Model):
@@ -195,3 +200,17 @@ def embedding_rows(
     # Few ids are unknown, and the product is what rating takes longest for.
     positions = tf.where(ids == unknown)
     return tf.tensor_scatter_nd_add(rows, positions, tf.gather(features, positions[:, 0]) @ feature_table)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice(Generic[_Config]):
+    """What a preset has chosen on held-out ratings.
+
+    Attributes:
+      config: the configuration with what was chosen.
+      pilot: a rough model by it, of `dataset.some_users` of the ratings that nothing was held out of; None where
+        choosing leaves none.
+    """
+
+    config: _Config
+    pilot: EmbeddingModel | None

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from modules import ease, final_order, implicit_als, metrics, order_features, retrieval_input, retrieval_tuning
+from modules import dataset, ease, final_order, implicit_als, metrics, order_features, retrieval_input, retrieval_tuning
 from modules.final_order import Lists, Order
 from modules.implicit_als import AlsConfig, ImplicitAls
 from modules.model_configs import RetrievalConfig
@@ -217,8 +217,8 @@ def _positives(train: Ratings, held_out: Ratings) -> sparse.csr_matrix:
 
 
 def _asked(train: Ratings, held_out: Ratings, seed: int) -> np.ndarray:
-    """Int [users], rising: those with held-out ratings, as many as there is room for."""
-    users = np.unique(held_out.user[held_out.user < train.num_users])
+    """Int [users], rising: of `some_users` those with held-out ratings, as many as there is room for."""
+    users = np.intersect1d(held_out.user, dataset.some_users(train, seed=seed))
     most = max(_ENOUGH_USERS, _MOST_PAIRS // train.num_titles)
     return np.sort(np.random.default_rng(seed).permutation(users)[:most])
 

@@ -104,11 +104,13 @@ class Trained(NamedTuple):
       model: takes ids and feature vectors.
       fitted_on: all ratings that it was fitted on.
       config: its configuration, with what was chosen.
+      pilot: a rough model, see `rating_models.Choice`; None where choosing has left none.
     """
 
     model: tfrs.Model
     fitted_on: Ratings
     config: ModelConfig
+    pilot: EmbeddingModel | None = None
 
 
 def train(
@@ -148,13 +150,15 @@ def train(
     config = presets.build_config(preset, values)
     everything = train_ratings if eval_ratings is None else dataset.concatenate(train_ratings, eval_ratings)
     several: dict[str, Any] = {} if strategy is None else {"strategy": strategy}
+    pilot = None
     if chosen.chooses:
         fit_part, choose_part = dataset.carve(train_ratings) if eval_ratings is None else (train_ratings, eval_ratings)
-        config = module.choose(fit_part, choose_part, config, seed=seed, report=progress.report, **several)
+        choice = module.choose(fit_part, choose_part, config, seed=seed, report=progress.report, **several)
+        config, pilot = choice.config, choice.pilot
     if chosen.resumes:
         several["checkpoints"] = checkpoints
     model = module.fit(everything, config, seed=seed, log_dir=log_dir, report=progress.report, **several)
-    return Trained(model, everything, config)
+    return Trained(model, everything, config, pilot)
 
 
 def train_retrieval(
@@ -171,8 +175,8 @@ def train_retrieval(
     Args:
       train_ratings: what to fit on.
       eval_ratings: held-out ratings of the same users and titles; None to carve them from `train_ratings`.
-      trained: the ranking model; where it tells how probable high ratings are, the order weighs that, as a model of a
-        shorter fit without `eval_ratings` has it.
+      trained: the ranking model; where it tells how probable high ratings are, the order weighs that, as the pilot or
+        else a model of a shorter fit without `eval_ratings` has it.
       preset: name of the ranking model.
       seed: seeds every random choice.
       unrated: float32 [titles, features], side features of titles that nobody rated; None for none.
@@ -185,14 +189,22 @@ def train_retrieval(
     if tells_high_ratings(trained.model):
 
         def rating_scores(asked: np.ndarray) -> np.ndarray:
-            what = "ranking model for the order"
-            progress.report(what)
-            users = np.union1d(asked, dataset.some_users(fit_part, seed=seed))
-            config, part = trained.config.of_short_fit(), fit_part.of_users(users)
-            module = presets.get(preset).load()
-            model = module.fit(
-                part, config, seed=seed, log_dir=None, report=lambda text: progress.report(f"{what}: {text}")
-            )
+            users = dataset.some_users(fit_part, seed=seed)
+            model = trained.pilot
+            if model is None:
+                what = "ranking model for the order"
+                progress.report(what)
+                model = (
+                    presets.get(preset)
+                    .load()
+                    .fit(
+                        fit_part.of_users(users),
+                        trained.config.of_short_fit(),
+                        seed=seed,
+                        log_dir=None,
+                        report=lambda text: progress.report(f"{what}: {text}"),
+                    )
+                )
             return _high_ratings(model, serving.high_rating(fit_part), np.searchsorted(users, asked))
 
     chosen = retrieval_fit.choose(

@@ -192,7 +192,7 @@ def evaluate(config: PipelineConfig, values: Mapping[str, float], train: Ratings
     settings = presets.build_config(config.trainer.preset, {**config.trainer.model, **values})
     try:
         if preset.chooses:
-            settings = module.choose(train, validation, settings, seed=seed, report=progress.report)
+            settings = module.choose(train, validation, settings, seed=seed, report=progress.report).config
         model = module.fit(train, settings, seed=seed, log_dir=None, report=progress.report)
     except tf.errors.InvalidArgumentError:
         # A matrix that is not positive definite: the priors are too weak for float32.

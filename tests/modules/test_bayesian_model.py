@@ -17,7 +17,7 @@ from modules.metrics import rmse
 from modules.model_configs import BayesianConfig
 from modules.rating_chain import Chain
 from modules.rating_deviation import shares_inside
-from modules.rating_models import EmbeddingModel
+from modules.rating_models import Choice, EmbeddingModel
 from modules.ratings import Ratings
 from tests.support import operations_of
 
@@ -112,7 +112,7 @@ def test_another_unit_changes_nothing_but_the_unit(stars: Ratings, factor: float
 @pytest.mark.parametrize(("factor", "shift"), [(20.0, 0.0), (0.25, -0.25)])
 def test_another_unit_is_chosen_the_same_form_for(stars: Ratings, factor: float, shift: float) -> None:
     one, other = (
-        bayesian_model.choose(*halves(each), SHORT, seed=0, report=quiet)
+        bayesian_model.choose(*halves(each), SHORT, seed=0, report=quiet).config
         for each in (stars, scaled(stars, factor, shift))
     )
     # Numbers to float64's precision.
@@ -131,7 +131,7 @@ def test_ratings_made_of_biases_are_rated_by_biases() -> None:
     """Where there are no factors to learn, factors would learn noise."""
     train, test = halves(artificial(seed=2, users=150, titles=150, share=0.06, rank=1, noise=1.0))
     lines: list[str] = []
-    chosen = bayesian_model.choose(*halves(train), BayesianConfig(), seed=0, report=lines.append)
+    chosen = bayesian_model.choose(*halves(train), BayesianConfig(), seed=0, report=lines.append).config
     assert chosen.form == "biases" or chosen.form_weight < 0.5
     assert lines[-1].startswith(f"form {chosen.form} is taken, weight {chosen.form_weight:.2f}")
     model = fit(train, chosen)
@@ -143,7 +143,7 @@ def test_ratings_made_of_biases_are_rated_by_biases() -> None:
 
 def test_ratings_made_of_factors_are_rated_by_factors() -> None:
     train = artificial(seed=3, users=100, titles=80, share=0.6)
-    chosen = bayesian_model.choose(*halves(train), BayesianConfig(), seed=0, report=quiet)
+    chosen = bayesian_model.choose(*halves(train), BayesianConfig(), seed=0, report=quiet).config
     assert chosen.form != "biases"
     assert chosen.form_weight == 1.0
 
@@ -155,7 +155,7 @@ def test_skewed_counts_do_not_diverge() -> None:
         ratings, rating=np.round(np.exp(1.5 * ratings.rating)).astype(np.float32), low=0.0, high=400_000.0
     )
     train, test = halves(plays)
-    model = fit(train, bayesian_model.choose(*halves(train), BayesianConfig(), seed=0, report=quiet))
+    model = fit(train, bayesian_model.choose(*halves(train), BayesianConfig(), seed=0, report=quiet).config)
     predictions = np.clip(ask(model, test.user, test.title), plays.low, plays.high)
     bias = np.clip(UserTitleBias.fit(train).predict(test.user, test.title), plays.low, plays.high)
     assert rmse(test.rating, predictions) < 1.02 * rmse(test.rating, bias)
@@ -164,15 +164,37 @@ def test_skewed_counts_do_not_diverge() -> None:
 def test_a_form_that_is_named_is_kept(ratings: Ratings) -> None:
     config = SHORT.model_copy(update={"form": "plain"})
     lines: list[str] = []
-    chosen = bayesian_model.choose(*halves(ratings), config, seed=0, report=lines.append)
+    chosen = bayesian_model.choose(*halves(ratings), config, seed=0, report=lines.append).config
     assert chosen.form == "plain"
     assert {line.split()[1].rstrip(":,") for line in lines} == {"plain", "biases"}
+
+
+def test_choosing_leaves_a_model_of_what_nothing_was_held_out_of(monkeypatch) -> None:
+    train, test = halves(artificial(seed=3, users=100, titles=80, share=0.6))
+    fit_part, held_out = halves(train)
+    monkeypatch.setattr(bayesian_model, "_ENOUGH", len(held_out))
+    lines: list[str] = []
+    choice = bayesian_model.choose(fit_part, held_out, BayesianConfig(), seed=0, report=lines.append)
+    pilot, short = choice.pilot, fit(fit_part, choice.config.of_short_fit())
+    error = rmse(test.rating, ask(pilot, test.user, test.title))
+    assert error == pytest.approx(rmse(test.rating, ask(short, test.user, test.title)), rel=0.02)
+    # What it was chosen by is what it says.
+    told = float(lines[-1].rsplit(" ", 1)[1])
+    assert rmse(held_out.rating, ask(pilot, held_out.user, held_out.title)) == pytest.approx(told, rel=0.01)
+    np.testing.assert_allclose(
+        np.log(pilot.deviation(ids(test.user, test.title)) / short.deviation(ids(test.user, test.title))), 0, atol=0.5
+    )
+    monkeypatch.setattr(bayesian_model, "_ENOUGH", len(held_out) + 1)
+    folded = bayesian_model.choose(fit_part, held_out, BayesianConfig(), seed=0, report=quiet)
+    assert folded.pilot is None
 
 
 def test_what_cannot_be_held_out_is_not_chosen_on(ratings: Ratings) -> None:
     one = ratings.select(np.arange(1))
     lines: list[str] = []
-    assert bayesian_model.choose(one, ratings.select(np.arange(0)), SHORT, seed=0, report=lines.append) == SHORT
+    assert bayesian_model.choose(one, ratings.select(np.arange(0)), SHORT, seed=0, report=lines.append) == Choice(
+        SHORT, None
+    )
     assert lines == ["form cautious is taken: no user and title could be held out that have other ratings"]
 
 
@@ -379,7 +401,7 @@ def test_the_chain_ends_when_more_draws_would_change_nothing(ratings: Ratings, t
 
 def test_deviations_hold_the_shares_they_should() -> None:
     train, test = halves(artificial(seed=3, users=150, titles=120, share=0.6), 0.7)
-    chosen = bayesian_model.choose(*halves(train), BayesianConfig(iterations=150), seed=0, report=quiet)
+    chosen = bayesian_model.choose(*halves(train), BayesianConfig(iterations=150), seed=0, report=quiet).config
     model = fit(train, chosen)
     error = np.abs(test.rating - ask(model, test.user, test.title))
     shares = shares_inside(error / model.deviation(ids(test.user, test.title)).numpy()[:, 0])

@@ -154,7 +154,7 @@ def test_choose_keeps_the_best_epoch_and_its_trajectory(ratings):
     # There is nothing to learn but noise, so that the held-out error rises.
     config = SMALL.model_copy(update={"epochs": 12, "learning_rate": 0.03, "regularization": 0.0})
     lines = []
-    chosen = history_model.choose(train, validation, config, seed=3, report=lines.append)
+    chosen = history_model.choose(train, validation, config, seed=3, report=lines.append).config
     *epochs, last = lines
     errors = [float(line.rsplit(" ", 1)[1]) for line in epochs]
     assert len(errors) == 12

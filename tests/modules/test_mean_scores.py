@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modules import mean_scores
 from modules.mean_scores import MeanScores
 
 
@@ -18,8 +17,8 @@ def draws(number: int, users: int = 30, titles: int = 20) -> list[tuple[np.ndarr
     return [(rng.normal(size=(users, 4)), rng.normal(size=(titles, 4))) for _ in range(number)]
 
 
-def mean_of(samples: list[tuple[np.ndarray, np.ndarray]], rank: int) -> tuple[np.ndarray, np.ndarray]:
-    mean = MeanScores(rank)
+def mean_of(samples: list[tuple[np.ndarray, np.ndarray]], rank: int, **block: int) -> tuple[np.ndarray, np.ndarray]:
+    mean = MeanScores(rank, **block)
     for sample in samples:
         mean.add(*sample)
     return mean.factors()
@@ -48,7 +47,10 @@ def test_a_smaller_rank_is_close_to_the_best_approximation(number: int) -> None:
     best = np.sqrt(np.sum(np.linalg.svd(products, compute_uv=False)[6:] ** 2))
     error = np.linalg.norm(products - user[:, 1:] @ title[:, 1:].T)
     # Of few draws it is the best. Truncating on the way, to twice the rank, may cost a little.
-    assert error == pytest.approx(best) if number <= mean_scores._DRAWS_PER_BLOCK else error <= 1.1 * best
+    assert error == pytest.approx(best) if number <= 8 else error <= 1.1 * best
+    # So it is of many that are gathered first.
+    user, title = mean_of(samples, 6, draws_per_block=number)
+    assert np.linalg.norm(products - user[:, 1:] @ title[:, 1:].T) == pytest.approx(best)
 
 
 def test_embeddings_of_both_sides_are_alike_in_size() -> None:

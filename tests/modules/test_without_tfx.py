@@ -37,7 +37,7 @@ folder = pathlib.Path(tempfile.mkdtemp())
 output = support.analyze(train)
 side = support.side_features([{"movie_title": f"Title {t}", "genres": [f"genre {t % 3}"]} for t in range(30)])
 ratings = support.load(support.write_examples(folder / "train.gz", train), output, side)
-model, fitted_on, _ = trainer.train(ratings, None, preset="fast", values={"epochs": 20, "steps": 10}, seed=0)
+model, fitted_on, *_ = trainer.train(ratings, None, preset="fast", values={"epochs": 20, "steps": 10}, seed=0)
 serving.export(serving.ServingModel(model, output, fitted_on, side), str(folder / "model"))
 
 names = {name: tf.constant([row[name] for row in test]) for name in ("user_id", "movie_title")}

@@ -119,7 +119,7 @@ def test_a_preset_that_chooses_does_so_on_the_held_out_ratings(parts: tuple[Rati
     config = config_of("fast", **FIXED)
     preset = presets.get("fast").load()
     settings = presets.build_config("fast", FIXED)
-    chosen = preset.choose(train, validation, settings, seed=config.trainer.seed, report=lambda _: None)
+    chosen = preset.choose(train, validation, settings, seed=config.trainer.seed, report=lambda _: None).config
     model = preset.fit(train, chosen, seed=config.trainer.seed, log_dir=None, report=lambda _: None)
     predictions = model({"user_id": validation.user, "movie_title": validation.title}).numpy()[:, 0]
     expected = metrics.rmse(validation.rating, np.clip(predictions, 1, 5))
