@@ -91,7 +91,7 @@ def probe(model_path: str, low: float, high: float) -> list[str]:
     if missing:
         return [f"expected signatures {', '.join(SIGNATURES)}; missing: {', '.join(missing)}"]
     try:
-        model.warm_up()
+        model.warm_up(threads=len(os.sched_getaffinity(0)))
     except VersionError as error:
         return [str(error)]
     with _served(model) as service:
