@@ -16,9 +16,8 @@ import tensorflow as tf
 # A row is padded to at most this multiple of its ratings, but in buckets that are small; the larger, the fewer buckets.
 _PADDING = 1.5
 _SMALL = 4096  # padded ratings
-# Numbers gathered at once: as many as caches hold, but for large data, where that would be too many buckets to trace,
-# and bounded for the memory's sake.
-_CACHED, _MOST_BUCKETS, _BUCKET_NUMBERS = 1 << 20, 32, 1 << 23
+# Numbers gathered at once: 4 MB, which caches hold; it bounds the memory of a step, too.
+_BUCKET_NUMBERS = 1 << 20
 
 
 # Of the function of a bucket: its columns, targets and rows.
@@ -72,8 +71,7 @@ class BucketedRatings:
           size: length of z, which bounds the memory of a step.
         """
         self.count = np.bincount(row, minlength=rows)
-        numbers = min(max(_CACHED, len(row) * (size + 1) // _MOST_BUCKETS), _BUCKET_NUMBERS)
-        self._buckets = deal(row, column, self.count, columns, max(1, numbers // (size + 1)))
+        self._buckets = deal(row, column, self.count, columns, max(1, _BUCKET_NUMBERS // (size + 1)))
         self._columns = [tf.constant(bucket.columns) for bucket in self._buckets]
         self._targets = [tf.Variable(tf.zeros(bucket.ratings.shape)) for bucket in self._buckets]
         order = np.concatenate([bucket.rows for bucket in self._buckets])
@@ -108,8 +106,11 @@ class BucketedRatings:
             return function(_sums(tf.gather(weighted, columns), target), rows)
 
         if not tf.executing_eagerly():
-            # Traced once, and not for every bucket.
-            of_bucket = tf.function(of_bucket, autograph=False, input_signature=_BUCKET)
+            # Traced and optimised once, and not for every bucket.
+            attributes = {"_noinline": True}
+            of_bucket = tf.function(
+                of_bucket, autograph=False, input_signature=_BUCKET, experimental_attributes=attributes
+            )
         parts = [of_bucket(*bucket) for bucket in zip(self._columns, self._targets, self._rows, strict=True)]
         return [tf.gather(tf.concat(each, axis=0), self._places) for each in zip(*parts, strict=True)]
 
