@@ -43,7 +43,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Raises:
           IntegrityError: the verdicts or the files are of different models; nothing was written.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         lists = artifact_utils.get_single_instance(output_dict[LISTS_KEY])
         verdicts = [artifact_utils.get_single_instance(input_dict[key]) for key in model_pusher.BLESSING_KEYS]
         if not all(verdict.get_int_custom_property("blessed") for verdict in verdicts):

@@ -37,7 +37,7 @@ Partial = list[Any]
 def _generators() -> tuple[tfdv.CombinerStatsGenerator, ...]:
     """What TFDV works out by default."""
     options = tfdv.StatsOptions()
-    generators = (
+    return (
         basic.BasicStatsGenerator(
             num_values_histogram_buckets=options.num_values_histogram_buckets,
             num_histogram_buckets=options.num_histogram_buckets,
@@ -52,9 +52,6 @@ def _generators() -> tuple[tfdv.CombinerStatsGenerator, ...]:
             num_kmv_buckets=EXACT_VALUES,
         ),
     )
-    for generator in generators:
-        generator.setup()
-    return generators
 
 
 def measure(path: str) -> Partial:
@@ -67,22 +64,15 @@ def measure(path: str) -> Partial:
             generator.add_input(accumulator, batch)
             for generator, accumulator in zip(_generators(), partial, strict=True)
         ]
-    return _compact(partial)
+    return [generator.compact(accumulator) for generator, accumulator in zip(_generators(), partial, strict=True)]
 
 
 def merge(partials: Iterable[Partial]) -> Partial:
     """What the generators make of several files together."""
-    by_generator = zip(*partials, strict=True)
-    return _compact(
-        [
-            generator.merge_accumulators(accumulators)
-            for generator, accumulators in zip(_generators(), by_generator, strict=True)
-        ]
-    )
-
-
-def _compact(partial: Partial) -> Partial:
-    return [generator.compact(accumulator) for generator, accumulator in zip(_generators(), partial, strict=True)]
+    return [
+        generator.compact(generator.merge_accumulators(accumulators))
+        for generator, accumulators in zip(_generators(), zip(*partials, strict=True), strict=True)
+    ]
 
 
 def extract(partial: Partial) -> statistics_pb2.DatasetFeatureStatisticsList:
@@ -97,7 +87,7 @@ def _merge_and_write(partials: Iterable[tuple[int, Partial]], path: str) -> None
     """Merges what was made of the files in their order, since sums of floating-point numbers depend on it."""
     partial = merge(partial for _, partial in sorted(partials, key=lambda numbered: numbered[0]))
     with filesystems.FileSystems.create(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED) as file:
-        file.write(extract(partial).SerializeToString(deterministic=True))
+        file.write(extract(partial).SerializeToString())
 
 
 @component(use_beam=True, component_annotation=Process)

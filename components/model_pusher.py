@@ -74,7 +74,6 @@ class Executor(executor.Executor):
           IntegrityError: the verdicts or the files are of different models; nothing was pushed.
           OSError: the folder cannot be written to, or is full; nothing was pushed.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)

@@ -156,7 +156,6 @@ class Executor(executor.Executor):
             `judge.Scorer` asks for, no RMSE can meet the bound, or there is no such baseline.
           IntegrityError: the candidate has no files, or they changed meanwhile.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
         candidate = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         blessed = None

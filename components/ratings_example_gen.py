@@ -502,7 +502,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Raises:
           DataError: the ratings cannot be read, with the file and, for a RowError, the line.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         input_config = example_gen_pb2.Input()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], input_config)
         output_config = example_gen_pb2.Output()

@@ -51,7 +51,6 @@ class Executor(base_executor.BaseExecutor):
           output_dict: `report`.
           exec_properties: `preset` and `seed`.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         given = {key: artifact_utils.get_single_instance(input_dict[key]) for key in _INPUTS}
         results = Results(**given)
         now = datetime.datetime.now(datetime.timezone.utc)

@@ -80,7 +80,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Raises:
           DataError: a table cannot be read, with the file and, for a RowError, the line.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         examples.split_names = artifact_utils.encode_split_names([table.name for table in SIDE_TABLES])
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+
 import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.types import artifact_utils, standard_artifacts
 
-from components.anomaly_gate import check, describe
+from components.anomaly_gate import AnomalyGate, check, describe
 from components.curated_schema import columns_present, curate
 from components.errors import AnomaliesError
+from tests.components.test_model_pusher import artifact
 
 CLEAN = {
     "user_id": ["1", "2", "3"],
@@ -63,3 +68,28 @@ def test_what_is_wrong_with_the_whole_is_an_anomaly() -> None:
     found = anomalies_pb2.Anomalies()
     found.dataset_anomaly_info.description = "fewer examples than expected"
     assert describe("train", found) == ["train: whole data set: fewer examples than expected"]
+
+
+def pass_gate(folder: pathlib.Path, **found: anomalies_pb2.Anomalies) -> pathlib.Path:
+    """Runs the component on what was found by split; returns the folder of its verdict."""
+    anomalies = artifact(standard_artifacts.ExampleAnomalies, folder / "anomalies")
+    anomalies.split_names = artifact_utils.encode_split_names(list(found))
+    for split, each in found.items():
+        (folder / "anomalies" / f"Split-{split}").mkdir()
+        (folder / "anomalies" / f"Split-{split}" / "SchemaDiff.pb").write_bytes(each.SerializeToString())
+    verdict = artifact(standard_artifacts.ExampleValidationMetrics, folder / "verdict")
+    AnomalyGate.EXECUTOR_SPEC.executor_class().Do(
+        {"anomalies": [anomalies]}, {"verdict": [verdict]}, {"code_fingerprint": ""}
+    )
+    return folder / "verdict"
+
+
+def test_the_component_tells_which_splits_were_looked_at(tmp_path: pathlib.Path) -> None:
+    (file,) = pass_gate(tmp_path, train=anomalies_pb2.Anomalies(), eval=anomalies_pb2.Anomalies()).iterdir()
+    assert json.loads(file.read_text()) == {"splits": ["train", "eval"], "anomalies": 0}
+
+
+def test_the_component_stops_the_run_for_any_split(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(AnomaliesError, match="eval: whole data set: no examples"):
+        pass_gate(tmp_path, train=anomalies_pb2.Anomalies(), eval=anomalies_pb2.Anomalies(data_missing=True))
+    assert not list((tmp_path / "verdict").iterdir())

@@ -6,6 +6,7 @@ import pathlib
 
 import pyarrow.parquet as pq
 import pytest
+from tfx import types
 from tfx.types import standard_artifacts
 
 from components import bulk_recommender
@@ -40,6 +41,7 @@ def test_a_blessed_model_leaves_lists(tmp_path: pathlib.Path, model: pathlib.Pat
 def test_a_model_that_was_not_blessed_leaves_none(tmp_path: pathlib.Path, model: pathlib.Path, judge: str) -> None:
     lists = lists_of(tmp_path, model, **{judge: {"blessed": 0}})
     assert lists.get_string_custom_property("file") == ""
+    assert lists.has_custom_property("file"), "what is not said reads as empty, too"
     assert not list((tmp_path / "lists").iterdir())
 
 
@@ -47,3 +49,11 @@ def test_what_was_not_judged_leaves_none(tmp_path: pathlib.Path, model: pathlib.
     with pytest.raises(IntegrityError):
         lists_of(tmp_path, model, **{name: {"model_digest": "0" * 64} for name in ("model_blessing", "infra_blessing")})
     assert not list((tmp_path / "lists").iterdir())
+
+
+def test_the_component_carries_what_the_cache_compares() -> None:
+    channels = {key: types.Channel(type=each.type) for key, each in bulk_recommender.BulkRecommenderSpec.INPUTS.items()}
+    component = bulk_recommender.BulkRecommender(**channels, top=7, form="csv", code_fingerprint="abc")
+    assert component.exec_properties == {"top": 7, "form": "csv", "code_fingerprint": "abc"}
+    assert component.inputs == channels
+    assert component.outputs["lists"].type is standard_artifacts.InferenceResult

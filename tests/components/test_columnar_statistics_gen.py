@@ -161,3 +161,26 @@ def test_the_order_in_which_files_are_measured_changes_no_bit(tmp_path: pathlib.
         columnar_statistics_gen._merge_and_write(partials, str(tmp_path / "statistics"))
         written.add((tmp_path / "statistics").read_bytes())
     assert len(written) == 1
+
+
+def test_features_stand_in_the_order_of_their_names_whichever_file_has_them_first(tmp_path: pathlib.Path) -> None:
+    ones = [{"user_rating": 4.0}, {"movie_title": "Heat"}, {"genres": ["Crime"]}]
+    partials = [
+        columnar_statistics_gen.measure(support.write_examples(tmp_path / f"{number}.gz", [row]))
+        for number, row in enumerate(ones)
+    ]
+    (dataset,) = columnar_statistics_gen.extract(columnar_statistics_gen.merge(partials)).datasets
+    assert [feature.path.step[0] for feature in dataset.features] == ["genres", "movie_title", "user_rating"]
+    assert dataset.num_examples == 3
+
+
+@pytest.mark.parametrize("lacking", [(1,), (0, 1)])
+def test_what_lacks_a_generators_part_is_refused(tmp_path: pathlib.Path, lacking: tuple[int, ...]) -> None:
+    partials = [
+        columnar_statistics_gen.measure(support.write_examples(tmp_path / f"{number}.gz", [{"user_rating": 4.0}]))
+        for number in range(2)
+    ]
+    for number in lacking:
+        partials[number].pop()
+    with pytest.raises(ValueError, match="argument 2 is shorter than argument 1"):
+        columnar_statistics_gen.merge(partials)

@@ -25,7 +25,8 @@ from tfx.utils import proto_utils
 from tfx_bsl.public import tfxio
 
 from components import evaluation_files, example_files, model_digest, ratings_evaluator
-from modules import judge, metrics, presets, sliced_metrics, user_bootstrap
+from components.errors import IntegrityError
+from modules import judge, metrics, presets, sliced_metrics, typical_lists, user_bootstrap
 from modules.sliced_metrics import OVERALL, RMSE
 from tests import support
 
@@ -36,6 +37,7 @@ LABELLED = {**REQUEST, "user_rating": tf.io.FixedLenFeature([], tf.float32)}
 BASELINE_ERRORS = {"user_title_bias": 1.5, "title_mean": 1.7, "global_mean": 1.9}
 EXAMPLES = [tf.TensorSpec([None], tf.string, "examples")]
 PATH = "Format-Serving"
+LISTED = [f"t{title}" for title in range(60)]
 # Metrics that TFMA does not have.
 OURS = ("pairwise_accuracy", "mse_difference", "expected_rmse", "share_inside", "user_count", "_low", "_high")
 
@@ -92,6 +94,42 @@ class TellingModel(NoisyModel):
         return {"predicted_rating": rating[:, None], "rating_stddev": deviation[:, None]}
 
 
+class ListingModel(NoisyModel):
+    """Recommends everybody the first ten titles of sixty; those with the most ratings are the last ten."""
+
+    def __init__(self, error: float):
+        super().__init__(error)
+        self.user_vectors = tf.Variable(tf.zeros([41, 1]))
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, "user_id"), tf.TensorSpec([], tf.int32, "k"),
+            tf.TensorSpec([None], tf.string, "exclude"), tf.TensorSpec([None], tf.string, "only"),
+        ],
+        autograph=False,
+    )  # fmt: skip
+    def recommend_users(
+        self, user_id: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor, only: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        return {"movie_title": tf.repeat(tf.constant([LISTED[:10]])[:, :k], tf.size(user_id), axis=0)}
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, "user_id"), tf.TensorSpec([], tf.int32, "k")], autograph=False
+    )
+    def evaluation_lists(self, user_id: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {
+            "movie_title": tf.repeat(tf.constant([LISTED[-10:]])[:, :k], tf.size(user_id), axis=0),
+            "user_activity": tf.gather(ACTIVITY, tf.strings.to_hash_bucket_fast(user_id, 3)),
+        }
+
+    @tf.function(input_signature=[], autograph=False)
+    def catalogue(self) -> dict[str, tf.Tensor]:
+        return {
+            "movie_title": tf.constant(LISTED), "count": tf.ones(60, tf.int32), "genres": tf.ones([60, 1]),
+            "high_rating": tf.constant(4.0),
+        }  # fmt: skip
+
+
 def save(
     folder: pathlib.Path, error: float, *, old: bool = False, kind: type[NoisyModel] = NoisyModel
 ) -> standard_artifacts.Model:
@@ -100,6 +138,9 @@ def save(
     signatures = {"serving_default": model.predict}
     if not old:
         signatures["evaluation"] = model.evaluation
+    if isinstance(model, ListingModel):
+        for name in ("recommend_users", "evaluation_lists", "catalogue"):
+            signatures[name] = getattr(model, name)
     tf.saved_model.save(model, str(folder / PATH), signatures)
     return artifact(standard_artifacts.Model, folder, number=round(error * 10) if np.isfinite(error) else 99)
 
@@ -325,6 +366,47 @@ def test_deviations_are_judged_where_the_candidate_tells_them(
     assert found["expected_rmse"]["doubleValue"] == pytest.approx(found[RMSE]["doubleValue"], rel=0.1)
 
 
+def test_lists_are_judged_where_the_candidate_recommends(examples, rows: list[dict], tmp_path: pathlib.Path) -> None:
+    uri, _ = evaluate(tmp_path / "out", examples, save(tmp_path / "model", error=1.0, kind=ListingModel))
+    frame = pd.DataFrame(rows)
+    liked = frame[frame["user_rating"] >= 4].groupby("user_id")["movie_title"].agg(set)
+    activity = tf.gather(ACTIVITY, tf.strings.to_hash_bucket_fast(liked.index.tolist(), 3)).numpy().astype(str)
+    gain = 1 / np.log2(np.arange(2, 12))
+    best = [gain[: len(titles)].sum() for titles in liked]
+    ndcg = {
+        name: np.array([gain[[title in titles for title in shown]].sum() for titles in liked]) / best
+        for name, shown in (("candidate", LISTED[:10]), ("popularity", LISTED[-10:]))
+    }
+    found = evaluation_files.read(uri)
+    for name, values in ndcg.items():
+        assert found[OVERALL][name]["list_users"] == len(liked)
+        assert found[OVERALL][name]["list_ndcg"] == pytest.approx(values.mean())
+        for each in ACTIVITY:
+            of_slice = found["user_activity", each][name]
+            assert of_slice["list_users"] == np.sum(activity == each)
+            assert of_slice["list_ndcg"] == pytest.approx(values[activity == each].mean())
+    typical = typical_lists.read(uri)
+    assert {name: users for name, (users, _) in typical.items()} == {
+        each: np.sum(activity == each) for each in ACTIVITY
+    }
+    assert all([title for title, _ in titles] == LISTED[:10] for _, titles in typical.values())
+
+
+def test_a_model_that_changes_while_it_is_judged_is_not_blessed(
+    examples, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, write = save(tmp_path / "model", error=1.0), evaluation_files.write
+
+    def write_and_damage(*arguments, **named) -> None:
+        (tmp_path / "model" / PATH / "saved_model.pb").write_bytes(b"another graph")
+        write(*arguments, **named)
+
+    monkeypatch.setattr(evaluation_files, "write", write_and_damage)
+    with pytest.raises(IntegrityError, match="the files that were judged"):
+        evaluate(tmp_path / "out", examples, model)
+    assert not os.listdir(tmp_path / "out" / "blessing")
+
+
 def test_tfma_loads_every_model(examples, rows: list[dict], good, bad, tmp_path: pathlib.Path) -> None:
     uri, _ = evaluate(tmp_path, examples, good, bad)
     names = ["candidate", "blessed", *BASELINE_ERRORS]
@@ -424,7 +506,10 @@ def test_a_split_without_examples_is_refused(examples, good, tmp_path: pathlib.P
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan")])
-def test_a_bound_that_nothing_meets_is_refused(examples, good, tmp_path: pathlib.Path, bound: float) -> None:
+def test_a_bound_that_nothing_meets_is_refused_before_anything_is_scored(
+    examples, good, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, bound: float
+) -> None:
+    monkeypatch.setattr(judge, "Scorer", lambda *models: pytest.fail("a model was loaded"))
     with pytest.raises(ValueError, match="must be above 0 stars"):
         evaluate(tmp_path, examples, good, bound=bound)
 

@@ -12,6 +12,7 @@ import pickle
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 import apache_beam as beam
 import numpy as np
@@ -359,6 +360,14 @@ def test_small_files_share_work_and_large_ones_do_not(tmp_path: pathlib.Path) ->
         gen.plan_work(str(tmp_path), input_config(all="*.tsv"))
 
 
+def test_files_are_put_together_until_they_are_large_enough(tmp_path: pathlib.Path) -> None:
+    files = [pathlib.Path(write_csv(tmp_path / f"{number}.csv", ROWS[:1])) for number in range(6)]
+    (size,) = {file.stat().st_size for file in files}
+    for work_bytes in (3 * size, 2 * size + 1):
+        works = gen.plan_work(str(tmp_path), input_config(all="*.csv"), work_bytes=work_bytes)
+        assert [len(work.paths) for work in works] == [3, 3]
+
+
 def recorded(folder: pathlib.Path, path: str, *, rows_are_lines: bool = True) -> None:
     """Writes the record of a folder with one file."""
     file = TableFile.of(folder, pathlib.Path(path).relative_to(folder).as_posix())
@@ -440,6 +449,21 @@ def test_shards_hold_the_rows_in_order(
     for split, folder in enumerate(folders):
         expected = [row for row in rows if (expected_hash(row[0], row[1]) % 4 == 3) == bool(split)]
         assert records_in(folder) == [expected_example(row) for row in expected]
+
+
+def test_a_bad_row_leaves_no_file_open(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def open_writer(path: str) -> mock.Mock:
+        opened.append(mock.Mock(wraps=tf.io.TFRecordWriter(path)))
+        return opened[-1]
+
+    monkeypatch.setattr(gen.example_files, "open_writer", open_writer)
+    paths = tuple(write_csv(tmp_path / f"{rating}.csv", [("1", "Heat", rating)]) for rating in ("5", "bad"))
+    work = gen.Work(order=0, input_split=0, paths=paths)
+    with pytest.raises(RowError):
+        list(gen.write_shards(work, gen.SplitRule(names=("a",)), str(tmp_path / "staging")))
+    assert [writer.close.called for writer in opened] == [True]
 
 
 def test_shards_that_are_lost_are_missed(tmp_path: pathlib.Path) -> None:
@@ -558,6 +582,9 @@ def test_executor_writes_an_empty_shard_for_a_split_without_rows(tmp_path: pathl
     examples = run_executor(tmp_path / "in", tmp_path / "out", input_config(all="*.csv"), hashed(a=1, b=1))
     assert sorted(records_in(f"{examples.uri}/Split-a") + records_in(f"{examples.uri}/Split-b")) == [
         expected_example(("1", "Heat", "5"))
+    ]
+    assert sorted(pathlib.Path(path).name for path in contents(tmp_path / "out")) == [
+        f"data_tfrecord-00000-of-00001.{rows}-rows.gz" for rows in (0, 1)
     ]
 
 
