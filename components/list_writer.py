@@ -283,7 +283,7 @@ def _write_parquet(tables: Iterator[pa.Table], file: IO[bytes]) -> int:
 
 
 def _write_csv(tables: Iterator[pa.Table], file: IO[bytes]) -> int:
-    text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+    text = io.TextIOWrapper(file, "utf-8", newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(SCHEMA.names)
     lines = 0

@@ -38,20 +38,24 @@ def judged_digest(input_dict: dict[str, list[types.Artifact]]) -> str:
     Raises:
       IntegrityError: one names none, or they are on different files.
     """
-    blessings = [artifact_utils.get_single_instance(input_dict[key]) for key in BLESSING_KEYS]
-    digests = [blessing.get_string_custom_property(model_digest.PROPERTY) for blessing in blessings]
-    for blessing, digest in zip(blessings, digests, strict=True):
-        if not digest:
-            raise IntegrityError(
-                f"expected a verdict that names the digest of the model that was judged; got none in {blessing.uri}; "
-                "run with --from Evaluator --no-cache, which judges the model anew"
-            )
-    if len(set(digests)) != 1:
+    first, second = (_digest(artifact_utils.get_single_instance(input_dict[key])) for key in BLESSING_KEYS)
+    if first != second:
         raise IntegrityError(
-            f"expected verdicts on the same files; got {' and '.join(f'SHA-256 {digest}' for digest in digests)}: they "
-            f"were damaged or changed in between; {model_digest.REMEDY}"
+            f"expected verdicts on the same files; got SHA-256 {first} and SHA-256 {second}: they were damaged or "
+            f"changed in between; {model_digest.REMEDY}"
         )
-    return digests[0]
+    return first
+
+
+def _digest(blessing: types.Artifact) -> str:
+    """The digest that a verdict names."""
+    digest = blessing.get_string_custom_property(model_digest.PROPERTY)
+    if not digest:
+        raise IntegrityError(
+            f"expected a verdict that names the digest of the model that was judged; got none in {blessing.uri}; "
+            "run with --from Evaluator --no-cache, which judges the model anew"
+        )
+    return digest
 
 
 class Executor(executor.Executor):

@@ -60,7 +60,7 @@ class _Asking(beam.DoFn):
 class _ScoreFiles(_Asking):
     """Turns files of examples, by number, into scored ratings and what users liked, keyed by bucket of users.
 
-    Each part has with it the file's number, and that of the block in the file.
+    Each part has with it the file's number, scored ratings also that of the block in the file.
     """
 
     def process(self, file: tuple[int, str]) -> Iterator[Any]:
@@ -77,7 +77,7 @@ class _ScoreFiles(_Asking):
             for bucket, ratings in sliced_metrics.split_by_user(block, BUCKETS):
                 yield bucket, ((number, place), ratings)
         for bucket, part in list_judge.split_by_user(liked, LIST_BUCKETS):
-            yield beam.pvalue.TaggedOutput(_LIKED, (bucket, ((number, 0), part)))
+            yield beam.pvalue.TaggedOutput(_LIKED, (bucket, (number, part)))
 
 
 class _MeasureLists(_Asking):

@@ -91,6 +91,20 @@ def test_what_was_damaged_after_the_verdicts_is_not_pushed(tmp_path: pathlib.Pat
     assert not list((tmp_path / "serving_model").iterdir())
 
 
+def test_the_component_carries_the_folder_and_what_the_cache_compares() -> None:
+    kinds = {
+        "model": standard_artifacts.Model,
+        "model_blessing": standard_artifacts.ModelBlessing,
+        "infra_blessing": standard_artifacts.InfraBlessing,
+    }
+    channels = {key: types.Channel(type=kind) for key, kind in kinds.items()}
+    component = model_pusher.ModelPusher(**channels, folder="serving_model", code_fingerprint="abc")
+    assert component.inputs == channels
+    destination = {"filesystem": {"base_directory": "serving_model"}}
+    assert json.loads(component.exec_properties["push_destination"]) == destination
+    assert json.loads(component.exec_properties["custom_config"]) == {"code_fingerprint": "abc"}
+
+
 def test_it_is_a_pusher_to_tfx() -> None:
     assert issubclass(model_pusher.Executor, tfx_pusher.Executor)
 

@@ -66,6 +66,11 @@ def test_a_push_makes_a_version_of_the_same_files(model: str, base: str, clock) 
     assert pushed_versions.fault(version, model_digest.of_folder(model)) is None
 
 
+def test_the_folder_of_versions_is_made_with_those_above_it(model: str, tmp_path: pathlib.Path) -> None:
+    base = str(tmp_path / "of" / "somebody" / "serving_model")
+    assert os.path.dirname(push(model, base)) == base
+
+
 def test_versions_are_unique_and_rise(tmp_path: pathlib.Path, base: str, clock) -> None:
     numbers = []
     # Twice within a second, then with the clock set back, then on again.
@@ -332,10 +337,10 @@ class TestStoreOfObjects:
                 file.write("part")
         # What is in memory has no time of its own.
         monkeypatch.setattr(tf.io.gfile, "stat", lambda path: types.SimpleNamespace(mtime_nsec=NOW * 10**9))
-        clock(NOW + 10)
+        clock(NOW + 3599)
         first = push(model, base)
-        assert os.path.basename(first) == str(NOW + 10)
+        assert os.path.basename(first) == str(NOW + 3599)
         assert f".pushing-{NOW}" in [name.rstrip("/") for name in tf.io.gfile.listdir(base)]
-        clock(NOW + 7200)
+        clock(NOW + 3601)
         assert push(model, base) == first
-        assert tf.io.gfile.listdir(base) == [str(NOW + 10)]
+        assert tf.io.gfile.listdir(base) == [str(NOW + 3599)]
