@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pathlib
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -132,6 +134,46 @@ def test_parts_of_another_question_are_not_taken(model: str, tmp_path: pathlib.P
             list_writer.write_lists(beam.Pipeline, model, str(path), Wanted(top=4), "csv")
     assert list_writer.write_lists(beam.Pipeline, model, str(path), Wanted(top=3), "csv").taken == 0
     assert [each.name for each in tmp_path.iterdir()] == ["lists.csv"]
+
+
+@pytest.fixture
+def part(tmp_path: pathlib.Path) -> str:
+    """Two lists of a shard."""
+    rows = [("u1", 1, "Heat, the film", 0.5, 4.0), ("u1", 2, "Élan", 0.25, 3.0), ("u2", 1, "Alien", 1.0, 2.5)]
+    columns = [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)]
+    pq.write_table(pa.table(columns, SCHEMA), tmp_path / "part")
+    return str(tmp_path / "part")
+
+
+@pytest.mark.parametrize("form", list_writer.FORMS)
+def test_a_file_is_on_the_disk_before_it_is_renamed_within_its_folder(
+    tmp_path: pathlib.Path, part: str, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    sizes, renamed, replace = [], [], os.replace
+    monkeypatch.setattr(list_writer.os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(
+        list_writer.os, "replace", lambda source, target: (renamed.append((source, target)), replace(source, target))
+    )
+    (tmp_path / "lists").mkdir()
+    path = tmp_path / "lists" / f"all.{form}"
+    assert list_writer._join([part, part], str(path), form) == len(read(path)) == 6
+    assert sizes == [path.stat().st_size]
+    assert [[os.path.dirname(each) for each in pair] for pair in renamed] == [[str(path.parent)] * 2]
+
+
+def test_a_file_may_be_read_by_whom_other_new_files_may(tmp_path: pathlib.Path, part: str) -> None:
+    (tmp_path / "other").write_text("")
+    list_writer._join([part], str(tmp_path / "lists.csv"), "csv")
+    assert (tmp_path / "lists.csv").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_store_of_objects_gets_the_whole_file(part: str) -> None:
+    list_writer._join([part], "ram://lists/all.csv", "csv")
+    with tf.io.gfile.GFile("ram://lists/all.csv") as file:
+        assert file.read().splitlines() == [
+            "user_id,rank,movie_title,score,predicted_rating",
+            'u1,1,"Heat, the film",0.5,4.0', "u1,2,Élan,0.25,3.0", "u2,1,Alien,1.0,2.5",
+        ]  # fmt: skip
 
 
 def test_a_destination_that_cannot_be_written_says_so(model: str, tmp_path: pathlib.Path) -> None:

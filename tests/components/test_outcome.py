@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import pathlib
 
 import pytest
 import tensorflow_model_analysis as tfma
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import standard_artifacts
 
 from components import evaluation_files, outcome
@@ -14,6 +16,7 @@ from components.outcome import Outcome, missed_thresholds
 from components.run_results import Results
 from modules.sliced_metrics import OVERALL, RMSE
 from pipeline.exit_codes import ExitCode
+from tests.components.test_model_pusher import artifact
 
 NAN = float("nan")
 
@@ -210,6 +213,63 @@ def test_a_push_that_was_not_made_has_a_reason(model: int, infra: int, expected:
     )
     found = outcome.outcome_of(results)
     assert (found.exit_code, found.reasons, found.pushed_path) == (expected, [said], None)
+
+
+def test_a_run_that_pushed_tells_what_it_made(tmp_path: pathlib.Path) -> None:
+    blessing = artifact(
+        standard_artifacts.ModelBlessing, tmp_path / "blessing",
+        blessed=1, baseline_model_id=7, baseline_model="models/7",
+    )  # fmt: skip
+    model_run = artifact(standard_artifacts.ModelRun, tmp_path / "logs")
+    (tmp_path / "logs" / "chosen.txt").write_text("form plain")
+    statistics = artifact(standard_artifacts.ExampleStatistics, tmp_path / "statistics")
+    statistics.split_names = '["train", "test"]'
+    for split, count in (("train", 72), ("test", 28)):
+        (tmp_path / "statistics" / f"Split-{split}").mkdir()
+        described = statistics_pb2.DatasetFeatureStatisticsList(datasets=[{"num_examples": count}])
+        (tmp_path / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(described.SerializeToString())
+    pushed = artifact(standard_artifacts.PushedModel, tmp_path / "pushed", pushed=1, pushed_destination="serving/17")
+    made = Results(statistics=statistics, blessing=blessing, model_run=model_run, pushed_model=pushed)
+    assert outcome.outcome_of(made) == Outcome(
+        exit_code=ExitCode.PUSHED,
+        split_sizes={"train": 72, "test": 28},
+        blessed_model="7 (models/7)",
+        pushed_path="serving/17",
+        fitted="form plain",
+    )
+
+
+def test_a_run_that_made_nothing_was_stopped_early() -> None:
+    said = ["the run ended before Pusher"]
+    assert outcome.outcome_of(Results()) == Outcome(exit_code=ExitCode.STOPPED_EARLY, reasons=said)
+
+
+def test_a_model_that_left_no_word_and_was_compared_with_none_has_none(tmp_path: pathlib.Path) -> None:
+    blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing", blessed=1)
+    found = outcome.outcome_of(Results(blessing=blessing, model_run=artifact(standard_artifacts.ModelRun, tmp_path)))
+    assert (found.fitted, found.blessed_model) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("digest", "code", "said"),
+    [
+        ("a", ExitCode.NOT_SERVABLE, ["not finite", "worst first"]),
+        ("b", ExitCode.FAILED, ["the files in models/8 were damaged or changed after Evaluator judged them, so that "
+         "the model is not servable; run with --from Trainer --no-cache, which trains the model anew and judges it"]),
+        (None, ExitCode.NOT_SERVABLE, ["not finite", "worst first"]),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_not_servable_has_the_reasons(
+    tmp_path: pathlib.Path, digest: str | None, code: ExitCode, said: list[str]
+) -> None:
+    servable = artifact(standard_artifacts.InfraBlessing, tmp_path / "servable", blessed=0, model_digest="a")
+    (tmp_path / "servable" / "INFRA_NOT_BLESSED").write_text("not finite\nworst first")
+    blessing = None
+    if digest:
+        kind, properties = standard_artifacts.ModelBlessing, {"model_digest": digest, "current_model": "models/8"}
+        blessing = artifact(kind, tmp_path / "blessing", blessed=1, **properties)
+    found = outcome.outcome_of(Results(blessing=blessing, infra_blessing=servable))
+    assert (found.exit_code, found.reasons) == (code, said)
 
 
 def test_the_record_is_plain_json() -> None:

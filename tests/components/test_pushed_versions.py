@@ -127,6 +127,17 @@ def test_a_damaged_version_is_followed_by_a_whole_one(model: str, base: str, clo
     assert "no longer there" in pushed_versions.fault(os.path.join(base, "7"), expected)
 
 
+@pytest.mark.parametrize(("listed", "damaged"), [(False, False), (True, False), (True, True)])
+def test_a_version_is_whole_if_its_files_are_those_that_were_exported(model: str, listed: bool, damaged: bool) -> None:
+    if listed:
+        file_sums.write(model)
+    if damaged:
+        pathlib.Path(model, "variables", "variables.data").write_bytes(b"Weights")
+    assert pushed_versions.is_whole(model) == (not damaged)
+    pathlib.Path(model, "saved_model.pb").unlink()
+    assert not pushed_versions.is_whole(model)
+
+
 def test_what_was_judged_is_recorded_before_servers_see_it(model: str, base: str, monkeypatch) -> None:
     expected, rename, seen = model_digest.of_folder(model), os.rename, []
 

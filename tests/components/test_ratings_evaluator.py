@@ -392,6 +392,22 @@ def test_lists_are_judged_where_the_candidate_recommends(examples, rows: list[di
     assert all([title for title, _ in titles] == LISTED[:10] for _, titles in typical.values())
 
 
+@pytest.mark.parametrize("has_blessed", [False, True])
+def test_the_blessing_names_what_was_judged(examples, good, bad, tmp_path: pathlib.Path, has_blessed: bool) -> None:
+    _, blessing = evaluate(tmp_path, examples, good, bad if has_blessed else None)
+    beside = {"baseline_model": bad.uri, "baseline_model_id": bad.id} if has_blessed else {}
+    assert {
+        name: value.string_value or value.int_value for name, value in blessing.mlmd_artifact.custom_properties.items()
+    } == {
+        "blessed": 1,
+        "current_model": good.uri,
+        "current_model_id": good.id,
+        "component_id": "Evaluator",
+        "model_digest": model_digest.of_folder(os.path.join(good.uri, PATH)),
+        **beside,
+    }
+
+
 def test_a_model_that_changes_while_it_is_judged_is_not_blessed(
     examples, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,12 @@ def judge(folder: pathlib.Path, model: pathlib.Path) -> types.Artifact:
     [([], "INFRA_BLESSED", 1), (["not finite", "worst first"], "INFRA_NOT_BLESSED", 0)],
 )
 def test_a_verdict_has_its_reasons_and_names_the_model(
-    tmp_path: pathlib.Path, model: pathlib.Path, monkeypatch: pytest.MonkeyPatch, failures: list[str], file: str, blessed
+    tmp_path: pathlib.Path,
+    model: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: list[str],
+    file: str,
+    blessed,
 ) -> None:
     asked = []
     monkeypatch.setattr(probe_process, "probe", lambda *arguments: asked.append(arguments) or failures)
