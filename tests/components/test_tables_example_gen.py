@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import pathlib
 from typing import Any
 
@@ -73,9 +74,12 @@ def test_each_table_is_a_split(tmp_path: pathlib.Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_table_that_is_not_there_gives_no_examples(tmp_path: pathlib.Path) -> None:
+def test_a_table_that_is_not_there_gives_no_examples(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "titles.csv").write_text("movie_title\nHeat\n")
-    examples = run_executor(tmp_path, tmp_path / "out")
+    with caplog.at_level(logging.INFO, gen.__name__):
+        examples = run_executor(tmp_path, tmp_path / "out")
+    said = [record.getMessage() for record in caplog.records if record.name == gen.__name__]
+    assert said == [f"1 rows of {tmp_path / 'titles.csv'}", f"0 rows of {tmp_path / 'users.csv'}"]
     assert records_in(examples, "titles") == [{"movie_title": [b"Heat"]}]
     assert records_in(examples, "users") == []
 
