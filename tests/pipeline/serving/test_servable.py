@@ -161,6 +161,15 @@ def test_a_process_that_is_killed_is_no_verdict(tmp_path: pathlib.Path, monkeypa
         probe_process.probe("nowhere", 1.0, 5.0)
 
 
+def test_of_much_that_a_process_wrote_the_end_is_told(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\nread request\nprintf '%3000s' | tr ' ' a >&2\necho the end >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(probe_process.sys, "executable", str(broken))
+    with pytest.raises(ProbeError, match=f"and wrote: {'a' * 1993}the end; the same command"):
+        probe_process.probe("nowhere", 1.0, 5.0)
+
+
 def test_a_process_that_nobody_asked_is_stopped(started: pathlib.Path) -> None:
     probe_process.start_ahead()
     process = probe_process._ahead._process
