@@ -77,6 +77,14 @@ def test_a_file_that_lacks_rows_is_noticed_at_its_end(tmp_path: pathlib.Path) ->
         next(batches)
 
 
+def test_files_are_written_by_the_fastest_way_of_gzip(tmp_path: pathlib.Path) -> None:
+    with example_files.open_writer(str(tmp_path / "a.gz")) as writer:
+        writer.write(b"record")
+    # RFC 1952, 2.3.1: the magic number, deflate, and as extra flags "compressor used fastest algorithm".
+    header = (tmp_path / "a.gz").read_bytes()[:10]
+    assert (header[:3], header[8]) == (b"\x1f\x8b\x08", 4)
+
+
 def test_decoded_columns_hold_what_the_examples_hold() -> None:
     rows = support.ROWS
     decoded = example_files.Decoder().decode(tf.constant([support.serialize(row) for row in rows])).to_pydict()
