@@ -37,7 +37,7 @@ Partial = list[Any]
 def _generators() -> tuple[tfdv.CombinerStatsGenerator, ...]:
     """What TFDV works out by default."""
     options = tfdv.StatsOptions()
-    return (
+    generators = (
         basic.BasicStatsGenerator(
             num_values_histogram_buckets=options.num_values_histogram_buckets,
             num_histogram_buckets=options.num_histogram_buckets,
@@ -52,6 +52,10 @@ def _generators() -> tuple[tfdv.CombinerStatsGenerator, ...]:
             num_kmv_buckets=EXACT_VALUES,
         ),
     )
+    # TFDV asks for it before anything else.
+    for generator in generators:
+        generator.setup()
+    return generators
 
 
 def measure(path: str) -> Partial:
@@ -87,7 +91,7 @@ def _merge_and_write(partials: Iterable[tuple[int, Partial]], path: str) -> None
     """Merges what was made of the files in their order, since sums of floating-point numbers depend on it."""
     partial = merge(partial for _, partial in sorted(partials, key=lambda numbered: numbered[0]))
     with filesystems.FileSystems.create(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED) as file:
-        file.write(extract(partial).SerializeToString())
+        file.write(extract(partial).SerializeToString(deterministic=True))
 
 
 @component(use_beam=True, component_annotation=Process)
