@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -56,9 +58,35 @@ def test_a_title_without_ratings_has_no_weights(rng) -> None:
     assert not found[:, 3].any()
 
 
+def test_the_smaller_gram_matrix_is_made(rng) -> None:
+    """Of 4 users and 2000 titles that is one of 128 bytes, beside one of 32 million."""
+    ratings = some(rng, 4, 2000)
+    tracemalloc.start()
+    try:
+        EaseGram(ratings)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_full"),
+    [
+        ((5, ease.FULL_SIZE), True),
+        ((5, ease.FULL_SIZE + 1), False),
+        ((ease.GRAM_SIZE, ease.GRAM_SIZE + 1), True),
+        ((ease.GRAM_SIZE + 1, ease.GRAM_SIZE), True),
+        ((ease.GRAM_SIZE + 1, ease.GRAM_SIZE + 1), False),
+    ],
+)
+def test_the_whole_matrix_is_made_where_it_and_a_gram_matrix_are_small(shape, is_full) -> None:
+    assert ease.is_full(sparse.csr_matrix(shape, dtype=np.float32)) == is_full
+
+
+@pytest.mark.parametrize("size", [1.0, 0.1])
 @pytest.mark.parametrize("shape", [(8, 20), (30, 8)])
-def test_low_rank_is_exact_where_the_rank_is_full(shape, rng) -> None:
-    ratings = some(rng, *shape)
+def test_low_rank_is_exact_where_the_rank_is_full(shape, size, rng) -> None:
+    ratings = (some(rng, *shape) * np.float32(size)).tocsr()
     vectors, outputs = EaseSpectrum(ratings, 100, seed=0).weights(2.0)
     product = vectors @ outputs.T
     np.fill_diagonal(product, 0)

@@ -113,6 +113,7 @@ def test_pairwise_accuracy_of_extremes():
     assert metrics.pairwise_accuracy(queries, labels, -labels) == 0.0
     assert metrics.pairwise_accuracy(queries, labels, np.full(8, 3.3)) == 0.5
     assert math.isnan(metrics.pairwise_accuracy(np.arange(4), labels[:4], labels[:4]))
+    assert math.isnan(metrics.pairwise_accuracy(np.zeros(4, int), np.ones(4), labels[:4]))
 
 
 @pytest.mark.parametrize("metric", [functools.partial(metrics.ndcg_by_query, k=10), metrics.pairwise_accuracy_by_query])

@@ -42,6 +42,16 @@ def test_values_out_of_range_are_refused(config: type, values: dict) -> None:
         config(**values)
 
 
+def test_a_schedule_is_as_long_as_the_training_or_longer() -> None:
+    for schedule in (None, 5, 6):
+        assert HistoryConfig(epochs=5, schedule_epochs=schedule).schedule_epochs == schedule
+
+
+def test_a_short_fit_of_the_sampler_is_as_long_as_a_pilot_and_ends_no_sooner() -> None:
+    short = BayesianConfig(pilot_iterations=50, pilot_burn_in=20, factors=3).of_short_fit()
+    assert (short.iterations, short.burn_in, short.tolerance, short.factors) == (50, 20, 0.0, 3)
+
+
 @pytest.mark.parametrize(("preset", "field"), [("notebook", "epochs"), ("default", "iterations")])
 def test_the_budget_is_the_length_of_the_training(preset: str, field: str) -> None:
     assert presets.budget_field(preset) == field

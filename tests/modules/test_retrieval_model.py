@@ -64,7 +64,7 @@ def with_stars(ratings) -> RetrievalModel:
 
 
 def test_scores_of_many_users_are_those_of_each(ratings, model, with_stars) -> None:
-    users = np.array([0, 5, 17, USERS, USERS + 9, 5])
+    users = np.array([0, 5, 17, USERS - 1, USERS, USERS + 9, 5])
     for each, stars in ((model, None), (with_stars, stars_of(users))):
         scores, is_free = each.scores_of(tf.constant(users), None if stars is None else tf.constant(stars))
         assert scores.shape == is_free.shape == (len(users), TITLES)
@@ -88,6 +88,17 @@ def test_scores_of_many_users_are_those_of_each_where_titles_are_unrated(ratings
     assert np.all(is_free[:, TITLES:])
     for row, user in enumerate(users):
         np.testing.assert_allclose(scores[row], model.scores(*model.history(tf.constant(user))), atol=2e-4)
+
+
+def test_the_history_of_every_user_is_what_they_rated(ratings, model) -> None:
+    weight = RatingWeight.of(ratings.rating)
+    for user in range(USERS):
+        own = ratings.select(ratings.user == user)
+        titles, weights = model.history(tf.constant(user, tf.int64))
+        np.testing.assert_array_equal(titles, own.title)
+        np.testing.assert_allclose(weights, weight(own.rating), atol=1e-6)
+    for user in (USERS, USERS + 1, 10**6):
+        assert not len(model.history(tf.constant(user, tf.int64))[0])
 
 
 def test_weights_between_numbers_of_known_ratings_are_linear_in_their_logarithm(model) -> None:
@@ -151,7 +162,7 @@ def test_users_get_titles_of_their_taste(ratings, model) -> None:
 
 def test_the_parts_of_an_explanation_add_up_to_the_score(model, with_stars, rng) -> None:
     for each, stars in ((model, None), (with_stars, tf.constant(stars_of(np.array([4]))))):
-        for size in (0, 1, 2, 9):
+        for size in (0, 1, 2, 9, TITLES - 1):
             known = tf.constant(rng.choice(TITLES, size, replace=False), tf.int32)
             weights = tf.constant(rng.uniform(0.1, 1, size), tf.float32)
             asked = tf.constant(rng.choice(TITLES, 6, replace=False), tf.int32)
