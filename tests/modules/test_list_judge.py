@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modules import list_judge, serving, sliced_metrics
+from modules import list_judge, recommending, serving, sliced_metrics
 from modules.list_judge import ListJudge
 from tests.support import camps, export_recommending, serialize
 
@@ -158,6 +158,73 @@ def test_nobody_to_judge_has_no_buckets(model) -> None:
     assert not len(none)
     assert not list(list_judge.split_by_user([none], 4))
     assert not list(list_judge.split_by_user([], 4))
+
+
+class FewTitles:
+    """A loaded model of three titles, in Python: lists of two for everybody, and what it was asked."""
+
+    names = (b"A", b"B", b"C")
+
+    def __init__(self, users: int = 2) -> None:
+        self.user_vectors = np.zeros((users + 1, 4), np.float32)
+        self.asked: list[list[bytes]] = []
+        self.signatures = {
+            recommending.RECOMMEND_USERS: self.recommend_users,
+            recommending.EVALUATION_LISTS: self.evaluation_lists,
+            recommending.CATALOGUE: self.catalogue,
+        }
+
+    def catalogue(self) -> dict[str, tf.Tensor]:
+        return {
+            "movie_title": tf.constant(self.names),
+            recommending.COUNT: tf.constant([3, 2, 1]),
+            recommending.GENRES: tf.ones([3, 1]),
+            recommending.HIGH_RATING: tf.constant(4.0),
+        }
+
+    def recommend_users(self, user_id: tf.Tensor, **others: tf.Tensor) -> dict[str, tf.Tensor]:
+        self.asked.append(user_id.numpy().tolist())
+        return {"movie_title": tf.tile([[b"C", b"A"]], [len(user_id), 1])}
+
+    def evaluation_lists(self, user_id: tf.Tensor, **others: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {
+            "movie_title": tf.tile([[b"B", b""]], [len(user_id), 1]),
+            serving.USER_ACTIVITY: tf.where(user_id == b"new", b"new", b"1-2"),
+        }
+
+
+def rows_of(*pairs: tuple[str, str]) -> list_judge.Liked:
+    user, title = zip(*pairs, strict=True)
+    return list_judge.Liked(user=np.array(user, "S").astype(object), title=np.array(title, "S").astype(object))
+
+
+def test_lists_of_few_titles_are_judged_as_they_are() -> None:
+    """The one liked title stands second, first or nowhere; a title of no catalogue counts as missed."""
+    liked = rows_of(("new", "A"), ("u1", "C"), ("u2", "B"), ("u3", "Unheard of"))
+    measured = ListJudge({"candidate": FewTitles()}).measure(liked)
+    of_all = measured.sums[()]
+    assert of_all.metrics(0)["list_ndcg"] == pytest.approx((1 / np.log2(3) + 1 + 0 + 0) / 4)
+    assert of_all.metrics(1)["list_ndcg"] == pytest.approx(1 / 4)
+    assert of_all.exposure.tolist() == [[4, 0, 4], [0, 4, 0]]
+    assert measured.typical["new"].liked == {"A"}
+    assert measured.typical["new"].titles == ("C", "A")
+
+
+@pytest.mark.parametrize(("room", "sizes"), [(6, [2, 2, 1]), (2, [1] * 5), (100, [5])])
+def test_no_more_users_are_asked_for_at_once_than_there_is_room_for(monkeypatch, room: int, sizes: list[int]) -> None:
+    monkeypatch.setattr(recommending, "MOST_PAIRS", room)
+    model = FewTitles()
+    ListJudge({"candidate": model}).measure(rows_of(*((f"u{each}", "A") for each in range(5))))
+    assert [len(asked) for asked in model.asked] == sizes
+    assert [user for asked in model.asked for user in asked] == [f"u{each}".encode() for each in range(5)]
+
+
+def test_the_share_of_users_that_are_judged_is_of_those_in_training() -> None:
+    """One of two: about half of any."""
+    rows = [{"user_id": f"someone {each}", "movie_title": "A", "user_rating": 5.0} for each in range(1000)]
+    assert len(ListJudge({"candidate": FewTitles(users=2)}, most_users=1).liked(examples(rows))) == pytest.approx(
+        500, abs=60
+    )
 
 
 def _without_lists(folder: pathlib.Path) -> str:

@@ -65,15 +65,22 @@ def run(arguments: dict[str, Any], folder: pathlib.Path, monkeypatch: pytest.Mon
     return model
 
 
-def activity(model: serving.ServingModel) -> list[bytes]:
-    """How active the users u0 and u1 are, as far as the model was fitted on their ratings."""
+def fitted_on(model: serving.ServingModel) -> tuple[list[bytes], float]:
+    """How active the users u0 and u1 are in what the model was fitted on, and the mean rating there."""
     examples = [serialize({"user_id": user, "movie_title": "?"}) for user in ("u0", "u1")]
-    return model.evaluation(tf.constant(examples))["user_activity"].numpy().tolist()
+    said = model.evaluation(tf.constant(examples))
+    return said["user_activity"].numpy().tolist(), float(said["global_mean"][0])
+
+
+def mean_rating(but: str = "") -> float:
+    """Of all users but this one."""
+    rows, _ = camps(users=12, titles=10)
+    return float(np.mean([row["user_rating"] for row in rows if row["user_id"] != but]))
 
 
 def test_a_model_that_recommends_is_exported_with_all_that_lies_beside_it(arguments, tmp_path, monkeypatch) -> None:
     model = run(arguments, tmp_path, monkeypatch, has_eval=True, retrieval="als_ease")
-    assert activity(model) == [b"3-9", b"3-9"]
+    assert fitted_on(model) == ([b"3-9", b"3-9"], pytest.approx(mean_rating()))
     none = tf.constant([], tf.string)
     titles = model.recommend(tf.constant(["u1"]), tf.constant(20), none, none)["movie_title"].numpy().tolist()
     assert UNRATED.encode() in titles
@@ -93,7 +100,7 @@ def test_without_an_eval_split_and_what_recommends_the_model_rates_what_train_ho
     arguments, tmp_path, monkeypatch
 ) -> None:
     model = run(arguments, tmp_path, monkeypatch, has_eval=False, retrieval="none")
-    assert activity(model) == [b"new", b"3-9"]
+    assert fitted_on(model) == ([b"new", b"3-9"], pytest.approx(mean_rating(but="u0")))
     assert not isinstance(model, RecommendingModel)
     assert (tmp_path / "runs" / "logs" / "chosen.txt").read_text() == ""
 
