@@ -200,6 +200,7 @@ def test_warm_up_requests_can_be_served(exported, loaded) -> None:
     asked = []
     for record in records:
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        assert request.model_spec.name == "movie_ranking"
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
         answer = loaded.signatures[request.model_spec.signature_name](**inputs)
         assert np.isfinite(answer["predicted_rating"]).all()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import config as tf_config
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from modules import catalogue, checkpoints, dataset, file_sums, presets, retrieval_fit, serving, trainer
@@ -179,13 +180,26 @@ def test_a_preset_that_chooses_nothing_is_fitted_as_configured(small_ratings, mo
     assert (calls.fitted_on[0][2]["checkpoints"], calls.fitted_on[0][2]["log_dir"]) == ("kept", "logs")
 
 
+def test_a_preset_that_takes_no_strategy_is_not_given_one(small_ratings, monkeypatch) -> None:
+    calls = Calls(monkeypatch)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with pytest.raises(ValueError, match="strategy OneDeviceStrategy needs a preset that trains on several devices"):
+        trainer.train(small_ratings, None, preset="kept", values={}, seed=0, strategy=strategy)
+    assert not calls.fitted_on
+    able = Calls(monkeypatch, distributes=True)
+    trainer.train(small_ratings, None, preset="kept", values={}, seed=0, strategy=strategy)
+    assert able.fitted_on[0][2]["strategy"] is strategy
+
+
 def test_two_fits_of_one_seed_start_from_the_same_random_state(small_ratings, monkeypatch) -> None:
     Calls(monkeypatch)
+    tf_config.disable_op_determinism()
     drawn = []
     for seed in (1, 1, 2):
         trainer.train(small_ratings, None, preset="kept", values={}, seed=seed)
         drawn.append((float(tf.random.uniform([])), np.random.random()))
     assert drawn[0] == drawn[1] != drawn[2]
+    assert tf_config.is_op_determinism_enabled()
 
 
 @pytest.mark.parametrize("has_eval", [True, False])
