@@ -40,6 +40,13 @@ def test_a_state_is_due_a_minute_after_the_last(tmp_path, monkeypatch) -> None:
     assert checkpoint.is_due()
 
 
+def test_a_state_that_would_run_code_is_not_loaded(tmp_path) -> None:
+    """As an array of Python's objects could, when it is read."""
+    np.savez(tmp_path / "state.npz", a=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        Checkpoint(str(tmp_path)).load()
+
+
 def test_without_a_folder_nothing_is_kept() -> None:
     assert Checkpoint(None).load() is None
     with pytest.raises(ValueError, match="expected a folder"):

@@ -115,17 +115,3 @@ def test_some_users_stand_for_all_only_where_there_are_very_many_ratings(small_r
     # One user at least, however much is rated.
     monkeypatch.setattr(dataset, "PLENTY", 1)
     assert all(len(dataset.some_users(small_ratings, seed=seed)) == 1 for seed in range(5))
-
-
-def test_ratings_of_some_users_have_these_users_alone(small_ratings) -> None:
-    small_ratings.user_features[2, 0] = 7.0
-    some = small_ratings.of_users(np.array([0, 2]))
-    np.testing.assert_array_equal(some.user, [0, 0, 0, 1, 1])
-    np.testing.assert_array_equal(some.title, [0, 1, 2, 0, 2])
-    np.testing.assert_array_equal(some.rating, [5, 3, 4, 3, 1])
-    assert some.user.dtype == np.int32
-    assert (some.num_users, some.num_titles) == (2, 4)
-    np.testing.assert_array_equal(some.user_features, small_ratings.user_features[[0, 2]])
-    # Unknown users are nobody's.
-    strangers = dataclasses.replace(small_ratings, user=small_ratings.user + 1)
-    np.testing.assert_array_equal(strangers.of_users(np.array([0, 2])).rating, [4, 2, 5])

@@ -196,6 +196,23 @@ def test_a_cluster_that_is_none_is_refused(text: str | None, monkeypatch: pytest
         distribution.create("multi_worker")
 
 
+def test_what_is_no_cluster_at_all_is_so_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, fault in (("[]", r"\(as a whole: .*object"), ('{"cluster": {}}', r"\(task: Field required\)")):
+        monkeypatch.setenv("TF_CONFIG", text)
+        with pytest.raises(ValueError, match=fault):
+            distribution.create("multi_worker")
+
+
+def test_all_devices_of_one_process_need_no_others() -> None:
+    strategy = distribution.create("mirrored")
+    assert distribution.create("mirrored") is strategy
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    assert strategy.num_replicas_in_sync == len(devices)
+    assert distribution.is_chief(strategy)
+    distribution.wait_for_all(strategy)
+    distribution.wait_for_all(None)
+
+
 def test_workers_must_come_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     tf.ones([]).numpy()
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')

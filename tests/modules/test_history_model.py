@@ -184,6 +184,29 @@ def test_another_unit_changes_nothing_but_the_unit(ratings, factor, shift):
     np.testing.assert_allclose(ask(fit(other), user, title), expected, rtol=1e-4, atol=1e-4 * factor)
 
 
+def test_one_device_by_a_strategy_fits_what_it_fits_without(ratings):
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    plain, dealt_out = [], []
+    alone = history_model.fit(ratings, SMALL, seed=1, log_dir=None, report=plain.append)
+    other = history_model.fit(ratings, SMALL, seed=1, log_dir=None, report=dealt_out.append, strategy=strategy)
+    user, title = (each.ravel() for each in np.indices((21, 31)))
+    np.testing.assert_allclose(ask(alone, user, title), ask(other, user, title), atol=1e-4)
+    losses = [[float(line.rsplit(" ", 1)[1]) for line in lines] for lines in (plain, dealt_out)]
+    assert plain[0].startswith("epoch 1/3, ")
+    np.testing.assert_allclose(*losses, atol=2e-4)
+
+
+def test_regularised_vectors_are_short(ratings):
+    free, short = (
+        sum(
+            float(tf.reduce_sum(table**2))
+            for table in fit(ratings, SMALL.model_copy(update={"regularization": r})).tables
+        )
+        for r in (0.0, 5.0)
+    )
+    assert short < 0.3 * free
+
+
 def test_nothing_to_choose_on(ratings):
     empty = ratings.select(np.zeros(0, int))
     with pytest.raises(ValueError, match="expected at least one rating to choose on"):

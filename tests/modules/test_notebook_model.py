@@ -70,6 +70,20 @@ def test_one_step_is_adagrad_on_the_squared_error(ratings):
     assert after.trainable_variables[-1].numpy() == pytest.approx(expected, rel=1e-4)
 
 
+def test_one_device_by_a_strategy_fits_what_it_fits_without(ratings):
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    plain, dealt_out = [], []
+    alone = notebook_model.fit(ratings, SMALL, seed=1, log_dir=None, report=plain.append)
+    other = notebook_model.fit(ratings, SMALL, seed=1, log_dir=None, report=dealt_out.append, strategy=strategy)
+    for one, same in zip(alone.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, same, atol=1e-5)
+    losses = [[float(line.rsplit(" ", 1)[1]) for line in lines] for lines in (plain, dealt_out)]
+    assert len(plain) == SMALL.epochs
+    assert plain[0].startswith("epoch 1/2, ")
+    np.testing.assert_allclose(*losses, atol=2e-4)
+    assert losses[0][1] < losses[0][0]
+
+
 def test_keras_can_evaluate_it(ratings):
     model = fit(ratings)
     rows = {"user_id": ratings.user, "movie_title": ratings.title, "user_rating": ratings.rating}

@@ -20,13 +20,18 @@ def test_selected_rows_keep_who_what_and_how(small_ratings: Ratings, rows: np.nd
     assert columns(small_ratings.select(np.array([5, 7]))) == [(1, 3, 5.0), (2, 2, 1.0)]
 
 
-def test_some_users_have_their_positions_for_ids(small_ratings: Ratings) -> None:
-    marked = small_ratings.user_features.copy()
-    marked[:, 0] = [10, 11, 12]
-    some = dataclasses.replace(small_ratings, user_features=marked).of_users(np.array([0, 2]))
-    assert columns(some) == [(0, 0, 5.0), (0, 1, 3.0), (0, 2, 4.0), (1, 0, 3.0), (1, 2, 1.0)]
+def test_ratings_of_some_users_have_these_users_alone(small_ratings: Ratings) -> None:
+    small_ratings.user_features[2, 0] = 7.0
+    some = small_ratings.of_users(np.array([0, 2]))
+    np.testing.assert_array_equal(some.user, [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(some.title, [0, 1, 2, 0, 2])
+    np.testing.assert_array_equal(some.rating, [5, 3, 4, 3, 1])
     assert some.user.dtype == np.int32
-    assert (some.num_users, some.num_titles, some.user_features[:, 0].tolist()) == (2, 4, [10, 12])
+    assert (some.num_users, some.num_titles) == (2, 4)
+    np.testing.assert_array_equal(some.user_features, small_ratings.user_features[[0, 2]])
+    # Unknown users are nobody's.
+    strangers = dataclasses.replace(small_ratings, user=small_ratings.user + 1)
+    np.testing.assert_array_equal(strangers.of_users(np.array([0, 2])).rating, [4, 2, 5])
 
 
 def test_standard_unit_by_hand() -> None:

@@ -177,6 +177,12 @@ def test_slice_edges(count: int, name: int, listed: int) -> None:
     assert answer.numpy().tolist() == [serving.SLICE_NAMES[name].encode()]
 
 
+def test_ids_beyond_the_counts_have_those_of_the_last_row() -> None:
+    counts, ids = tf.constant([5, 1, 0], tf.int32), tf.constant([0, 1, 2, 3, 9], tf.int64)
+    names = serving.slice_names(counts, ids, tf.zeros([5, 2])).numpy().tolist()
+    assert names == [b"3-9", b"1-2", b"new", b"new", b"new"]
+
+
 def test_baselines_travel_with_the_model(exported, loaded) -> None:
     *_, fitted_on, output = exported
     pairs = [("7", "Heat (1995)"), ("07", "Alien (1979)"), ("?", "Heat (1995)"), ("7", "?"), ("?", "?")]

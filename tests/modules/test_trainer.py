@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow.python.framework import config as tf_config
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from modules import catalogue, checkpoints, dataset, file_sums, presets, retrieval_fit, serving, trainer
+from modules import catalogue, checkpoints, dataset, distribution, file_sums, presets, retrieval_fit, serving, trainer
 from modules.model_configs import BayesianConfig
 from modules.presets import Preset
 from modules.rating_models import EmbeddingModel
@@ -62,8 +62,7 @@ def run(arguments: dict[str, Any], folder: pathlib.Path, monkeypatch: pytest.Mon
     custom = {**arguments["custom_config"], **settings}
     places = {"serving_model_dir": str(folder / "model"), "model_run_dir": str(folder / "runs" / "logs")}
     trainer.run_fn(FnArgs(**{**arguments, **places, "custom_config": custom}))
-    (model,) = exported
-    return model
+    return exported[0] if exported else None
 
 
 def fitted_on(model: serving.ServingModel) -> tuple[list[bytes], float]:
@@ -104,6 +103,28 @@ def test_without_an_eval_split_and_what_recommends_the_model_rates_what_train_ho
     assert fitted_on(model) == ([b"new", b"3-9"], pytest.approx(mean_rating(but="u0")))
     assert not isinstance(model, RecommendingModel)
     assert (tmp_path / "runs" / "logs" / "chosen.txt").read_text() == ""
+
+
+@pytest.mark.parametrize("is_chief", [True, False])
+def test_the_chief_alone_writes_and_all_wait_until_it_has(arguments, tmp_path, monkeypatch, is_chief) -> None:
+    found = []
+    monkeypatch.setattr(distribution, "is_chief", lambda strategy: is_chief)
+    monkeypatch.setattr(
+        distribution, "wait_for_all", lambda strategy: found.append((tmp_path / "model" / file_sums.FILE).exists())
+    )
+    monkeypatch.setattr(serving, "ServingModel", lambda *parts: None)
+    logs = []
+
+    def train(*ratings: Any, log_dir: str | None, **given: Any) -> trainer.Trained:
+        logs.append(log_dir)
+        return trainer.Trained(flat_model(ratings[0]), ratings[0], BayesianConfig())
+
+    monkeypatch.setattr(trainer, "train", train)
+    (tmp_path / "runs" / "logs").mkdir(parents=True)
+    run(arguments, tmp_path, monkeypatch, has_eval=False, retrieval="none")
+    assert found == [is_chief]
+    assert (tmp_path / "model").exists() == is_chief
+    assert logs == [str(tmp_path / "runs" / "logs") if is_chief else None]
 
 
 def test_checkpoints_lie_beside_the_logs(arguments, tmp_path, monkeypatch) -> None:
@@ -230,8 +251,9 @@ def test_the_order_learns_from_a_short_fit_without_what_is_held_out(small_rating
     assert fitted_on is ratings
     assert rest == {"seed": 4, "unrated": unrated}
     assert (said["fit"], said["held_out"]) == (train, held_out)
-    ((part, config, _),) = calls.fitted_on
+    ((part, config, others),) = calls.fitted_on
     assert (config.iterations, config.burn_in) == (33, 3)
+    assert (others["seed"], others["log_dir"]) == (4, None)
     # Some users stand for all, but all are in that are asked for.
     users = np.union1d(asked, dataset.some_users(train, seed=4))
     assert pairs(part) == pairs(train.of_users(users))
