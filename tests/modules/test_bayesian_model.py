@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,79 @@ def test_choosing_leaves_a_model_of_what_nothing_was_held_out_of(monkeypatch) ->
     monkeypatch.setattr(bayesian_model, "_ENOUGH", len(held_out) + 1)
     folded = bayesian_model.choose(fit_part, held_out, BayesianConfig(), seed=0, report=quiet)
     assert folded.pilot is None
+
+
+class ChainOfWords:
+    """A chain that draws nothing: every form says the same of a rating, each with an error of its own, in stars."""
+
+    mean, scale = 3.0, 2.0
+    errors = types.MappingProxyType({"cautious": 0.5, "plain": 0.4, "expressive": 0.3, "biases": 0.6})
+    truth: Ratings
+    runs: list[tuple[str, int, int, bool]]
+
+    def __init__(self, ratings: Ratings, config: BayesianConfig, *, seed: int, pairs: tuple) -> None:
+        np.testing.assert_array_equal(pairs[0], self.truth.user)
+        np.testing.assert_array_equal(pairs[1], self.truth.title)
+
+    def in_stars(self, scores: np.ndarray) -> np.ndarray:
+        return self.mean + self.scale * scores
+
+    def run(self, form: Any, *, iterations: int, burn_in: int, goes_on: bool, report: Any) -> Any:
+        (name,) = (each for each, other in bayesian_model.FORMS.items() if other is form)
+        self.runs.append((name, iterations, burn_in, goes_on))
+        report("sweep 1")
+        rng = np.random.default_rng(len(name))
+        stars = self.truth.rating + self.errors[name] * rng.normal(size=len(self.truth))
+        return types.SimpleNamespace(
+            mean=lambda: (stars - self.mean) / self.scale,
+            variance=lambda: np.full(len(stars), 0.25),
+            monte_carlo_error=lambda: 0.0,
+        )
+
+
+def test_the_forms_are_tried_one_after_the_other_and_the_best_is_taken(ratings: Ratings, monkeypatch) -> None:
+    train, validation = halves(ratings, 0.5)
+    validation = bayesian_model._known(validation, train)
+    monkeypatch.setattr(ChainOfWords, "truth", validation, raising=False)
+    monkeypatch.setattr(ChainOfWords, "runs", [], raising=False)
+    monkeypatch.setattr(bayesian_model, "Chain", ChainOfWords)
+    monkeypatch.setattr(bayesian_model, "_ENOUGH", len(validation))
+    lines: list[str] = []
+    config = SHORT.model_copy(update={"pilot_iterations": 40, "pilot_burn_in": 13})
+    chosen = bayesian_model.choose(train, validation, config, seed=0, report=lines.append)
+    # The later ones go on, and need a third of the burn-in.
+    assert ChainOfWords.runs == [
+        ("cautious", 40, 13, False), ("plain", 31, 4, True), ("expressive", 31, 4, True), ("biases", 31, 4, True)
+    ]  # fmt: skip
+    assert chosen.form == "expressive"
+    assert lines[:2] == ["form cautious, sweep 1", lines[1]]
+    assert lines[1].startswith("form cautious: RMSE 0.")
+    assert float(lines[1].split()[3]) == pytest.approx(0.5, abs=0.05)
+    assert lines[-1].startswith(f"form expressive is taken, weight {chosen.form_weight:.2f} beside biases: RMSE 0.")
+    # Deviations of a star, which errors of 0.3, of which biases take a little, do not need.
+    assert chosen.deviation_scale == pytest.approx(0.3 * np.sqrt(chosen.form_weight), abs=0.04)
+
+
+def test_the_deviation_of_what_is_unknown_counts_how_far_scores_lie_from_the_mean() -> None:
+    """Two users and two titles, every pair of them once."""
+    user, title = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    scores, variance = np.array([1.0, -1.0, 0.5, 2.0]), np.array([0.5, 1.0, 1.5, 2.0])
+    of_user, of_title = np.array([1.0, 2.0, 9.0]), np.array([1.0, 0.5, 9.0])
+    moments = types.SimpleNamespace(
+        user=user,
+        title=title,
+        mean=lambda: scores,
+        variance=lambda: variance,
+        by_row=lambda users, titles: (of_user.copy(), of_title.copy()),
+    )
+    tables = [np.array([[0.1, 1.0], [0.2, -1.0], [0.0, 0.5]]), np.array([[0.3, 2.0], [-0.4, 1.0], [0.0, 0.25]])]
+    users, titles = bayesian_model._deviations(moments, tables, 2, 2)
+    np.testing.assert_array_equal(users[:2], of_user[:2])
+    np.testing.assert_array_equal(titles[:2], of_title[:2])
+    to_title = [scores[row] - tables[1][t, 0] - 0.5 * tables[1][t, 1] for row, t in enumerate(title)]
+    to_user = [scores[row] - tables[0][u, 0] - 0.25 * tables[0][u, 1] for row, u in enumerate(user)]
+    assert users[-1] == pytest.approx(np.sqrt(np.mean((variance + np.square(to_title)) / of_title[title] ** 2)))
+    assert titles[-1] == pytest.approx(np.sqrt(np.mean((variance + np.square(to_user)) / of_user[user] ** 2)))
 
 
 def test_what_cannot_be_held_out_is_not_chosen_on(ratings: Ratings) -> None:
