@@ -36,6 +36,15 @@ def test_ratings_are_sorted_whatever_the_order_of_the_files(tmp_path: pathlib.Pa
         assert (loaded.user.dtype, loaded.title.dtype, loaded.rating.dtype) == (np.int32, np.int32, np.float32)
 
 
+def test_batches_are_counted_as_they_are_read(tmp_path: pathlib.Path, output, side, monkeypatch) -> None:
+    monkeypatch.setattr(dataset, "READ_BATCH", 3)
+    lines: list[str] = []
+    path = write_examples(tmp_path / "rows.gz", ROWS)
+    loaded = dataset.load_ratings([path], output, side, low=1.0, high=5.0, report=lines.append)
+    assert lines == ["read 3 ratings", "read 4 ratings"]
+    assert sorted(loaded.rating.tolist()) == sorted(row["user_rating"] for row in ROWS)
+
+
 def test_side_features_are_those_of_the_user_and_the_title(tmp_path: pathlib.Path, output, side) -> None:
     loaded = load(write_examples(tmp_path / "a.gz", ROWS), output, side)
     for table, vectors in ((features.USERS, loaded.user_features), (features.TITLES, loaded.title_features)):

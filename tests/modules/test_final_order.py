@@ -73,7 +73,9 @@ def test_positives_outside_of_a_list_count_as_missed(rng) -> None:
 def test_lists_that_tell_nothing_give_popularity(is_positive) -> None:
     lists = lists_of(np.zeros((8, 4, 3), np.float32), np.full((8, 4), is_positive))
     np.testing.assert_array_equal(learn(NAMES, {1: lists}).weights, [[0, 0, 1]])
-    np.testing.assert_array_equal(learn(NAMES, {1: final_order.no_lists(3)}).coefficients, [[0, 0, 1]])
+    none = final_order.no_lists(3)
+    np.testing.assert_array_equal(learn(NAMES, {1: none}).coefficients, [[0, 0, 1]])
+    assert [len(each) for each in (none.features, none.is_positive, none.positives, none.by_popularity)] == [0] * 4
 
 
 def test_a_feature_that_never_varies_weighs_nothing(rng) -> None:
