@@ -71,6 +71,11 @@ def test_unknown_user_and_title_have_no_bias(ratings):
     assert unknown_user == pytest.approx(model.mean + model.title_bias[4], rel=1e-6)
     assert unknown_title == pytest.approx(model.mean + model.user_bias[2], rel=1e-6)
     assert both == pytest.approx(model.mean, rel=1e-6)
+    # They are nobody else, though the last one of those that are known has ratings.
+    last = make_ratings([(0, 0, 5), (1, 1, 4), (1, 0, 1)], num_users=2, num_titles=2)
+    model = baselines.UserTitleBias.fit(last)
+    assert model.predict(np.array([2]), np.array([2])) == pytest.approx(10 / 3, rel=1e-6)
+    assert model.predict(np.array([1]), np.array([1])) != pytest.approx(10 / 3, rel=1e-3)
 
 
 def test_predicting_nothing(ratings):

@@ -96,6 +96,13 @@ def test_parts_of_the_users_add_up(lists, positives, num_positives, catalogue) -
     assert evaluation[("a", "2")]["y"] == parts[("a", "2")].metrics(1)
 
 
+def test_a_title_that_is_listed_once_is_covered(lists, positives, num_positives, catalogue) -> None:
+    for users in (1, 2):
+        sums = list_metrics.sum_lists(lists[:, :users], positives[:users], num_positives[:users], catalogue)
+        for model in range(MODELS):
+            assert sums.metrics(model)["list_coverage"] == len({*lists[model, :users].ravel()}) / TITLES
+
+
 def test_models_that_list_the_same_do_not_lead(lists, positives, num_positives, catalogue) -> None:
     sums = list_metrics.sum_lists(np.repeat(lists[:1], 2, axis=0), positives, num_positives, catalogue)
     assert [sums.metrics(1)[name] for name in list_metrics.LEADS] == [0, 0, 0]
