@@ -39,6 +39,11 @@ def test_many_values_are_kept_as_few_knots(rng) -> None:
     assert weight(counts.max()) == 1
 
 
+def test_the_lowest_of_many_values_weighs_its_share() -> None:
+    weight = RatingWeight.of(np.append(np.zeros(150), np.arange(150) + 1.0))
+    assert weight(np.zeros(1)) == pytest.approx(0.5, rel=1e-6)
+
+
 def test_no_rating_is_refused() -> None:
     with pytest.raises(ValueError, match="expected ratings to weigh; got none"):
         RatingWeight.of(np.zeros(0))

@@ -9,7 +9,7 @@ from modules.retrieval_tuning import held_out_ndcg, search
 
 
 @pytest.mark.parametrize(
-    ("best", "tries", "expected"), [(1, 4, 1), (4, 4, 4), (100, 3, 8), (0.25, 4, 0.25), (0.01, 3, 0.25)]
+    ("best", "tries", "expected"), [(1, 4, 1), (4, 4, 4), (4, 1, 2), (100, 3, 8), (0.25, 4, 0.25), (0.01, 3, 0.25)]
 )
 def test_it_goes_in_the_better_direction_until_it_gets_worse(best, tries, expected) -> None:
     asked, told = [], []
