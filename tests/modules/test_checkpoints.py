@@ -80,3 +80,13 @@ def test_computations_are_told_apart_by_all_that_goes_in(monkeypatch) -> None:
     assert names == [fingerprint("x", part) for part in parts]
     monkeypatch.setattr(tf.version, "VERSION", "0.0")
     assert fingerprint("x", parts[0]) != names[0]
+
+
+def test_other_code_carries_out_another_computation(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoints, "__file__", str(tmp_path / "checkpoints.py"))
+    (tmp_path / "sampler.py").write_text("alpha = 1")
+    before = fingerprint("x")
+    (tmp_path / "notes.txt").write_text("no code")
+    assert fingerprint("x") == before
+    (tmp_path / "sampler.py").write_text("alpha = 2")
+    assert fingerprint("x") != before

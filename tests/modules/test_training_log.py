@@ -1,3 +1,4 @@
+import os
 import pathlib
 
 import pytest
@@ -21,6 +22,18 @@ def test_points_are_scalars_of_tensorboard(tmp_path):
         log("loss", 2.5, 1)
         log("loss", 1.25, 2)
     assert points(tmp_path / "run") == [("loss", 1, 2.5, "scalars"), ("loss", 2, 1.25, "scalars")]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system does not tell which files are open")
+def test_the_file_is_closed_at_the_end(tmp_path):
+    def is_open() -> bool:
+        files = [os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")]
+        return any(os.path.dirname(each) == os.path.realpath(tmp_path) for each in files)
+
+    with open_log(str(tmp_path)) as log:
+        log("loss", 2.5, 1)
+        assert is_open()
+    assert not is_open()
 
 
 def test_tensorboard_reads_them(tmp_path):

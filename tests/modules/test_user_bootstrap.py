@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from modules import sliced_metrics, user_bootstrap
 from modules.sliced_metrics import MAE, NDCG, OVERALL, RMSE, ScoredRatings
@@ -64,6 +68,25 @@ def test_what_is_not_a_number_has_no_interval() -> None:
     found = user_bootstrap.resample(ratings).intervals(["a", "b"])
     assert f"{RMSE}_low" not in found["a"]
     assert f"{RMSE}_low" in found["b"]
+
+
+def split_mix(seed: int) -> Iterator[int]:
+    """SplitMix64 in integers that do not overflow."""
+    while True:
+        seed = (seed + 0x9E3779B97F4A7C15) % 2**64
+        mixed = (seed ^ seed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+        yield mixed ^ mixed >> 31
+
+
+def test_users_are_drawn_the_same_in_every_version() -> None:
+    """So that intervals can be compared: by SplitMix64, which each user seeds."""
+    # As its authors' own program begins.
+    assert next(split_mix(0)) == 0xE220A8397B1DCDAF
+    users = [0, 7, 2**62 - 1]
+    for user, weights in zip(users, user_bootstrap._weights(np.array(users)).T, strict=True):
+        drawn = [stats.poisson.ppf((each >> 11) / 2**53, 1.0) for each in islice(split_mix(user), len(weights))]
+        np.testing.assert_array_equal(weights, np.maximum(drawn, 0.0))
 
 
 def test_users_count_as_often_as_poisson_says() -> None:
