@@ -213,6 +213,17 @@ def test_all_devices_of_one_process_need_no_others() -> None:
     distribution.wait_for_all(None)
 
 
+@pytest.mark.parametrize("gpus", [[], ["/gpu:0", "/gpu:1"]])
+def test_all_gpus_are_mirrored_over_or_else_all_cpus(monkeypatch: pytest.MonkeyPatch, gpus: list[str]) -> None:
+    cpus = ["/cpu:0", "/cpu:1"]
+    found = {
+        kind: [types.SimpleNamespace(name=name) for name in names] for kind, names in (("GPU", gpus), ("CPU", cpus))
+    }
+    monkeypatch.setattr(tf.config, "list_logical_devices", found.get)
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", list)
+    assert distribution.create.__wrapped__("mirrored") == (gpus or cpus)
+
+
 def test_workers_must_come_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     tf.ones([]).numpy()
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
