@@ -106,8 +106,11 @@ def test_without_an_eval_split_and_what_recommends_the_model_rates_what_train_ho
 
 
 @pytest.mark.parametrize("is_chief", [True, False])
-def test_the_chief_alone_writes_and_all_wait_until_it_has(arguments, tmp_path, monkeypatch, is_chief) -> None:
+def test_the_chief_alone_writes_and_all_wait_until_it_has(
+    arguments, tmp_path, monkeypatch, small_ratings, is_chief
+) -> None:
     found = []
+    monkeypatch.setattr(dataset, "load_ratings", lambda *given, **others: small_ratings)
     monkeypatch.setattr(distribution, "is_chief", lambda strategy: is_chief)
     monkeypatch.setattr(
         distribution, "wait_for_all", lambda strategy: found.append((tmp_path / "model" / file_sums.FILE).exists())
@@ -127,8 +130,9 @@ def test_the_chief_alone_writes_and_all_wait_until_it_has(arguments, tmp_path, m
     assert logs == [str(tmp_path / "runs" / "logs") if is_chief else None]
 
 
-def test_checkpoints_lie_beside_the_logs(arguments, tmp_path, monkeypatch) -> None:
+def test_checkpoints_lie_beside_the_logs(arguments, tmp_path, monkeypatch, small_ratings) -> None:
     """Not in them, since a Trainer that is run again gets another folder of logs."""
+    monkeypatch.setattr(dataset, "load_ratings", lambda *given, **others: small_ratings)
     asked = {}
 
     def train(*ratings: Any, **given: Any) -> None:
