@@ -205,7 +205,7 @@ class ChainOfWords:
     def in_stars(self, scores: np.ndarray) -> np.ndarray:
         return self.mean + self.scale * scores
 
-    def run(self, form: Any, *, iterations: int, burn_in: int, goes_on: bool, report: Any) -> Any:
+    def run(self, form: Any, *, iterations: int, burn_in: int, goes_on: bool, scores: Any, report: Any) -> Any:
         (name,) = (each for each, other in bayesian_model.FORMS.items() if other is form)
         self.runs.append((name, iterations, burn_in, goes_on))
         report("sweep 1")
@@ -224,10 +224,11 @@ def test_the_forms_are_tried_one_after_the_other_and_the_best_is_taken(ratings: 
     monkeypatch.setattr(ChainOfWords, "truth", validation, raising=False)
     monkeypatch.setattr(ChainOfWords, "runs", [], raising=False)
     monkeypatch.setattr(bayesian_model, "Chain", ChainOfWords)
+    monkeypatch.setattr(bayesian_model, "_exported", lambda chain, fitted, ratings, config: None)
     monkeypatch.setattr(bayesian_model, "_ENOUGH", len(validation))
     lines: list[str] = []
     config = SHORT.model_copy(update={"pilot_iterations": 40, "pilot_burn_in": 13})
-    chosen = bayesian_model.choose(train, validation, config, seed=0, report=lines.append)
+    chosen = bayesian_model.choose(train, validation, config, seed=0, report=lines.append).config
     # The later ones go on, and need a third of the burn-in.
     assert ChainOfWords.runs == [
         ("cautious", 40, 13, False), ("plain", 31, 4, True), ("expressive", 31, 4, True), ("biases", 31, 4, True)

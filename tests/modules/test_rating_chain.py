@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from modules import rating_chain
 from modules.gibbs_sampler import Form
@@ -63,7 +64,12 @@ def test_a_chain_goes_on_from_where_the_one_before_has_ended(chain: Chain) -> No
 def test_factors_are_protected_in_the_first_half_of_the_burn_in(chain: Chain, monkeypatch, goes_on, protected) -> None:
     rates = []
     sweep = chain._sweep
-    monkeypatch.setattr(chain, "_sweep", lambda number, rate: rates.append(float(rate)) or sweep(number, rate))
+
+    def recorded(number: tf.Tensor, rate: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rates.append(float(rate))
+        return sweep(number, rate, counts)
+
+    monkeypatch.setattr(chain, "_sweep", recorded)
     chain.run(FORM, iterations=9, burn_in=6, goes_on=goes_on)
     np.testing.assert_allclose(rates, [Form().prior_rate] * protected + [FORM.prior_rate] * (9 - protected))
 

@@ -18,7 +18,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from modules import catalogue, checkpoints, dataset, distribution, file_sums, presets, retrieval_fit, serving, trainer
 from modules.model_configs import BayesianConfig
 from modules.presets import Preset
-from modules.rating_models import EmbeddingModel
+from modules.rating_models import Choice, EmbeddingModel
 from modules.ratings import Ratings
 from modules.recommending import RecommendingModel
 from tests.support import analyze, camps, serialize, write_examples, write_tables
@@ -160,6 +160,7 @@ class Calls:
     """A model file that keeps what it is called with."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **kinds: bool) -> None:
+        self.pilot: EmbeddingModel | None = None
         self.chosen_on: list[tuple[Ratings, Ratings]] = []
         self.fitted_on: list[tuple[Ratings, Any, dict[str, Any]]] = []
         file = types.SimpleNamespace(choose=self.choose, fit=self.fit)
@@ -167,9 +168,9 @@ class Calls:
         preset = Preset(module="a_model_file", config=BayesianConfig, rmse_bound=1.0, summary="", **kinds)
         monkeypatch.setitem(presets.PRESETS, "kept", preset)
 
-    def choose(self, train: Ratings, validation: Ratings, config: BayesianConfig, **others: Any) -> BayesianConfig:
+    def choose(self, train: Ratings, validation: Ratings, config: BayesianConfig, **others: Any) -> Choice:
         self.chosen_on.append((train, validation))
-        return config.model_copy(update={"form": "plain"})
+        return Choice(config.model_copy(update={"form": "plain"}), self.pilot)
 
     def fit(self, ratings: Ratings, config: BayesianConfig, **others: Any) -> EmbeddingModel:
         self.fitted_on.append((ratings, config, others))
@@ -183,6 +184,7 @@ def pairs(*parts: Ratings) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("has_eval", [True, False])
 def test_a_model_chooses_on_held_out_ratings_and_is_fitted_on_all(small_ratings, monkeypatch, has_eval) -> None:
     calls = Calls(monkeypatch, chooses=True)
+    calls.pilot = flat_model(small_ratings) if has_eval else None
     first, last = small_ratings.select(np.arange(6)), small_ratings.select(np.arange(6, 8))
     given = (first, last) if has_eval else (small_ratings, None)
     trained = trainer.train(*given, preset="kept", values={"factors": 3}, seed=5, checkpoints="unused")
@@ -192,6 +194,7 @@ def test_a_model_chooses_on_held_out_ratings_and_is_fitted_on_all(small_ratings,
     ((everything, config, others),) = calls.fitted_on
     assert pairs(everything) == pairs(small_ratings)
     assert trained.fitted_on is everything
+    assert trained.pilot is calls.pilot
     assert trained.config == config == BayesianConfig(form="plain", factors=3)
     assert others["seed"] == 5
     assert not {"checkpoints", "strategy"} & set(others)
@@ -227,8 +230,11 @@ def test_two_fits_of_one_seed_start_from_the_same_random_state(small_ratings, mo
     assert tf_config.is_op_determinism_enabled()
 
 
+@pytest.mark.parametrize("has_pilot", [True, False])
 @pytest.mark.parametrize("has_eval", [True, False])
-def test_the_order_learns_from_a_short_fit_without_what_is_held_out(small_ratings, monkeypatch, has_eval) -> None:
+def test_the_order_learns_from_a_rough_model_of_what_nothing_is_held_out_of(
+    small_ratings, monkeypatch, has_eval, has_pilot
+) -> None:
     """What a ranking model says of users that are asked for: how probable their high ratings are."""
     calls = Calls(monkeypatch)
     ratings = dataclasses.replace(
@@ -238,7 +244,8 @@ def test_the_order_learns_from_a_short_fit_without_what_is_held_out(small_rating
     train, held_out = (first, last) if has_eval else dataset.carve(ratings, 100 - 1)
     monkeypatch.setattr(dataset, "carve", lambda ratings: (train, held_out))
     monkeypatch.setattr(dataset, "PLENTY", 1)
-    asked, said = np.array([0, 1]), {}
+    users, said = dataset.some_users(train, seed=4), {}
+    asked = users[-1:]
 
     def choose(fit_part: Ratings, others: Ratings, config: Any, *, rating_scores: Any, **rest: Any) -> Any:
         said.update(fit=fit_part, held_out=others, scores=rating_scores(asked))
@@ -246,7 +253,12 @@ def test_the_order_learns_from_a_short_fit_without_what_is_held_out(small_rating
 
     monkeypatch.setattr(retrieval_fit, "choose", choose)
     monkeypatch.setattr(retrieval_fit, "fit", lambda everything, chosen, **rest: (everything, rest))
-    trained = trainer.Trained(flat_model(ratings), ratings, BayesianConfig(pilot_iterations=33, pilot_burn_in=3))
+    trained = trainer.Trained(
+        flat_model(ratings),
+        ratings,
+        BayesianConfig(pilot_iterations=33, pilot_burn_in=3),
+        flat_model(train.of_users(users)) if has_pilot else None,
+    )
     unrated = np.ones((1, 2), np.float32)
     (fitted_on, rest), words = trainer.train_retrieval(
         *((first, last) if has_eval else (ratings, None)), trained, preset="kept", seed=4, unrated=unrated
@@ -255,12 +267,13 @@ def test_the_order_learns_from_a_short_fit_without_what_is_held_out(small_rating
     assert fitted_on is ratings
     assert rest == {"seed": 4, "unrated": unrated}
     assert (said["fit"], said["held_out"]) == (train, held_out)
-    ((part, config, others),) = calls.fitted_on
-    assert (config.iterations, config.burn_in) == (33, 3)
-    assert (others["seed"], others["log_dir"]) == (4, None)
-    # Some users stand for all, but all are in that are asked for.
-    users = np.union1d(asked, dataset.some_users(train, seed=4))
-    assert pairs(part) == pairs(train.of_users(users))
+    # Where choosing has left no model, a short fit makes one.
+    assert len(calls.fitted_on) == (not has_pilot)
+    for part, config, others in calls.fitted_on:
+        assert (config.iterations, config.burn_in) == (33, 3)
+        assert (others["seed"], others["log_dir"]) == (4, None)
+        # Some users stand for all.
+        assert pairs(part) == pairs(train.of_users(users))
     assert said["scores"].dtype == np.float32
     mean = [train.rating[train.user == user].mean() if (train.user == user).any() else 0.0 for user in asked]
     threshold = serving.high_rating(train)
