@@ -317,19 +317,12 @@ def _exported(chain: Chain, fitted: Mapping[str, _Fitted], ratings: Ratings, con
     rows = [(weight, fitted[name].scores.factors()) for name, weight in _weights(config).items()]
     user_rows, title_rows = (_blended([(weight, each[side]) for weight, each in rows]) for side in (0, 1))
     users, titles = ratings.num_users, ratings.num_titles
-    fitted_users = cold_start.Fitted(
-        rows=user_rows[:users],
-        features=ratings.user_features,
-        effects=_of_all_features(user_rows[users:], ratings.user_features),
-        obscure=None,
-        count=np.bincount(ratings.user, minlength=users),
-    )
-    fitted_titles = cold_start.Fitted(
-        rows=title_rows[:titles],
-        features=ratings.title_features,
-        effects=_of_all_features(title_rows[titles + 1 :], ratings.title_features),
-        obscure=title_rows[titles],
-        count=np.bincount(ratings.title, minlength=titles),
+    fitted_users, fitted_titles = (
+        cold_start.Fitted(rows=rows, features=features, count=np.bincount(ids, minlength=len(rows)))
+        for rows, features, ids in (
+            (user_rows[:users], ratings.user_features, ratings.user),
+            (title_rows[:titles], ratings.title_features, ratings.title),
+        )
     )
     tables = cold_start.tables(fitted_users, fitted_titles, ratings.user, ratings.title)
     of_user, of_title = _deviations(fitted[_widest(config)].moments, tables, users, titles)
@@ -363,10 +356,3 @@ def _deviations(
     of_user[-1] = np.sqrt(np.mean((variance + to_title_mean) / by_title))
     of_title[-1] = np.sqrt(np.mean((variance + to_user_mean) / by_user))
     return of_user, of_title
-
-
-def _of_all_features(effects: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Float [features, columns]: effects of those that a prior is regressed on, and zeros of the flags."""
-    made = np.zeros((features.shape[1], effects.shape[1]))
-    made[: len(effects)] = effects
-    return made

@@ -6,6 +6,10 @@ rated titles are, plus its features. A new user gives each title what that has o
 say. The averages are of fitted scores, not of ratings, so that what else was rated, and by whom, is allowed for. How
 far an average tells of the next one is found by leaving out each score in turn: where users pick titles whatever their
 own, it tells nothing, and the bias alone is left.
+
+What features say is found by a regression of the fitted rows on them alone. In the model's prior they stand beside who
+rated a title, and how many did, and have the effects that are left to them there; of a new title neither is known, and
+its features speak for these, too. How far they are trusted is found by leaving out each row in turn.
 """
 
 from __future__ import annotations
@@ -19,10 +23,13 @@ from modules.side_features import DESCRIBED, LISTED
 
 # Average scores that damp a user's (title's) own.
 _DAMPING = 5.0
+# Penalties of the effects of features, beside the ratings of the row that a rating is in on average; the last one
+# leaves none.
+_PENALTIES = (*4.0 ** np.arange(-4, 6), np.inf)
 # Ratings whose rows are gathered at once.
 _AT_ONCE = 1 << 18
 # Share of the titles that count as the least rated.
-LEAST_RATED = 0.1
+_LEAST_RATED = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,31 +38,13 @@ class Fitted:
 
     Attributes:
       rows: float [rows, columns].
-      features: float32 [rows, features], side features.
-      effects: float [features, columns], what each adds to a row, beside its mean over the described rows.
-      obscure: float [columns], what is expected of the least rated rows, without side features; None where no row
-        counts as obscure.
+      features: float32 [rows, features], side features; either none, or with the two flags.
       count: int [rows], ratings.
     """
 
     rows: np.ndarray
     features: np.ndarray
-    effects: np.ndarray
-    obscure: np.ndarray | None
     count: np.ndarray
-
-    def effect_of_features(self) -> np.ndarray:
-        """Float [rows, columns]: what a row's features add to it."""
-        return self.features @ self.feature_table(self.rows.shape[1])
-
-    def feature_table(self, columns: int) -> np.ndarray:
-        """Float [features, columns]: what each feature adds, where being described takes off the mean of the others."""
-        table = np.zeros((len(self.effects), columns))
-        table[:, : self.effects.shape[1]] = self.effects
-        described = self.features[self.features[:, DESCRIBED:LISTED].any(axis=1)]
-        if len(described):
-            table[DESCRIBED] -= described.mean(axis=0) @ table
-        return table
 
 
 def tables(users: Fitted, titles: Fitted, user: np.ndarray, title: np.ndarray) -> list[np.ndarray]:
@@ -70,34 +59,102 @@ def tables(users: Fitted, titles: Fitted, user: np.ndarray, title: np.ndarray) -
     Returns:
       float [users + 1, columns + 2], [titles + 1, columns + 2], [user features, ...], [title features, ...].
     """
-    of_user, of_title = _own_means(user, title, users, titles), _own_means(title, user, titles, users)
+    size = users.rows.shape[1]
+    user_features, title_features = (
+        np.pad(_feature_table(side, other), [(0, 0), (0, 2)]) for side, other in ((users, titles), (titles, users))
+    )
+    net_users, net_titles = (
+        side.rows - side.features @ table[:, :size]
+        for side, table in ((users, user_features), (titles, title_features))
+    )
+    of_user = _own_means(user, title, users, net_titles, titles.count)
+    of_title = _own_means(title, user, titles, net_users, users.count)
     # Of a new title by a new user: half from either side.
     any_user, any_title = (
         0.5 * float(np.average(own + side.rows[:, 0], weights=side.count))
         for own, side in ((of_user, users), (of_title, titles))
     )
-    size = users.rows.shape[1]
     user_table, title_table = (np.zeros((len(side.rows) + 1, size + 2)) for side in (users, titles))
     user_table[:-1, :size], title_table[:-1, :size] = users.rows, titles.rows
     user_table[:, size] = [*of_user, any_user]  # times 1 in the row of a new title
     title_table[:, size + 1] = [*of_title, any_title]  # times 1 in the row of a new user
     title_table[-1, size] = user_table[-1, size + 1] = 1.0
-    user_features, title_features = (side.feature_table(size + 2) for side in (users, titles))
-    if titles.obscure is not None and len(title_features):
-        obscure = np.append(titles.obscure, [0.0, float(np.mean(of_title[_least_rated(titles.count)]))])
+    if len(title_features):
+        least = _least_rated(titles.count)
+        obscure = np.append(net_titles[least].mean(axis=0), [0.0, of_title[least].mean()])
         title_features[LISTED] += obscure - title_table[-1]
     return [user_table, title_table, user_features, title_features]
 
 
-def _own_means(row: np.ndarray, column: np.ndarray, side: Fitted, other: Fitted) -> np.ndarray:
+def _feature_table(side: Fitted, other: Fitted) -> np.ndarray:
+    """Float [features, columns]: what each feature adds to a row; being described takes off what they add on average.
+
+    Averages are over ratings.
+    """
+    table = np.zeros((side.features.shape[1], side.rows.shape[1]))
+    used = np.flatnonzero(side.features[:, :DESCRIBED].any(axis=0))
+    features = side.features[:, used].astype(np.float64)
+    is_described = features.any(axis=1)
+    count = is_described * side.count
+    if not count.any():
+        return table
+    typical = count @ features / count.sum()
+    table[used] = _effects(np.where(is_described[:, np.newaxis], features - typical, 0.0), side, other)
+    table[DESCRIBED] = -typical @ table[used]
+    return table
+
+
+def _effects(features: np.ndarray, side: Fitted, other: Fitted) -> np.ndarray:
+    """Float [features, columns]: effects of features, whose mean over the ratings is zero, on rows.
+
+    With N the diagonal of the ratings' numbers n, w a row less the mean over the ratings, and x its features:
+      effects = (X^T N X + penalty)^-1 X^T N W
+    Of `_PENALTIES` that one is taken whose scores are nearest when the effects on a row are those of all other rows:
+      error = sum of n (e^T z)^2 over rows, and over z = [1, embedding] of the other side's ratings
+      e = (w - x^T effects) / (1 - h),  h = n x^T (X^T N X + penalty)^-1 x
+    Source of e: Allen 1974, "The relationship between variable selection and data augmentation".
+    """
+    count = side.count.astype(np.float64)
+    beside = side.rows - count @ side.rows / count.sum()
+    values, basis = np.linalg.eigh((features.T * count) @ features)
+    projected = features @ basis
+    moments = (projected.T * count) @ beside
+    weight, axes = np.linalg.eigh(_second_moments(other))
+    in_scores = axes * np.sqrt(np.maximum(weight, 0.0))
+    scores, score_moments = beside @ in_scores, moments @ in_scores
+
+    def inverse(penalty: float) -> np.ndarray:
+        return 1.0 / (np.maximum(values, 0.0) + penalty * (count @ count) / count.sum())
+
+    def error(penalty: float) -> float:
+        left_out = 1.0 - count * (projected**2 @ inverse(penalty))
+        errors = scores - projected @ (inverse(penalty)[:, np.newaxis] * score_moments)
+        return float(count @ np.square(errors / left_out[:, np.newaxis]).sum(axis=1))
+
+    return basis @ (inverse(min(_PENALTIES, key=error))[:, np.newaxis] * moments)
+
+
+def _second_moments(side: Fitted) -> np.ndarray:
+    """Float [columns, columns]: the mean of z z^T, z = [1, embedding], over the ratings."""
+    design = np.concatenate([np.ones((len(side.rows), 1)), side.rows[:, 1:]], axis=1)
+    return (design.T * side.count) @ design / side.count.sum()
+
+
+def _own_means(row: np.ndarray, column: np.ndarray, side: Fitted, net: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Float [rows]: what is expected of a row's next score, without features of what is rated, less its bias.
 
     With y the scores of what the row has rated, less the bias, and t that of what is typically rated:
       expected = t + slope (sum of (y - t)) / (n + damping)
     where the slope is that of the regression of y - t on the same quotient of all others of the row.
+
+    Args:
+      row: int [ratings].
+      column: int [ratings], what is rated.
+      side: of the rows.
+      net: float [columns, size], rows of what is rated, without what their features add.
+      count: int [columns], ratings of each.
     """
-    net = other.rows - other.effect_of_features()
-    typical = np.average(net, axis=0, weights=other.count)
+    typical = np.average(net, axis=0, weights=count)
     beside = net - typical
     sums = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(side.rows), len(net))) @ beside
     total = sums[:, 0] + np.sum(side.rows[:, 1:] * sums[:, 1:], axis=1)
@@ -115,7 +172,7 @@ def _own_means(row: np.ndarray, column: np.ndarray, side: Fitted, other: Fitted)
 
 def _least_rated(count: np.ndarray) -> np.ndarray:
     """Bool [rows]: the row has no more ratings than a tenth of all rows have at most."""
-    return count <= np.quantile(count, LEAST_RATED, method="inverted_cdf")
+    return count <= np.quantile(count, _LEAST_RATED, method="inverted_cdf")
 
 
 def least_rated_weights(count: np.ndarray) -> np.ndarray:

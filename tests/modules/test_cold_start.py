@@ -23,17 +23,8 @@ def sides() -> tuple[Fitted, Fitted, np.ndarray, np.ndarray]:
         features = np.zeros((size, 4), np.float32)
         features[: size - 2, :2] = rng.random((size - 2, 2))
         features[: size - 2, 2] = features[:, 3] = 1.0
-        effects = np.zeros((4, 1 + RANK))
-        effects[:2] = rng.normal(size=(2, 1 + RANK))
-        made.append(
-            Fitted(
-                rows=rng.normal(size=(size, 1 + RANK)),
-                features=features,
-                effects=effects,
-                obscure=rng.normal(size=1 + RANK) if size == TITLES else None,
-                count=np.bincount(ids, minlength=size),
-            )
-        )
+        rows = features[:, :2] @ rng.normal(size=(2, 1 + RANK)) + 0.1 * rng.normal(size=(size, 1 + RANK))
+        made.append(Fitted(rows=rows, features=features, count=np.bincount(ids, minlength=size)))
     return *made, user, title
 
 
@@ -41,15 +32,46 @@ def score(user_row: np.ndarray, title_row: np.ndarray) -> float:
     return float(user_row[0] + title_row[0] + user_row[1:] @ title_row[1:])
 
 
-def effect(side: Fitted, vector: np.ndarray) -> np.ndarray:
-    """What the two features add, beside their mean over the described; nothing where nothing is known."""
-    mean = side.features[side.features[:, 2] > 0, :2].mean(axis=0)
-    return (vector[:2] - mean) @ side.effects[:2] if vector[:2].any() else np.zeros(1 + RANK)
+def effects(side: Fitted, other: Fitted) -> tuple[np.ndarray, np.ndarray]:
+    """What each of the two features adds, by ridge regressions over ratings; and what is taken off a feature vector."""
+    which = np.repeat(np.arange(len(side.rows)), side.count)
+    described, features = side.features[:, 2] > 0, side.features[:, :2].astype(np.float64)
+    typical = features[which[described[which]]].mean(axis=0)
+    features = (features - typical) * described[:, np.newaxis]
+    beside = side.rows - side.rows[which].mean(axis=0)
+    embeddings = other.rows[np.repeat(np.arange(len(other.rows)), other.count), 1:]
+
+    def regressed(chosen: np.ndarray, penalty: float) -> np.ndarray:
+        if penalty == np.inf:
+            return np.zeros((2, 1 + RANK))
+        design = np.concatenate([features[chosen], np.sqrt(penalty) * np.eye(2)])
+        return np.linalg.lstsq(design, np.pad(beside[chosen], ((0, 2), (0, 0))), rcond=None)[0]
+
+    def error(penalty: float) -> float:
+        found = 0.0
+        for row, number in enumerate(side.count):
+            left_out = beside[row] - features[row] @ regressed(which[which != row], penalty)
+            found += number * np.mean((left_out[0] + embeddings @ left_out[1:]) ** 2)
+        return found
+
+    penalties = [share * np.mean(side.count[which]) for share in (*4.0 ** np.arange(-4, 6), np.inf)]
+    return regressed(which, min(penalties, key=error)), typical
+
+
+def effect(side: Fitted, other: Fitted, vector: np.ndarray) -> np.ndarray:
+    """What the two features add, beside what they do on average; nothing where nothing is known."""
+    table, typical = effects(side, other)
+    return (vector[:2] - typical) @ table if vector[:2].any() else np.zeros(1 + RANK)
+
+
+def net_rows(side: Fitted, other: Fitted) -> np.ndarray:
+    table, typical = effects(side, other)
+    return side.rows - (side.features[:, :2] - typical) @ table * side.features[:, 2:3]
 
 
 def own_means(side: Fitted, other: Fitted, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """What is expected of each row's next score: by a regression on its others, the features of all left out."""
-    net = np.array([other.rows[k] - effect(other, other.features[k]) for k in range(len(other.rows))])
+    net = net_rows(other, side)
     typical = np.average(net, axis=0, weights=other.count)
     base = [score(side.rows[k], typical) for k in range(len(side.rows))]
     gains = {k: [score(side.rows[k], net[c]) - base[k] for c in column[row == k]] for k in range(len(side.rows))}
@@ -76,9 +98,7 @@ def picked(share_own: float) -> tuple[Fitted, Fitted, np.ndarray, np.ndarray]:
         rows = np.zeros((size, 1 + RANK))
         rows[:, 0] = bias
         count = np.bincount(ids, minlength=size)
-        made.append(
-            Fitted(rows=rows, features=np.zeros((size, 0)), effects=np.zeros((0, 1 + RANK)), obscure=None, count=count)
-        )
+        made.append(Fitted(rows=rows, features=np.zeros((size, 0)), count=count))
     return *made, user, title
 
 
@@ -105,8 +125,6 @@ def test_a_mean_counts_for_no_more_than_itself_and_never_against_itself(second: 
         Fitted(
             rows=np.pad(bias[:, np.newaxis], [(0, 0), (0, RANK)]),
             features=np.zeros((len(bias), 0)),
-            effects=np.zeros((0, 1 + RANK)),
-            obscure=None,
             count=np.bincount(ids),
         )
         for bias, ids in zip(biases, (user, title), strict=True)
@@ -129,7 +147,7 @@ def test_known_pairs_keep_their_scores(sides) -> None:
 def test_a_new_title_gets_a_users_own_mean_and_what_its_features_say(sides, vector: list[float]) -> None:
     users, titles, user, title = sides
     tables = cold_start.tables(users, titles, user, title)
-    added = effect(titles, np.array(vector))
+    added = effect(titles, users, np.array(vector))
     for u in range(USERS):
         row = tables[1][-1] + vector @ tables[3]
         expected = own_means(users, titles, user, title)[u] + added[0] + users.rows[u, 1:] @ added[1:]
@@ -140,7 +158,7 @@ def test_a_new_title_gets_a_users_own_mean_and_what_its_features_say(sides, vect
 def test_a_new_user_gets_the_titles_own_mean_and_what_its_features_say(sides, vector: list[float]) -> None:
     users, titles, user, title = sides
     tables = cold_start.tables(users, titles, user, title)
-    added = effect(users, np.array(vector))
+    added = effect(users, titles, np.array(vector))
     for t in range(TITLES):
         row = tables[0][-1] + vector @ tables[2]
         expected = own_means(titles, users, title, user)[t] + added[0] + titles.rows[t, 1:] @ added[1:]
@@ -151,12 +169,12 @@ def test_a_new_user_gets_the_titles_own_mean_and_what_its_features_say(sides, ve
 def test_an_unrated_title_of_the_catalogue_is_like_the_least_rated(sides, vector: list[float]) -> None:
     users, titles, user, title = sides
     tables = cold_start.tables(users, titles, user, title)
-    expected = titles.obscure + effect(titles, np.array(vector))
+    least = titles.count <= np.sort(titles.count)[0]
+    expected = net_rows(titles, users)[least].mean(axis=0) + effect(titles, users, np.array(vector))
     row = tables[1][-1] + vector @ tables[3]
     for u in range(USERS):
         assert score(tables[0][u], row) == pytest.approx(score(users.rows[u], expected))
     # For a new user, the mean of what the least rated titles have of theirs.
-    least = titles.count <= np.sort(titles.count)[0]
     means = (own_means(titles, users, title, user) - titles.rows[:, 0])[least]
     assert score(tables[0][-1], row) == pytest.approx(expected[0] + np.mean(means))
 
@@ -169,12 +187,54 @@ def test_a_new_user_and_a_new_title_meet_half_way(sides) -> None:
     assert score(tables[0][-1], tables[1][-1]) == pytest.approx(expected)
 
 
+def told(share: float, *, titles: int = 300) -> tuple[Fitted, Fitted, np.ndarray, np.ndarray]:
+    """Titles that a feature tells a share of, the rest being their own, rated by twenty users each; two flags."""
+    rng = np.random.default_rng(1)
+    user, title = np.tile(np.arange(20), titles), np.repeat(np.arange(titles), 20)
+    features = np.ones((titles, 3 + 2), np.float32)
+    features[:, :3] = rng.normal(size=(titles, 3))
+    own = rng.normal(size=(titles, 1 + RANK))
+    rows = share * features[:, :1] * [1.0, -2.0, 0.5, 0.0] + (1 - share) * own
+    made = [
+        Fitted(rows=rng.normal(size=(20, 1 + RANK)), features=np.zeros((20, 2), np.float32), count=np.full(20, titles)),
+        Fitted(rows=rows, features=features, count=np.full(titles, 20)),
+    ]
+    return *made, user, title
+
+
+def test_features_count_as_far_as_they_tell_of_rows_left_out() -> None:
+    all_of_it, half, nothing = (cold_start.tables(*told(share))[3][:3, : 1 + RANK] for share in (1.0, 0.5, 0.0))
+    np.testing.assert_allclose(all_of_it, [[1.0, -2.0, 0.5, 0.0], [0] * 4, [0] * 4], atol=0.01)
+    np.testing.assert_allclose(half, [[0.5, -1.0, 0.25, 0.0], [0] * 4, [0] * 4], atol=0.1)
+    np.testing.assert_array_equal(nothing, 0.0)
+
+
+def test_a_title_counts_for_effects_as_often_as_it_was_rated() -> None:
+    """Of two kinds of titles, those that are rated thrice as often say what the feature adds."""
+    users, titles, user, title = told(1.0)
+    rare = np.arange(300) % 2 == 0
+    rows = np.where(rare[:, np.newaxis], -titles.rows, titles.rows)
+    often = np.where(rare[title], user < 5, user < 15)
+    changed = dataclasses.replace(titles, rows=rows, count=np.bincount(title[often]))
+    fitted = dataclasses.replace(users, count=np.bincount(user[often], minlength=20))
+    table = cold_start.tables(fitted, changed, user[often], title[often])[3]
+    np.testing.assert_allclose(table[0, : 1 + RANK], [0.5, -1.0, 0.25, 0.0], atol=0.15)
+
+
+def test_titles_without_ratings_say_nothing_of_effects() -> None:
+    users, titles, user, title = told(1.0)
+    kept = np.arange(300) < 200
+    rated = np.flatnonzero(title < 200)
+    users = dataclasses.replace(users, count=np.full(20, 200))
+    fewer = Fitted(rows=titles.rows[kept], features=titles.features[kept], count=titles.count[kept])
+    unrated = dataclasses.replace(titles, rows=np.where(kept[:, np.newaxis], titles.rows, 9.0), count=20 * kept)
+    one, other = (cold_start.tables(users, each, user[rated], title[rated])[3] for each in (fewer, unrated))
+    np.testing.assert_allclose(one[:-1], other[:-1], rtol=1e-9, atol=1e-12)
+
+
 def test_without_side_features_there_is_nothing_to_add(sides) -> None:
     users, titles, user, title = sides
-    bare = [
-        dataclasses.replace(side, features=np.zeros((len(side.rows), 0)), effects=np.zeros((0, 1 + RANK)))
-        for side in (users, titles)
-    ]
+    bare = [dataclasses.replace(side, features=np.zeros((len(side.rows), 0))) for side in (users, titles)]
     tables = cold_start.tables(*bare, user, title)
     assert [table.shape for table in tables[2:]] == [(0, 3 + RANK)] * 2
     assert np.isfinite(tables[0]).all()
