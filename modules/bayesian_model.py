@@ -320,8 +320,8 @@ def _exported(chain: Chain, fitted: Mapping[str, _Fitted], ratings: Ratings, con
     fitted_users, fitted_titles = (
         cold_start.Fitted(rows=rows, features=features, count=np.bincount(ids, minlength=len(rows)))
         for rows, features, ids in (
-            (user_rows[:users], ratings.user_features, ratings.user),
-            (title_rows[:titles], ratings.title_features, ratings.title),
+            (user_rows, ratings.user_features, ratings.user),
+            (title_rows, ratings.title_features, ratings.title),
         )
     )
     tables = cold_start.tables(fitted_users, fitted_titles, ratings.user, ratings.title)

@@ -173,9 +173,3 @@ def _own_means(row: np.ndarray, column: np.ndarray, side: Fitted, net: np.ndarra
 def _least_rated(count: np.ndarray) -> np.ndarray:
     """Bool [rows]: the row has no more ratings than a tenth of all rows have at most."""
     return count <= np.quantile(count, _LEAST_RATED, method="inverted_cdf")
-
-
-def least_rated_weights(count: np.ndarray) -> np.ndarray:
-    """Float32 [rows], adding up to one: equal for the least rated rows, else zero."""
-    chosen = _least_rated(count)
-    return (chosen / chosen.sum()).astype(np.float32)

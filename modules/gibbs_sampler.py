@@ -28,8 +28,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import special
 
-from modules.cold_start import least_rated_weights
-from modules.prior_blocks import SIDE_FEATURES, Block
+from modules.prior_blocks import Block
 from modules.rating_sums import BucketedRatings, Sums
 
 # Square roots of v.
@@ -274,23 +273,6 @@ class Side:
         """Float32 [rows, size]: what the prior expects of each row."""
         return tf.broadcast_to(self.intercept, self.vectors.shape) + sum(each.mean() for each in self.regressions)
 
-    def feature_effects(self) -> tf.Tensor:
-        """Float32 [side features, size]: what each adds to the prior mean, beside its own mean; none without block."""
-        for regression in self.regressions:
-            if regression.block.name == SIDE_FEATURES:
-                # U = X V / S.
-                return tf.constant(regression.block.right / regression.block.singular, tf.float32) @ regression.effect
-        return tf.zeros([0, self.vectors.shape[1]])
-
-    def expected_row(self, weights: np.ndarray) -> tf.Tensor:
-        """Float32 [1, size]: the prior mean without side features, averaged by weights, float32 [rows]."""
-        parts = [
-            tf.constant(weights @ each.block.left)[tf.newaxis] @ each.effect
-            for each in self.regressions
-            if each.block.name != SIDE_FEATURES
-        ]
-        return self.intercept + sum(parts, tf.zeros([1, self.vectors.shape[1]]))
-
     def draw_vectors_and_noise(self, columns: Side, alpha: tf.Tensor, draw: Draws) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws w given the columns' vectors and noise, then nu and a given w.
 
@@ -391,9 +373,6 @@ class Draw(NamedTuple):
       user_precision: float32 [users], a.
       title_precision: float32 [titles], a.
       alpha: float32.
-      user_effects: float32 [user features, size], what each side feature adds to a user's prior.
-      title_effects: float32 [title features, size].
-      least_rated: float32 [1, size], what is expected of the least rated titles, without side features.
     """
 
     user_means: tf.Tensor
@@ -402,9 +381,6 @@ class Draw(NamedTuple):
     user_precision: tf.Tensor
     title_precision: tf.Tensor
     alpha: tf.Tensor
-    user_effects: tf.Tensor
-    title_effects: tf.Tensor
-    least_rated: tf.Tensor
 
 
 class GibbsSampler:
@@ -472,9 +448,6 @@ class GibbsSampler:
             user_precision=self.users.noise_precision.read_value(),
             title_precision=title_precision,
             alpha=self.alpha.read_value(),
-            user_effects=self.users.feature_effects() * self.users.counted,
-            title_effects=self.titles.feature_effects() * self.titles.counted,
-            least_rated=self.titles.expected_row(least_rated_weights(self.titles.ratings.count)) * self.titles.counted,
         )
         _, errors = self.titles.draw_vectors_and_noise(self.users, self.alpha, draw)
         self._draw_alpha(tf.reduce_sum(errors), draw)

@@ -29,14 +29,12 @@ class Block:
       name: of what it is made, one of NAMES.
       left: float32 [rows, rank], U.
       singular: float64 [rank], S, falling, scaled so that the rows of X have a mean square of one.
-      right: float32 [features, rank], V / the scaling, so that U S = X V.
       is_shared: the block has one variance for all dimensions of a vector, rather than one for each.
     """
 
     name: str
     left: np.ndarray
     singular: np.ndarray
-    right: np.ndarray
     is_shared: bool
 
 
@@ -103,7 +101,7 @@ def _decompose(
     basis = _orthonormal(times(start))
     for _ in range(_POWER_ITERATIONS if size < min(rows, features) else 0):
         basis = _orthonormal(times(_orthonormal(transposed_times(basis))))
-    right, singular, small = np.linalg.svd(transposed_times(basis), full_matrices=False)
+    _, singular, small = np.linalg.svd(transposed_times(basis), full_matrices=False)
     kept = min(rank, np.count_nonzero(singular > _RELATIVE_RANK * max(singular[0], 1e-12)))
     if not kept:
         return None
@@ -112,7 +110,6 @@ def _decompose(
         name=name,
         left=(basis @ small[:kept].T).astype(np.float32),
         singular=singular[:kept].astype(np.float64) / scale,
-        right=(right[:, :kept] / scale).astype(np.float32),
         is_shared=is_shared,
     )
 

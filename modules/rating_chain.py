@@ -11,7 +11,7 @@ from modules import prior_blocks
 from modules.baselines import UserTitleBias
 from modules.checkpoints import Checkpoint
 from modules.features import FLAGS
-from modules.gibbs_sampler import Draw, Form, GibbsSampler, Side
+from modules.gibbs_sampler import Form, GibbsSampler, Side
 from modules.mean_scores import MeanScores
 from modules.metrics import rmse
 from modules.model_configs import BayesianConfig
@@ -123,7 +123,7 @@ class Chain:
             if counts:
                 moments.add(*(each.numpy() for each in of_pairs))
                 if scores is not None:
-                    scores.add(*_rows_to_export(draw))
+                    scores.add(draw.user_means.numpy(), draw.titles.numpy())
             elif iteration == burn_in and tolerance and _drift(noises):
                 burn_in = min(burn_in + _SWEEPS_PER_REPORT, iterations // 2)
             if iteration % _SWEEPS_PER_REPORT and iteration < iterations:
@@ -202,13 +202,6 @@ def _drift(noises: list[float]) -> bool:
     before, last = np.array(noises[-2 * half : -half]), np.array(noises[-half:])
     error = np.sqrt((before.var() + last.var()) / half)
     return bool(abs(last.mean() - before.mean()) > max(_DRIFT_ERRORS * error, _ADDED[1] * last.mean()))
-
-
-def _rows_to_export(draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 [rows, size]: users, then effects of their features; titles, the least rated one, then effects."""
-    users = np.concatenate([draw.user_means, draw.user_effects])
-    titles = np.concatenate([draw.titles, draw.least_rated, draw.title_effects])
-    return users, titles
 
 
 def _side(

@@ -251,6 +251,11 @@ def test_without_side_features_there_is_nothing_to_add(sides) -> None:
     ],
 )
 def test_the_least_rated_are_a_tenth_and_those_with_as_few(count: list[int], least: list[int]) -> None:
-    weights = cold_start.least_rated_weights(np.array(count))
-    np.testing.assert_array_equal(np.flatnonzero(weights), least)
-    np.testing.assert_allclose(weights[least], 1 / len(least), rtol=1e-6)
+    title = np.repeat(np.arange(len(count)), count)
+    rows = np.random.default_rng(0).normal(size=(len(count), 1 + RANK))
+    titles = Fitted(rows=rows, features=np.ones((len(count), 2), np.float32), count=np.array(count))
+    users = Fitted(
+        rows=np.zeros((len(title), 1 + RANK)), features=np.zeros((len(title), 2)), count=np.ones(len(title), int)
+    )
+    *_, table = cold_start.tables(users, titles, np.arange(len(title)), title)
+    np.testing.assert_allclose(table[-1, : 1 + RANK], rows[least].mean(axis=0))

@@ -231,8 +231,6 @@ def test_lambda_without_blocks_and_the_intercept_have_their_conditionals() -> No
     deviation = 1 / np.sqrt(6 * side.prior_precision.numpy())
     np.testing.assert_allclose(side.intercept - vectors.sum(axis=0) / 6, deviation, rtol=1e-4)
     np.testing.assert_allclose(side.prior_mean(), np.tile(side.intercept, (5, 1)))
-    assert side.feature_effects().shape == (0, SIZE)
-    np.testing.assert_allclose(side.expected_row(np.ones(5, np.float32) / 5)[0], side.intercept)
 
 
 def conditional(sampler: GibbsSampler) -> tuple[np.ndarray, np.ndarray]:
@@ -422,7 +420,7 @@ def test_factors_are_kept_out_where_there_are_none(sampler: GibbsSampler) -> Non
 
     (one, draw), (other, _) = biases(1.0), biases(30.0)
     np.testing.assert_allclose(one, other, rtol=1e-5)
-    for vectors in (draw.user_means, draw.users, draw.titles, draw.user_effects, draw.title_effects, draw.least_rated):
+    for vectors in (draw.user_means, draw.users, draw.titles):
         assert not np.any(vectors[:, 1:])
         assert np.all(vectors[:, 0])
     sampler.start(Form())
@@ -462,23 +460,6 @@ def test_a_draw_is_of_one_state_of_the_chain(sampler: GibbsSampler) -> None:
     assert np.abs(draw.user_means - draw.users).min() > 0
     for variable, before in ((sampler.titles.vectors, titles), (sampler.titles.noise_precision, of_title)):
         assert np.all(variable.numpy()[:5] != before[:5])
-    for effects, side in ((draw.user_effects, sampler.users), (draw.title_effects, sampler.titles)):
-        np.testing.assert_array_equal(effects, side.feature_effects())
-    # One tenth of six titles: those with as few ratings as the last, which has none.
-    of_last = sampler.titles.expected_row(np.float32([0, 0, 0, 0, 0, 1]))
-    np.testing.assert_allclose(draw.least_rated, of_last, rtol=1e-5)
-
-
-def test_effects_of_features_and_expected_rows_make_up_the_prior_mean(sampler: GibbsSampler) -> None:
-    side, rows = sampler.titles, 6
-    features = np.random.default_rng(rows).normal(size=(rows, 2))
-    features[1] = 0
-    described = np.arange(rows) != 1
-    centred = np.where(described[:, np.newaxis], features - features[described].mean(axis=0), 0)
-    expected = np.concatenate([side.expected_row(row) for row in np.eye(rows, dtype=np.float32)])
-    np.testing.assert_allclose(side.prior_mean(), expected + centred @ side.feature_effects(), rtol=1e-4, atol=1e-4)
-    weights = np.float32([0.5, 0, 0, 0.5, 0, 0])
-    np.testing.assert_allclose(side.expected_row(weights)[0], expected[[0, 3]].mean(axis=0), rtol=1e-4)
 
 
 def test_a_form_is_fixed() -> None:

@@ -32,13 +32,13 @@ def check(block: Block | None, centred: np.ndarray, rank: int) -> None:
     singular = np.linalg.svd(centred, compute_uv=False)
     assert len(block.singular) == rank
     assert block.left.shape == (len(centred), rank)
-    assert block.right.shape == (centred.shape[1], rank)
-    assert (block.left.dtype, block.singular.dtype, block.right.dtype) == (np.float32, np.float64, np.float32)
+    assert (block.left.dtype, block.singular.dtype) == (np.float32, np.float64)
     kept = np.sqrt(np.sum(singular[:rank] ** 2) / len(centred))
     np.testing.assert_allclose(block.singular, singular[:rank] / kept, rtol=1e-4)
-    # `right` is V divided by the same factor.
-    np.testing.assert_allclose(block.left * block.singular @ block.right.T * kept, centred / kept, atol=3e-4)
-    np.testing.assert_allclose(block.left * block.singular, centred @ block.right, atol=3e-4)
+    # U^T X = S V^T, and all of X is in it.
+    right = block.left.T @ (centred / kept)
+    np.testing.assert_allclose(right @ right.T, np.diag(block.singular**2), atol=1e-3)
+    np.testing.assert_allclose(block.left @ right, centred / kept, atol=3e-4)
     np.testing.assert_allclose(block.left.T @ block.left, np.eye(rank), atol=1e-5)
     np.testing.assert_allclose(block.left.sum(axis=0), 0, atol=1e-4)
     assert np.sum(np.square(block.left * block.singular)) / len(centred) == pytest.approx(1.0)
@@ -70,7 +70,8 @@ def test_first_singular_vectors_of_memberships(rank: int, rng) -> None:
     singular = np.linalg.svd(centred, compute_uv=False)[:rank]
     assert len(block.singular) == rank
     np.testing.assert_allclose(block.singular, np.sqrt(200) * singular / np.linalg.norm(singular), rtol=1e-4)
-    np.testing.assert_allclose(block.left * block.singular, centred @ block.right, atol=5e-3)
+    right = block.left.T @ centred * (np.sqrt(200) / np.linalg.norm(singular))
+    np.testing.assert_allclose(right @ right.T, np.diag(block.singular**2), rtol=1e-3, atol=5e-3)
     np.testing.assert_allclose(block.left.T @ block.left, np.eye(rank), atol=1e-5)
 
 
@@ -88,7 +89,7 @@ def test_same_seed_same_bytes(rng) -> None:
     blocks = [
         prior_blocks.membership(row, column, shape=(300, 200), exponent=0.5, rank=4, seed=seed) for seed in (3, 3, 4)
     ]
-    one, same, other = ([part.tobytes() for part in (b.left, b.singular, b.right)] for b in blocks)
+    one, same, other = ([part.tobytes() for part in (b.left, b.singular)] for b in blocks)
     assert one == same
     assert one[0] != other[0]
 
