@@ -23,8 +23,7 @@ from modules.side_features import DESCRIBED, LISTED
 
 # Average scores that damp a user's (title's) own.
 _DAMPING = 5.0
-# Penalties of the effects of features, beside the ratings of the row that a rating is in on average; the last one
-# leaves none.
+# Penalties of the effects of features, in rows of average weight; the last one leaves no effect.
 _PENALTIES = (*4.0 ** np.arange(-4, 6), np.inf)
 # Ratings whose rows are gathered at once.
 _AT_ONCE = 1 << 18
@@ -105,31 +104,34 @@ def _feature_table(side: Fitted, other: Fitted) -> np.ndarray:
 
 
 def _effects(features: np.ndarray, side: Fitted, other: Fitted) -> np.ndarray:
-    """Float [features, columns]: effects of features, whose mean over the ratings is zero, on rows.
+    """Float [features, columns]: effects of features, float [rows, features], on rows.
 
-    With N the diagonal of the ratings' numbers n, w a row less the mean over the ratings, and x its features:
+    With N the diagonal of the square roots of the rows' numbers n of ratings, w a row and x its features, both less the
+    mean by these roots:
       effects = (X^T N X + penalty)^-1 X^T N W
-    Of `_PENALTIES` that one is taken whose scores are nearest when the effects on a row are those of all other rows:
-      error = sum of n (e^T z)^2 over rows, and over z = [1, embedding] of the other side's ratings
-      e = (w - x^T effects) / (1 - h),  h = n x^T (X^T N X + penalty)^-1 x
+    Rows that are rated often are fitted well and asked for most, but are too few to count by their ratings alone. Of
+    `_PENALTIES` that one is taken whose scores are nearest when the effects on a row are those of all other rows:
+      error = sum of n ((e - mean e)^T z)^2 over rows, and over z = [1, embedding] of the other side's ratings
+      e = (w - x^T effects) / (1 - h),  h = sqrt(n) x^T (X^T N X + penalty)^-1 x,  mean e by n
     Source of e: Allen 1974, "The relationship between variable selection and data augmentation".
     """
     count = side.count.astype(np.float64)
-    beside = side.rows - count @ side.rows / count.sum()
-    values, basis = np.linalg.eigh((features.T * count) @ features)
-    projected = features @ basis
-    moments = (projected.T * count) @ beside
-    weight, axes = np.linalg.eigh(_second_moments(other))
-    in_scores = axes * np.sqrt(np.maximum(weight, 0.0))
+    weight = np.sqrt(count)
+    centred, beside = (each - weight @ each / weight.sum() for each in (features, side.rows))
+    values, basis = np.linalg.eigh((centred.T * weight) @ centred)
+    projected = centred @ basis
+    moments = (projected.T * weight) @ beside
+    spread, axes = np.linalg.eigh(_second_moments(other))
+    in_scores = axes * np.sqrt(np.maximum(spread, 0.0))
     scores, score_moments = beside @ in_scores, moments @ in_scores
 
     def inverse(penalty: float) -> np.ndarray:
-        return 1.0 / (np.maximum(values, 0.0) + penalty * (count @ count) / count.sum())
+        return 1.0 / (np.maximum(values, 0.0) + penalty * count.sum() / weight.sum())
 
     def error(penalty: float) -> float:
-        left_out = 1.0 - count * (projected**2 @ inverse(penalty))
-        errors = scores - projected @ (inverse(penalty)[:, np.newaxis] * score_moments)
-        return float(count @ np.square(errors / left_out[:, np.newaxis]).sum(axis=1))
+        left_out = 1.0 - weight * (projected**2 @ inverse(penalty))
+        errors = (scores - projected @ (inverse(penalty)[:, np.newaxis] * score_moments)) / left_out[:, np.newaxis]
+        return float(count @ np.square(errors - count @ errors / count.sum()).sum(axis=1))
 
     return basis @ (inverse(min(_PENALTIES, key=error))[:, np.newaxis] * moments)
 

@@ -33,29 +33,30 @@ def score(user_row: np.ndarray, title_row: np.ndarray) -> float:
 
 
 def effects(side: Fitted, other: Fitted) -> tuple[np.ndarray, np.ndarray]:
-    """What each of the two features adds, by ridge regressions over ratings; and what is taken off a feature vector."""
-    which = np.repeat(np.arange(len(side.rows)), side.count)
+    """What each of the two features adds, by ridge regressions; and what is taken off a feature vector."""
     described, features = side.features[:, 2] > 0, side.features[:, :2].astype(np.float64)
+    which = np.repeat(np.arange(len(side.rows)), side.count)
     typical = features[which[described[which]]].mean(axis=0)
+    root = np.sqrt(side.count)
     features = (features - typical) * described[:, np.newaxis]
-    beside = side.rows - side.rows[which].mean(axis=0)
+    features, beside = (each - np.average(each, axis=0, weights=root) for each in (features, side.rows))
     embeddings = other.rows[np.repeat(np.arange(len(other.rows)), other.count), 1:]
 
     def regressed(chosen: np.ndarray, penalty: float) -> np.ndarray:
         if penalty == np.inf:
             return np.zeros((2, 1 + RANK))
-        design = np.concatenate([features[chosen], np.sqrt(penalty) * np.eye(2)])
-        return np.linalg.lstsq(design, np.pad(beside[chosen], ((0, 2), (0, 0))), rcond=None)[0]
+        rows = np.sqrt(root[chosen, np.newaxis])
+        design = np.concatenate([rows * features[chosen], np.sqrt(penalty) * np.eye(2)])
+        return np.linalg.lstsq(design, np.pad(rows * beside[chosen], ((0, 2), (0, 0))), rcond=None)[0]
 
     def error(penalty: float) -> float:
-        found = 0.0
-        for row, number in enumerate(side.count):
-            left_out = beside[row] - features[row] @ regressed(which[which != row], penalty)
-            found += number * np.mean((left_out[0] + embeddings @ left_out[1:]) ** 2)
-        return found
+        every = np.arange(len(side.rows))
+        left_out = np.array([beside[row] - features[row] @ regressed(every[every != row], penalty) for row in every])
+        left_out = left_out[which] - left_out[which].mean(axis=0)
+        return float(np.sum((left_out[:, :1] + left_out[:, 1:] @ embeddings.T) ** 2))
 
-    penalties = [share * np.mean(side.count[which]) for share in (*4.0 ** np.arange(-4, 6), np.inf)]
-    return regressed(which, min(penalties, key=error)), typical
+    penalties = [share * np.average(root, weights=root) for share in (*4.0 ** np.arange(-4, 6), np.inf)]
+    return regressed(np.arange(len(side.rows)), min(penalties, key=error)), typical
 
 
 def effect(side: Fitted, other: Fitted, vector: np.ndarray) -> np.ndarray:
@@ -209,16 +210,16 @@ def test_features_count_as_far_as_they_tell_of_rows_left_out() -> None:
     np.testing.assert_array_equal(nothing, 0.0)
 
 
-def test_a_title_counts_for_effects_as_often_as_it_was_rated() -> None:
-    """Of two kinds of titles, those that are rated thrice as often say what the feature adds."""
+def test_a_title_counts_for_effects_by_the_root_of_its_ratings() -> None:
+    """Of as many titles of two kinds, with opposite effects, those rated four times as often count twice."""
     users, titles, user, title = told(1.0)
     rare = np.arange(300) % 2 == 0
     rows = np.where(rare[:, np.newaxis], -titles.rows, titles.rows)
-    often = np.where(rare[title], user < 5, user < 15)
+    often = np.where(rare[title], user < 5, user < 20)
     changed = dataclasses.replace(titles, rows=rows, count=np.bincount(title[often]))
     fitted = dataclasses.replace(users, count=np.bincount(user[often], minlength=20))
     table = cold_start.tables(fitted, changed, user[often], title[often])[3]
-    np.testing.assert_allclose(table[0, : 1 + RANK], [0.5, -1.0, 0.25, 0.0], atol=0.15)
+    np.testing.assert_allclose(table[0, : 1 + RANK], np.array([1.0, -2.0, 0.5, 0.0]) / 3, atol=0.15)
 
 
 def test_titles_without_ratings_say_nothing_of_effects() -> None:
