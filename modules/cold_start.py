@@ -137,9 +137,9 @@ def _effects(features: np.ndarray, side: Fitted, other: Fitted) -> np.ndarray:
 
 
 def _second_moments(side: Fitted) -> np.ndarray:
-    """Float [columns, columns]: the mean of z z^T, z = [1, embedding], over the ratings."""
+    """Float [columns, columns]: the sum of z z^T, z = [1, embedding], over the ratings."""
     design = np.concatenate([np.ones((len(side.rows), 1)), side.rows[:, 1:]], axis=1)
-    return (design.T * side.count) @ design / side.count.sum()
+    return (design.T * side.count) @ design
 
 
 def _own_means(row: np.ndarray, column: np.ndarray, side: Fitted, net: np.ndarray, count: np.ndarray) -> np.ndarray:

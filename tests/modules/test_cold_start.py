@@ -16,7 +16,8 @@ USERS, TITLES, RANK, DAMPING = 7, 9, 3, 5.0
 @pytest.fixture
 def sides() -> tuple[Fitted, Fitted, np.ndarray, np.ndarray]:
     """Fitted users and titles, of whom some are described by two features, flags behind them; user and title ids."""
-    rng = np.random.default_rng(4)
+    # Of few seeds do averages tell of the next one on both sides, and neither nothing nor all.
+    rng = np.random.default_rng(1217)
     user, title = np.nonzero(rng.random((USERS, TITLES)) < 0.6)
     made = []
     for size, ids in ((USERS, user), (TITLES, title)):
