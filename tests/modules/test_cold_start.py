@@ -223,6 +223,20 @@ def test_a_title_counts_for_effects_by_the_root_of_its_ratings() -> None:
     np.testing.assert_allclose(table[0, : 1 + RANK], np.array([1.0, -2.0, 0.5, 0.0]) / 3, atol=0.15)
 
 
+@pytest.mark.parametrize("first", [0, 1], ids=["somebody rates by it", "nobody does"])
+def test_effects_are_trusted_as_far_as_they_tell_of_scores(first: int) -> None:
+    """Features that tell all of the embeddings, by which one user of twenty rates, and nothing of the bias."""
+    users, titles, user, title = told(0.0)
+    rated = user >= first
+    rows = np.zeros((20, 1 + RANK))
+    rows[0, 1:] = 5.0
+    users = dataclasses.replace(users, rows=rows, count=np.bincount(user[rated], minlength=20))
+    rows = np.concatenate([titles.rows[:, :1], titles.features[:, :RANK]], axis=1)
+    titles = dataclasses.replace(titles, rows=rows, count=np.bincount(title[rated]))
+    table = cold_start.tables(users, titles, user[rated], title[rated])[3]
+    np.testing.assert_allclose(table[:RANK, 1 : 1 + RANK], np.zeros((3, 3)) if first else np.eye(3), atol=0.01)
+
+
 def test_titles_without_ratings_say_nothing_of_effects() -> None:
     users, titles, user, title = told(1.0)
     kept = np.arange(300) < 200
