@@ -93,7 +93,7 @@ def _feature_table(side: Fitted, other: Fitted) -> np.ndarray:
     table = np.zeros((side.features.shape[1], side.rows.shape[1]))
     used = np.flatnonzero(side.features[:, :DESCRIBED].any(axis=0))
     features = side.features[:, used].astype(np.float64)
-    is_described = features.any(axis=1)
+    is_described = np.any(features != 0, axis=1)
     count = is_described * side.count
     if not count.any():
         return table
